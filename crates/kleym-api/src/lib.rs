@@ -1,0 +1,11 @@
+//! Kleym's Kubernetes dialect: the shapes that objects have on the wire.
+//!
+//! - [`binding`]: InferenceIdentityBinding, from whose types the CustomResourceDefinition is generated;
+//! - [`cluster_spiffe_id`]: ClusterSPIFFEID, which Kleym writes;
+//! - [`standin`]: definitions of the foreign kinds, for tests and the demo.
+//!
+//! This crate decides nothing and talks to nobody.
+
+pub mod binding;
+pub mod cluster_spiffe_id;
+pub mod standin;

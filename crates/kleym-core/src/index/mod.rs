@@ -1,0 +1,224 @@
+//! Everything that was declared, kept so that a change costs what it affects and not what the cluster holds.
+//!
+//! Flow: [`Index::apply`] takes a [`Change`] and answers which bindings may have another verdict now;
+//! [`Index::verdict`] computes a binding's verdict when it is asked for.
+//!
+//! Guarantees: after any history of changes the index equals one built from the final state alone; the dirty set may
+//! be too large, never too small; nothing depends on the order of arrival.
+
+mod claims;
+mod room;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::fact::{Availability, Binding, Change, Fact, FactKey, Known, Objective, Pool};
+use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
+use crate::name::{BindingKey, Namespace, ObjectName};
+use crate::refusal::Refusal;
+use crate::render::Identity;
+use crate::resolve::{Facts, Troubles};
+use crate::settings::Settings;
+
+use room::{Affected, Room};
+
+/// The bindings whose verdict may have changed.
+pub type Dirty = BTreeSet<BindingKey>;
+
+/// What is to become of a binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is no such binding.
+    Gone,
+    /// It is being deleted: its output must go.
+    Deleting,
+    /// Kinds that its resolution needs have never been listed: nothing is decided.
+    Waiting(Troubles),
+    /// It is refused: it must have no output.
+    Refused(Refusal),
+    /// It is to have this identity.
+    Wanted(Arc<Identity>),
+}
+
+/// A verdict, and the kinds in trouble it stands on: while there are any, it is held from what was last proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Kinds that were consulted and are in trouble.
+    pub held: Troubles,
+}
+
+/// The index.
+#[derive(Debug)]
+pub struct Index {
+    settings: Settings,
+    availability: BTreeMap<Kind, Availability>,
+    rooms: BTreeMap<Namespace, Room>,
+}
+
+/// What resolution sees of one namespace.
+struct View<'a> {
+    availability: &'a BTreeMap<Kind, Availability>,
+    room: &'a Room,
+}
+
+impl Facts for View<'_> {
+    fn availability(&self, kind: Kind) -> Availability {
+        self.availability.get(&kind).copied().unwrap_or(Availability::STARTING)
+    }
+
+    fn objective(&self, _: &Namespace, name: &ObjectName, group: ObjectiveGroup) -> Option<&Objective> {
+        self.room.objective(name, group)
+    }
+
+    fn pool(&self, _: &Namespace, name: &ObjectName, group: PoolGroup) -> Option<&Pool> {
+        self.room.pool(name, group)
+    }
+}
+
+impl Index {
+    /// An index that knows nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, availability: BTreeMap::new(), rooms: BTreeMap::new() }
+    }
+
+    /// The settings everything is rendered with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How well a kind is known.
+    pub fn availability(&self, kind: Kind) -> Availability {
+        self.availability.get(&kind).copied().unwrap_or(Availability::STARTING)
+    }
+
+    /// Takes a change; answers which bindings may have another verdict. Equal facts change nothing.
+    pub fn apply(&mut self, change: Change) -> Dirty {
+        let mut dirty = Dirty::new();
+        match change {
+            Change::Put(fact) => self.put(fact, &mut dirty),
+            Change::Gone(key) => self.gone(&key, &mut dirty),
+            Change::Listed(kind, facts) => {
+                self.replace_all(kind, facts, &mut dirty);
+                self.set_availability(kind, Availability::LISTED, &mut dirty);
+            }
+            Change::Absent(kind) => {
+                self.replace_all(kind, Vec::new(), &mut dirty);
+                self.set_availability(kind, Availability::ABSENT, &mut dirty);
+            }
+            Change::Trouble(kind, trouble) => {
+                let known = self.availability(kind).known;
+                self.set_availability(kind, Availability { known, trouble }, &mut dirty);
+            }
+        }
+        dirty
+    }
+
+    /// A binding's verdict, with everything that is known now.
+    pub fn verdict(&self, key: &BindingKey) -> Decision {
+        match self.rooms.get(&key.namespace) {
+            Some(room) => room.decision(&key.name),
+            None => Decision { verdict: Verdict::Gone, held: Troubles::new() },
+        }
+    }
+
+    /// A binding as declared.
+    pub fn binding(&self, key: &BindingKey) -> Option<&Binding> {
+        self.rooms.get(&key.namespace)?.binding(&key.name)
+    }
+
+    /// Every binding, by namespace and name.
+    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        self.rooms.values().flat_map(Room::bindings)
+    }
+
+    /// The identity a binding renders to, whether or not it may hold it.
+    pub fn identity(&self, key: &BindingKey) -> Option<&Arc<Identity>> {
+        self.rooms.get(&key.namespace)?.identity(&key.name)
+    }
+
+    /// The objective of that name in that group.
+    pub fn objective(
+        &self,
+        namespace: &Namespace,
+        name: &ObjectName,
+        group: ObjectiveGroup,
+    ) -> Option<&Objective> {
+        self.rooms.get(namespace)?.objective(name, group)
+    }
+
+    /// The pool of that name in that group.
+    pub fn pool(&self, namespace: &Namespace, name: &ObjectName, group: PoolGroup) -> Option<&Pool> {
+        self.rooms.get(namespace)?.pool(name, group)
+    }
+
+    fn put(&mut self, fact: Fact, dirty: &mut Dirty) {
+        let namespace = fact.key().namespace;
+        let room = self.rooms.entry(namespace.clone()).or_default();
+        let affected = room.put(fact);
+        self.settle(&namespace, affected, dirty);
+    }
+
+    fn gone(&mut self, key: &FactKey, dirty: &mut Dirty) {
+        if let Some(room) = self.rooms.get_mut(&key.namespace) {
+            let affected = room.remove(key);
+            self.settle(&key.namespace, affected, dirty);
+            if self.rooms.get(&key.namespace).is_some_and(Room::is_empty) {
+                self.rooms.remove(&key.namespace);
+            }
+        }
+    }
+
+    /// Makes the objects of a kind exactly these; a fact given twice counts once, the last one.
+    fn replace_all(&mut self, kind: Kind, facts: Vec<Fact>, dirty: &mut Dirty) {
+        let listed: BTreeMap<FactKey, Fact> =
+            facts.into_iter().map(|fact| (fact.key(), fact)).filter(|(key, _)| key.kind == kind).collect();
+        let vanished: Vec<FactKey> = self
+            .rooms
+            .iter()
+            .flat_map(|(namespace, room)| room.keys(namespace, kind))
+            .filter(|key| !listed.contains_key(key))
+            .collect();
+        for key in vanished {
+            self.gone(&key, dirty);
+        }
+        for fact in listed.into_values() {
+            self.put(fact, dirty);
+        }
+    }
+
+    fn set_availability(&mut self, kind: Kind, availability: Availability, dirty: &mut Dirty) {
+        if self.availability(kind) == availability {
+            return;
+        }
+        self.availability.insert(kind, availability);
+        // Bindings and outputs are gated as a whole by whoever drives the index; only inputs are looked up in here.
+        if !matches!(kind, Kind::Objective(_) | Kind::Pool(_)) {
+            return;
+        }
+        let everyone: Vec<(Namespace, BTreeSet<ObjectName>)> =
+            self.rooms.iter().map(|(namespace, room)| (namespace.clone(), room.names())).collect();
+        for (namespace, names) in everyone {
+            self.settle(&namespace, Affected { render: names, dirty: BTreeSet::new() }, dirty);
+        }
+    }
+
+    /// Renders bindings again and marks them, and the peers that their old and new claims can affect.
+    fn settle(&mut self, namespace: &Namespace, affected: Affected, dirty: &mut Dirty) {
+        let Some(room) = self.rooms.get_mut(namespace) else { return };
+        let mut names = affected.dirty;
+        for name in affected.render {
+            let view = View { availability: &self.availability, room };
+            if let Some(rendered) = room.render(&self.settings, &view, &name) {
+                names.extend(room.settle(&name, rendered));
+            }
+        }
+        dirty.extend(names.into_iter().map(|name| BindingKey::new(namespace.clone(), name)));
+    }
+
+    /// Whether a complete list of a kind was seen, or its absence proved.
+    pub fn is_known(&self, kind: Kind) -> bool {
+        self.availability(kind).known != Known::Nothing
+    }
+}

@@ -1,0 +1,317 @@
+//! One namespace: its bindings, objectives and pools, and who refers to whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::claims::{Claim, Claims};
+use super::{Decision, Verdict};
+use crate::fact::{Binding, Fact, FactKey, Objective, Pool, Target};
+use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
+use crate::name::{Namespace, ObjectName};
+use crate::refusal::Refusal;
+use crate::relation::{Conflict, Precedence};
+use crate::render::{self, Identity};
+use crate::resolve::{self, Facts, Halt, Troubles};
+use crate::settings::Settings;
+
+/// What a binding's own declaration leads to, peers aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Waiting(Troubles),
+    Refused(Refusal),
+    Rendered(Arc<Identity>),
+}
+
+/// What a change in a room leads to.
+#[derive(Debug, Default)]
+pub(super) struct Affected {
+    /// Bindings that must be rendered again.
+    pub(super) render: BTreeSet<ObjectName>,
+    /// Bindings that are dirty whatever they render to.
+    pub(super) dirty: BTreeSet<ObjectName>,
+}
+
+impl Affected {
+    fn render(names: impl Iterator<Item = ObjectName>) -> Self {
+        Self { render: names.collect(), dirty: BTreeSet::new() }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    binding: Binding,
+    /// None until it was rendered for the first time, within the change that brought it.
+    outcome: Option<Outcome>,
+    held: Troubles,
+}
+
+impl Entry {
+    fn identity(&self) -> Option<&Arc<Identity>> {
+        match &self.outcome {
+            Some(Outcome::Rendered(identity)) => Some(identity),
+            _ => None,
+        }
+    }
+}
+
+/// Who refers to a name: sets by name, without empty ones.
+#[derive(Debug, Default)]
+struct Referrers(BTreeMap<ObjectName, BTreeSet<ObjectName>>);
+
+impl Referrers {
+    fn add(&mut self, to: &ObjectName, from: &ObjectName) {
+        self.0.entry(to.clone()).or_default().insert(from.clone());
+    }
+
+    fn remove(&mut self, to: &ObjectName, from: &ObjectName) {
+        if let Some(set) = self.0.get_mut(to) {
+            set.remove(from);
+            if set.is_empty() {
+                self.0.remove(to);
+            }
+        }
+    }
+
+    fn of(&self, to: &ObjectName) -> impl Iterator<Item = &ObjectName> {
+        self.0.get(to).into_iter().flatten()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    bindings: BTreeMap<ObjectName, Entry>,
+    objectives: BTreeMap<(ObjectName, ObjectiveGroup), Objective>,
+    pools: BTreeMap<(ObjectName, PoolGroup), Pool>,
+    /// Bindings by the objective they name.
+    of_objective: Referrers,
+    /// Bindings by the pool they name themselves.
+    of_pool: Referrers,
+    /// Objectives by the pool they name, one entry for each group's object.
+    objectives_of_pool: BTreeMap<ObjectName, BTreeSet<(ObjectName, ObjectiveGroup)>>,
+    claims: Claims,
+}
+
+impl Room {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bindings.is_empty() && self.objectives.is_empty() && self.pools.is_empty()
+    }
+
+    pub(super) fn objective(&self, name: &ObjectName, group: ObjectiveGroup) -> Option<&Objective> {
+        self.objectives.get(&(name.clone(), group))
+    }
+
+    pub(super) fn pool(&self, name: &ObjectName, group: PoolGroup) -> Option<&Pool> {
+        self.pools.get(&(name.clone(), group))
+    }
+
+    pub(super) fn binding(&self, name: &ObjectName) -> Option<&Binding> {
+        self.bindings.get(name).map(|entry| &entry.binding)
+    }
+
+    pub(super) fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.values().map(|entry| &entry.binding)
+    }
+
+    pub(super) fn identity(&self, name: &ObjectName) -> Option<&Arc<Identity>> {
+        self.bindings.get(name)?.identity()
+    }
+
+    pub(super) fn names(&self) -> BTreeSet<ObjectName> {
+        self.bindings.keys().cloned().collect()
+    }
+
+    /// The keys of every object of a kind.
+    pub(super) fn keys(&self, namespace: &Namespace, kind: Kind) -> Vec<FactKey> {
+        let names: Vec<&ObjectName> = match kind {
+            Kind::Binding => self.bindings.keys().collect(),
+            Kind::Objective(group) => {
+                self.objectives.keys().filter(|(_, of)| *of == group).map(|(name, _)| name).collect()
+            }
+            Kind::Pool(group) => {
+                self.pools.keys().filter(|(_, of)| *of == group).map(|(name, _)| name).collect()
+            }
+            Kind::Output => Vec::new(),
+        };
+        let key = |name: &ObjectName| FactKey { kind, namespace: namespace.clone(), name: name.clone() };
+        names.into_iter().map(key).collect()
+    }
+
+    /// Stores a fact; answers which bindings must be rendered again and which are dirty already. An equal fact
+    /// affects none.
+    pub(super) fn put(&mut self, fact: Fact) -> Affected {
+        match fact {
+            Fact::Binding(binding) => self.put_binding(*binding),
+            Fact::Objective(objective) => {
+                let key = (objective.name.clone(), objective.group);
+                if self.objectives.get(&key) == Some(&objective) {
+                    return Affected::default();
+                }
+                self.unlink_objective(&key);
+                if let Ok(pool_ref) = &objective.pool_ref {
+                    self.objectives_of_pool.entry(pool_ref.name.clone()).or_default().insert(key.clone());
+                }
+                self.objectives.insert(key.clone(), objective);
+                Affected::render(self.of_objective.of(&key.0).cloned())
+            }
+            Fact::Pool(pool) => {
+                let key = (pool.name.clone(), pool.group);
+                if self.pools.get(&key) == Some(&pool) {
+                    return Affected::default();
+                }
+                self.pools.insert(key.clone(), pool);
+                self.dependents_of_pool(&key.0)
+            }
+        }
+    }
+
+    /// Forgets an object; answers which bindings must be rendered again and which are dirty already.
+    pub(super) fn remove(&mut self, key: &FactKey) -> Affected {
+        match key.kind {
+            Kind::Binding => match self.bindings.remove(&key.name) {
+                Some(entry) => {
+                    self.unlink_target(&entry.binding);
+                    let mut dirty = self.claims.set(&key.name, None);
+                    dirty.insert(key.name.clone());
+                    Affected { render: BTreeSet::new(), dirty }
+                }
+                None => Affected::default(),
+            },
+            Kind::Objective(group) => {
+                let own = (key.name.clone(), group);
+                self.unlink_objective(&own);
+                match self.objectives.remove(&own) {
+                    Some(_) => Affected::render(self.of_objective.of(&key.name).cloned()),
+                    None => Affected::default(),
+                }
+            }
+            Kind::Pool(group) => match self.pools.remove(&(key.name.clone(), group)) {
+                Some(_) => self.dependents_of_pool(&key.name),
+                None => Affected::default(),
+            },
+            Kind::Output => Affected::default(),
+        }
+    }
+
+    fn put_binding(&mut self, binding: Binding) -> Affected {
+        let name = binding.key.name.clone();
+        let old = self.bindings.remove(&name);
+        let outcome = match old {
+            Some(entry) if entry.binding == binding => {
+                self.bindings.insert(name, entry);
+                return Affected::default();
+            }
+            Some(entry) => {
+                self.unlink_target(&entry.binding);
+                entry.outcome
+            }
+            None => None,
+        };
+        match binding.spec.as_ref().map(|spec| &spec.target) {
+            Ok(Target::Objective { name: to, .. }) => self.of_objective.add(to, &name),
+            Ok(Target::Pool { name: to, .. }) => self.of_pool.add(to, &name),
+            Err(_) => {}
+        }
+        self.bindings.insert(name.clone(), Entry { binding, outcome, held: Troubles::new() });
+        Affected { render: BTreeSet::from([name.clone()]), dirty: BTreeSet::from([name]) }
+    }
+
+    fn unlink_target(&mut self, binding: &Binding) {
+        match binding.spec.as_ref().map(|spec| &spec.target) {
+            Ok(Target::Objective { name: to, .. }) => self.of_objective.remove(to, &binding.key.name),
+            Ok(Target::Pool { name: to, .. }) => self.of_pool.remove(to, &binding.key.name),
+            Err(_) => {}
+        }
+    }
+
+    /// What a binding's declaration leads to now, and the troubled kinds it stands on.
+    pub(super) fn render(
+        &self,
+        settings: &Settings,
+        facts: &impl Facts,
+        name: &ObjectName,
+    ) -> Option<(Outcome, Troubles)> {
+        let binding = &self.bindings.get(name)?.binding;
+        let mut held = Troubles::new();
+        let outcome = match &binding.spec {
+            Err(error) => Outcome::Refused(Refusal::Spec(error.clone())),
+            Ok(spec) => match resolve::resolve(facts, &binding.key.namespace, &spec.target, &mut held) {
+                Err(Halt::Waiting(kinds)) => Outcome::Waiting(kinds),
+                Err(Halt::Refused(refusal)) => Outcome::Refused(refusal),
+                Ok(resolved) => match render::render(settings, &binding.key, spec, &resolved) {
+                    Ok(identity) => Outcome::Rendered(Arc::new(identity)),
+                    Err(refusal) => Outcome::Refused(refusal),
+                },
+            },
+        };
+        Some((outcome, held))
+    }
+
+    /// Takes what a binding rendered to; answers it if that is new, and the peers whose verdict may change with it.
+    pub(super) fn settle(
+        &mut self,
+        name: &ObjectName,
+        (outcome, held): (Outcome, Troubles),
+    ) -> BTreeSet<ObjectName> {
+        let Some(entry) = self.bindings.get_mut(name) else { return BTreeSet::new() };
+        let changed = entry.outcome.as_ref() != Some(&outcome) || entry.held != held;
+        if changed {
+            entry.outcome = Some(outcome);
+            entry.held = held;
+        }
+        // A deleting binding claims until its finalizer, and with it its output, is gone.
+        let claims = !entry.binding.deleting || entry.binding.finalizer;
+        let claim = entry.identity().filter(|_| claims).map(|identity| Claim {
+            precedence: Precedence::of(&entry.binding),
+            identity: Arc::clone(identity),
+        });
+        let mut dirty = self.claims.set(name, claim);
+        if changed {
+            dirty.insert(name.clone());
+        }
+        dirty
+    }
+
+    /// The verdict, with the peers that come first.
+    pub(super) fn decision(&self, name: &ObjectName) -> Decision {
+        let Some(entry) = self.bindings.get(name) else {
+            return Decision { verdict: Verdict::Gone, held: Troubles::new() };
+        };
+        let verdict = if entry.binding.deleting {
+            Verdict::Deleting
+        } else {
+            match &entry.outcome {
+                None => Verdict::Waiting(Troubles::new()),
+                Some(Outcome::Waiting(kinds)) => Verdict::Waiting(kinds.clone()),
+                Some(Outcome::Refused(refusal)) => Verdict::Refused(refusal.clone()),
+                Some(Outcome::Rendered(identity)) => match self.conflict(name) {
+                    Some(conflict) => Verdict::Refused(Refusal::Conflict(conflict)),
+                    None => Verdict::Wanted(Arc::clone(identity)),
+                },
+            }
+        };
+        Decision { verdict, held: entry.held.clone() }
+    }
+
+    fn conflict(&self, name: &ObjectName) -> Option<Conflict> {
+        let own = self.claims.get(name)?;
+        let peers = self.claims.earlier_conflicts(own);
+        Conflict::of(&own.identity, peers.iter().map(|peer| (&peer.precedence.name, &*peer.identity)))
+    }
+
+    fn unlink_objective(&mut self, key: &(ObjectName, ObjectiveGroup)) {
+        if let Some(Objective { pool_ref: Ok(pool_ref), .. }) = self.objectives.get(key)
+            && let Some(set) = self.objectives_of_pool.get_mut(&pool_ref.name)
+        {
+            set.remove(key);
+            if set.is_empty() {
+                self.objectives_of_pool.remove(&pool_ref.name);
+            }
+        }
+    }
+
+    fn dependents_of_pool(&self, pool: &ObjectName) -> Affected {
+        let through = self.objectives_of_pool.get(pool).into_iter().flatten();
+        let through = through.flat_map(|(objective, _)| self.of_objective.of(objective));
+        Affected::render(through.chain(self.of_pool.of(pool)).cloned())
+    }
+}

@@ -1,0 +1,202 @@
+//! Which binding's turn it is: a keyed queue with de-duplication and exponential back-off, over a `now` that is
+//! passed in. It reads no clock; jitter comes from the key, so that a run can be repeated.
+//!
+//! Guarantees: a key has at most one turn at a time; a key that is added during its turn gets another one; keys have
+//! their turns in the order in which they became ready, so a busy key cannot starve the others.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+/// A point in time as the driver counts it: since its start.
+pub type Now = Duration;
+
+/// The first delay after a failure.
+pub const FIRST_DELAY: Duration = Duration::from_millis(250);
+/// The longest delay after failures.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue<K> {
+    ready: VecDeque<K>,
+    waiting: BTreeSet<K>,
+    in_turn: BTreeSet<K>,
+    again: BTreeSet<K>,
+    later: BTreeMap<(Now, K), ()>,
+    due: BTreeMap<K, Now>,
+    failures: BTreeMap<K, u32>,
+}
+
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            in_turn: BTreeSet::new(),
+            again: BTreeSet::new(),
+            later: BTreeMap::new(),
+            due: BTreeMap::new(),
+            failures: BTreeMap::new(),
+        }
+    }
+}
+
+impl<K: Clone + Ord> Queue<K> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for a turn now. A pending back-off is left as it is: it ends by itself.
+    pub fn add(&mut self, key: K) {
+        if self.in_turn.contains(&key) {
+            self.again.insert(key);
+        } else if self.waiting.insert(key.clone()) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Asks for a turn after a delay; an earlier one that was asked for stays.
+    pub fn add_after(&mut self, key: K, now: Now, delay: Duration) {
+        let at = now + delay;
+        match self.due.get(&key) {
+            Some(due) if *due <= at => {}
+            earlier => {
+                if let Some(due) = earlier {
+                    self.later.remove(&(*due, key.clone()));
+                }
+                self.later.insert((at, key.clone()), ());
+                self.due.insert(key, at);
+            }
+        }
+    }
+
+    /// Begins the next turn, if one is ready.
+    pub fn pop(&mut self, now: Now) -> Option<K> {
+        while let Some(((at, _), ())) = self.later.first_key_value() {
+            if *at > now {
+                break;
+            }
+            if let Some(((_, key), ())) = self.later.pop_first() {
+                self.due.remove(&key);
+                self.add(key);
+            }
+        }
+        let key = self.ready.pop_front()?;
+        self.waiting.remove(&key);
+        self.in_turn.insert(key.clone());
+        Some(key)
+    }
+
+    /// Ends a turn. What was asked for meanwhile becomes ready.
+    pub fn done(&mut self, key: &K) {
+        self.in_turn.remove(key);
+        if let Some(key) = self.again.take(key) {
+            self.add(key);
+        }
+    }
+
+    /// Notes a failure and asks for a turn after the key's back-off; answers the delay. `seed` spreads the delays of
+    /// different keys: its hash with the attempt's number decides between half and all of the longest delay.
+    pub fn back_off(&mut self, key: &K, seed: &[u8], now: Now) -> Duration {
+        let failures = self.failures.entry(key.clone()).or_insert(0);
+        *failures = failures.saturating_add(1);
+        let doublings = failures.saturating_sub(1).min(20);
+        let longest = FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
+        let mut digest = Sha256::new();
+        digest.update(seed);
+        digest.update(failures.to_be_bytes());
+        let jitter = u32::from(digest.finalize()[0]);
+        let delay = longest / 2 + longest / 2 * jitter / 255;
+        self.add_after(key.clone(), now, delay);
+        delay
+    }
+
+    /// Forgets a key's failures.
+    pub fn succeeded(&mut self, key: &K) {
+        self.failures.remove(key);
+    }
+
+    /// When the next delayed turn is due.
+    pub fn next_due(&self) -> Option<Now> {
+        self.later.first_key_value().map(|((at, _), ())| *at)
+    }
+
+    /// How many turns are ready.
+    pub fn depth(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Whether nothing is ready, under way or delayed.
+    pub fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.in_turn.is_empty() && self.later.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Duration::ZERO;
+
+    fn queue(keys: &[&'static str]) -> Queue<&'static str> {
+        let mut queue = Queue::new();
+        keys.iter().for_each(|key| queue.add(*key));
+        queue
+    }
+
+    #[test]
+    fn a_key_added_twice_has_one_turn() {
+        let mut queue = queue(&["a", "b", "a"]);
+        assert_eq!((queue.pop(NOW), queue.pop(NOW), queue.pop(NOW)), (Some("a"), Some("b"), None));
+    }
+
+    #[test]
+    fn a_key_added_during_its_turn_has_another_after_it() {
+        let mut queue = queue(&["a"]);
+        queue.pop(NOW);
+        queue.add("a");
+        assert_eq!(queue.pop(NOW), None);
+        queue.done(&"a");
+        assert_eq!(queue.pop(NOW), Some("a"));
+    }
+
+    #[test]
+    fn a_busy_key_goes_to_the_end() {
+        let mut queue = queue(&["hot", "b", "c"]);
+        let mut turns = Vec::new();
+        for _ in 0..4 {
+            let key = queue.pop(NOW).unwrap();
+            queue.add("hot");
+            queue.done(&key);
+            turns.push(key);
+        }
+        assert_eq!(turns, ["hot", "b", "c", "hot"]);
+    }
+
+    #[test]
+    fn back_off_doubles_up_to_a_limit_and_is_forgotten_on_success() {
+        let mut queue = queue(&[]);
+        let delays: Vec<Duration> = (0..12).map(|_| queue.back_off(&"a", b"a", NOW)).collect();
+        assert!(delays[0] <= FIRST_DELAY && delays[0] >= FIRST_DELAY / 2);
+        assert!(delays[4] >= FIRST_DELAY * 8 && delays[4] <= FIRST_DELAY * 16);
+        assert!(delays[11] >= LONGEST_DELAY / 2 && delays[11] <= LONGEST_DELAY);
+        queue.succeeded(&"a");
+        assert!(queue.back_off(&"a", b"a", NOW) <= FIRST_DELAY);
+    }
+
+    #[test]
+    fn a_delayed_key_is_ready_when_it_is_due_and_not_before() {
+        let mut queue = queue(&[]);
+        queue.add_after("a", NOW, Duration::from_secs(2));
+        queue.add_after("a", NOW, Duration::from_secs(1));
+        queue.add_after("a", NOW, Duration::from_secs(3));
+        assert_eq!(queue.next_due(), Some(Duration::from_secs(1)));
+        assert_eq!(queue.pop(Duration::from_millis(999)), None);
+        assert_eq!(queue.pop(Duration::from_secs(1)), Some("a"));
+        queue.done(&"a");
+        assert!(queue.is_idle());
+    }
+}

@@ -1,0 +1,212 @@
+//! What a binding's status says: conditions, identity, conflicts and the configuration that produced them, without
+//! clocks. A report, never an authority: no decision reads it back.
+
+use crate::fact::Mode;
+use crate::index::Decision;
+use crate::kind::Kind;
+use crate::name::{BindingKey, ObjectName, Uid};
+use crate::plan::Standing;
+use crate::refusal::{Condition, Refusal};
+use crate::relation::Peer;
+use crate::resolve::Troubles;
+use crate::settings::Settings;
+use crate::text::bounded;
+
+/// A condition's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Truth {
+    /// `True`
+    True,
+    /// `False`
+    False,
+    /// `Unknown`
+    Unknown,
+}
+
+impl Truth {
+    /// The value of `status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Truth::True => "True",
+            Truth::False => "False",
+            Truth::Unknown => "Unknown",
+        }
+    }
+}
+
+/// kstatus condition: the operator is still at it. Present only when True.
+pub const RECONCILING: &str = "Reconciling";
+/// kstatus condition: it will not become Ready unless somebody changes something. Present only when True.
+pub const STALLED: &str = "Stalled";
+
+/// Reason of `Ready=True`.
+pub const REASON_RECONCILED: &str = "Reconciled";
+/// Reason of the failure conditions that are False.
+pub const REASON_RESOLVED: &str = "Resolved";
+/// Reason of what is not decided yet.
+pub const REASON_INITIALIZING: &str = "Initializing";
+/// Reason of `Reconciling` while a verdict is held because a kind cannot be read.
+pub const REASON_API_UNAVAILABLE: &str = "APIUnavailable";
+
+/// One condition, its times aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConditionFact {
+    /// Its type.
+    pub kind: &'static str,
+    /// Its status.
+    pub status: Truth,
+    /// Its reason.
+    pub reason: &'static str,
+    /// At most 1,024 bytes: what, where and what to do.
+    pub message: String,
+}
+
+/// What is granted, only while Ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantFact {
+    /// The mode.
+    pub mode: Mode,
+    /// The SPIFFE ID.
+    pub spiffe_id: String,
+    /// The canonical selectors.
+    pub selectors: Vec<String>,
+    /// The fingerprint of the selectors.
+    pub fingerprint: String,
+    /// The output's name.
+    pub output: ObjectName,
+    /// The output's uid.
+    pub output_uid: Uid,
+}
+
+/// A whole status, times aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusFacts {
+    /// The generation it speaks of.
+    pub observed_generation: Option<i64>,
+    /// The conditions: the five of the contract, then `Reconciling` or `Stalled` if True.
+    pub conditions: Vec<ConditionFact>,
+    /// What is granted.
+    pub grant: Option<GrantFact>,
+    /// The peers that come first and claim the same, at most 16.
+    pub conflicts: Vec<Peer>,
+    /// How many such peers there are.
+    pub conflict_count: usize,
+    /// The configured trust domain.
+    pub trust_domain: String,
+    /// The configured class.
+    pub class_name: Option<String>,
+    /// The operator's instance.
+    pub instance: String,
+    /// The prefixes granted to the binding's namespace.
+    pub path_grants: Vec<String>,
+}
+
+/// The status of a binding that stands like this; `None` when there is nothing to report.
+pub fn report(
+    settings: &Settings,
+    key: &BindingKey,
+    generation: Option<i64>,
+    decision: &Decision,
+    standing: &Standing,
+) -> Option<StatusFacts> {
+    let mut conditions = match standing {
+        Standing::Leaving => return None,
+        Standing::Undecided(kinds) if kinds.contains_key(&Kind::Output) => waiting(unreadable(kinds)),
+        Standing::Undecided(kinds) => undecided(&unreadable(kinds)),
+        Standing::Waiting => waiting(
+            "an output that is in the way is still going; the identity is granted as soon as it is gone"
+                .into(),
+        ),
+        Standing::Refused(refusal) => refused(refusal),
+        Standing::Granted { identity, output, .. } => {
+            granted(format!("ClusterSPIFFEID `{output}` grants `{}`", identity.spiffe_id))
+        }
+    };
+    if !decision.held.is_empty() && !conditions.iter().any(|c| c.kind == RECONCILING) {
+        let message = format!("the verdict is held from what was last known: {}", unreadable(&decision.held));
+        conditions.retain(|c| c.kind != STALLED);
+        conditions.push(condition(RECONCILING, Truth::True, REASON_API_UNAVAILABLE, message));
+    }
+    let grant = match standing {
+        Standing::Granted { identity, output, uid } => Some(GrantFact {
+            mode: identity.mode,
+            spiffe_id: identity.spiffe_id.to_string(),
+            selectors: identity.selectors.texts().map(str::to_owned).collect(),
+            fingerprint: identity.selectors.fingerprint(),
+            output: output.clone(),
+            output_uid: uid.clone(),
+        }),
+        _ => None,
+    };
+    let conflict = match standing {
+        Standing::Refused(Refusal::Conflict(conflict)) => Some(conflict),
+        _ => None,
+    };
+    Some(StatusFacts {
+        observed_generation: generation,
+        conditions,
+        grant,
+        conflicts: conflict.map(|c| c.peers.clone()).unwrap_or_default(),
+        conflict_count: conflict.map_or(0, |c| c.count),
+        trust_domain: settings.trust_domain.to_string(),
+        class_name: settings.class_name.as_ref().map(ToString::to_string),
+        instance: settings.instance.to_string(),
+        path_grants: settings.grants_of(&key.namespace).map(ToString::to_string).collect(),
+    })
+}
+
+/// The conditions of a binding that renders and that nothing stands against, as far as files can tell.
+pub fn conditions_of(refusal: Option<&Refusal>) -> Vec<ConditionFact> {
+    match refusal {
+        Some(refusal) => refused(refusal),
+        None => granted("the identity can be granted".to_owned()),
+    }
+}
+
+fn condition(kind: &'static str, status: Truth, reason: &'static str, message: String) -> ConditionFact {
+    ConditionFact { kind, status, reason, message: bounded(message) }
+}
+
+/// The four failure conditions, with `is_true` True and the others False.
+fn failures(is_true: Option<&Refusal>) -> impl Iterator<Item = ConditionFact> {
+    Condition::ALL.into_iter().filter(|c| *c != Condition::Ready).map(move |c| match is_true {
+        Some(refusal) if refusal.condition() == c => {
+            condition(c.as_str(), Truth::True, refusal.reason().as_str(), refusal.message())
+        }
+        _ => condition(c.as_str(), Truth::False, REASON_RESOLVED, String::new()),
+    })
+}
+
+fn granted(message: String) -> Vec<ConditionFact> {
+    let ready = condition(Condition::Ready.as_str(), Truth::True, REASON_RECONCILED, message);
+    std::iter::once(ready).chain(failures(None)).collect()
+}
+
+fn refused(refusal: &Refusal) -> Vec<ConditionFact> {
+    let (reason, message) = (refusal.reason().as_str(), refusal.message());
+    let ready = condition(Condition::Ready.as_str(), Truth::False, reason, message.clone());
+    let kstatus = if refusal.transient() { RECONCILING } else { STALLED };
+    let last = condition(kstatus, Truth::True, reason, message);
+    std::iter::once(ready).chain(failures(Some(refusal))).chain([last]).collect()
+}
+
+fn waiting(message: String) -> Vec<ConditionFact> {
+    let ready = condition(Condition::Ready.as_str(), Truth::Unknown, REASON_INITIALIZING, message.clone());
+    let last = condition(RECONCILING, Truth::True, REASON_INITIALIZING, message);
+    std::iter::once(ready).chain(failures(None)).chain([last]).collect()
+}
+
+fn undecided(message: &str) -> Vec<ConditionFact> {
+    let last = condition(RECONCILING, Truth::True, REASON_INITIALIZING, message.to_owned());
+    let unknown =
+        |c: Condition| condition(c.as_str(), Truth::Unknown, REASON_INITIALIZING, message.to_owned());
+    Condition::ALL.into_iter().map(unknown).chain([last]).collect()
+}
+
+fn unreadable(kinds: &Troubles) -> String {
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, trouble)| format!("`{}` is {}", kind.crd_name(), trouble.as_str()))
+        .collect();
+    if kinds.is_empty() { "not decided yet".to_owned() } else { kinds.join(", ") }
+}

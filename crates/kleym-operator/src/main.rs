@@ -1,0 +1,2 @@
+//! kleym-operator
+fn main() {}

@@ -1,0 +1,2 @@
+//! kleym
+fn main() {}
