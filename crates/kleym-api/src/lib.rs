@@ -2,10 +2,14 @@
 //!
 //! - [`binding`]: InferenceIdentityBinding, from whose types the CustomResourceDefinition is generated;
 //! - [`cluster_spiffe_id`]: ClusterSPIFFEID, which Kleym writes;
+//! - [`decode`]: wire to fact, the objects that Kleym reads;
+//! - [`encode`]: fact to wire, the objects that Kleym writes;
 //! - [`standin`]: definitions of the foreign kinds, for tests and the demo.
 //!
 //! This crate decides nothing and talks to nobody.
 
 pub mod binding;
 pub mod cluster_spiffe_id;
+pub mod decode;
+pub mod encode;
 pub mod standin;

@@ -24,7 +24,7 @@ const GO_MOD: &str = include_str!("../../../tools/controlplane/go.mod");
 const APISERVER_MODULE: &str = "k8s.io/kubernetes";
 const ETCD_MODULE: &str = "go.etcd.io/etcd/server/v3";
 const NAMES: [&str; 2] = ["etcd", "kube-apiserver"];
-const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
 /// The archives of the Kubernetes project for machines without Go. They hold the newest patch release that is
 /// published in this form, which can be one behind the modules, and the etcd of that release.

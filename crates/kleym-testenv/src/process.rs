@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_child_is_gone_and_so_is_its_watcher() {
+    fn a_dropped_child_is_gone() {
         let mut command = supervised("sh", None);
         command.args(["-c", "echo started; exec cat /dev/zero >/dev/null"]).stdout(Stdio::piped());
         let mut process = Process::start("busy", &mut command).unwrap();

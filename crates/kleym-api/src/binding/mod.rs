@@ -11,8 +11,8 @@ mod status;
 
 pub use definition::definition;
 pub use spec::{
-    ContainerDiscriminator, ContainerDiscriminatorType, InferenceIdentityBinding, InferenceIdentityBindingSpec,
-    Mode, SelectorSource, TargetGroup, TargetKind, TargetRef,
+    ContainerDiscriminator, ContainerDiscriminatorType, InferenceIdentityBinding,
+    InferenceIdentityBindingSpec, Mode, SelectorSource, TargetGroup, TargetKind, TargetRef,
 };
 pub use status::{
     ComputedSpiffeId, Condition, ConditionStatus, ConflictCause, ConflictingBinding,

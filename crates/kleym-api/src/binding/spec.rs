@@ -4,6 +4,7 @@
 //! objects that were stored before the rule existed.
 
 #![expect(unreachable_pub, reason = "KubeSchema copies each `pub struct` into a function")]
+#![expect(clippy::duplicated_attributes, reason = "columns share a type and a priority")]
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::status::InferenceIdentityBindingStatus;
 
 /// What to give an identity to, and how its workloads are told apart from all others.
+/// Example: `{targetRef: {name: chat-premium}, selectorSource: DerivedFromPool, workloadSelectorTemplates:
+/// ["k8s:ns:llm", "k8s:sa:model-server"], containerDiscriminator: {type: ContainerName, value: vllm}}`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[kube(
     group = "kleym.sonda.red",
@@ -97,8 +100,8 @@ use super::status::InferenceIdentityBindingStatus;
          (has(self.mode) && self.mode == 'PoolOnly')"
     )
     .message(
-        "set mode to PoolOnly or refer to an InferenceObjective: targetRef.kind InferencePool names no objective \
-         that mode PerObjective, the default, could speak of"
+        "set mode to PoolOnly or refer to an InferenceObjective: a target of kind InferencePool has no objective \
+         that mode PerObjective, the default, could be about"
     )
     .field_path(".mode")
     .reason(Reason::FieldValueInvalid)
@@ -165,6 +168,7 @@ pub struct TargetRef {
     /// hits that lead to different pools are refused.
     /// Example: `llm-d.ai`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TargetGroup")]
     pub group: Option<TargetGroup>,
 
     /// Kind of the target: `InferenceObjective`, or `InferencePool` in mode PoolOnly for clusters without

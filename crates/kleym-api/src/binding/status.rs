@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::Mode;
 
-/// What became of the binding. Written by the operator alone.
+/// What became of the binding. Written by the operator alone, and always as a whole.
+/// Example: `{observedGeneration: 3, conditions: [{type: Ready, status: "True", reason: Reconciled}]}`.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct InferenceIdentityBindingStatus {

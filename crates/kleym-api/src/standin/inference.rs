@@ -97,8 +97,7 @@ pub(super) fn pool_x() -> CustomResourceDefinition {
             "parentRef": parent_ref(group("gateway.networking.k8s.io")),
         }),
     );
-    let mut status =
-        object(&[], json!({"parent": {"type": "array", "items": parent, "maxItems": 32}}));
+    let mut status = object(&[], json!({"parent": {"type": "array", "items": parent, "maxItems": 32}}));
     status["default"] = json!({"parent": [{
         "conditions": [pending("Accepted")],
         "parentRef": {"kind": "Status", "name": "default"},
@@ -170,20 +169,14 @@ fn group_with_floor(default: &str) -> Value {
 }
 
 fn parent_ref(group: Value) -> Value {
-    object(
-        &["name"],
-        json!({
-            "group": group,
-            "kind": kind_name("Gateway"),
-            "name": name(),
-            "namespace": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": 63,
-                "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-            },
-        }),
-    )
+    let label = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+    let mut properties = json!({
+        "kind": kind_name("Gateway"),
+        "name": name(),
+        "namespace": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": label},
+    });
+    properties["group"] = group;
+    object(&["name"], properties)
 }
 
 /// The condition that a status starts with.

@@ -50,9 +50,9 @@ fn assemble(kind: Kind, short_names: &[&str], columns: &Value, schema: Value) ->
         "name": kind.version(),
         "served": true,
         "storage": true,
-        "schema": {"openAPIV3Schema": schema},
         "subresources": {"status": {}},
     });
+    version["schema"]["openAPIV3Schema"] = schema;
     if !columns.is_null() {
         version["additionalPrinterColumns"] = columns.clone();
     }
@@ -61,23 +61,24 @@ fn assemble(kind: Kind, short_names: &[&str], columns: &Value, schema: Value) ->
         // The API server takes a definition in a group of Kubernetes' own only with a word on its approval.
         metadata["annotations"] = json!({"api-approved.kubernetes.io": "unapproved, a stand-in for tests"});
     }
-    let definition = json!({
+    let mut definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": metadata,
         "spec": {
             "group": kind.group(),
-            "names": names,
             "scope": if kind.namespaced() { "Namespaced" } else { "Cluster" },
             "versions": [version],
         },
     });
+    definition["spec"]["names"] = names;
     serde_json::from_value(definition).expect("the parts make a CustomResourceDefinition")
 }
 
 /// A schema of an object with these properties, some of them required.
 fn object(required: &[&str], properties: Value) -> Value {
-    let mut schema = json!({"type": "object", "properties": properties});
+    let mut schema = json!({"type": "object"});
+    schema["properties"] = properties;
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
@@ -86,14 +87,9 @@ fn object(required: &[&str], properties: Value) -> Value {
 
 /// The root of a kind's schema.
 fn root(required: &[&str], spec: Value, status: Value) -> Value {
-    object(
-        required,
-        json!({
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
-            "spec": spec,
-            "status": status,
-        }),
-    )
+    let text = json!({"type": "string"});
+    let mut properties = json!({"apiVersion": text, "kind": text, "metadata": {"type": "object"}});
+    properties["spec"] = spec;
+    properties["status"] = status;
+    object(required, properties)
 }

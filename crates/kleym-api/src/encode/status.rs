@@ -1,0 +1,226 @@
+//! The status of a binding on the wire, and how a live one is compared with it. A status is written whole; what stands
+//! in a live one is never read for a decision, only for whether it must be written again and for its transition times.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kleym_core::fact;
+use kleym_core::relation::Cause;
+use kleym_core::status::{ConditionFact, StatusFacts, Truth};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::binding::{
+    ComputedSpiffeId, Condition, ConditionStatus, ConflictCause, ConflictingBinding,
+    InferenceIdentityBindingStatus, Mode, RenderedClusterSpiffeId, RenderedSelectors,
+};
+
+/// A status, as short as it can be and still be told from every other: a digest over its content, transition times
+/// and the order of object keys aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusDigest([u8; 16]);
+
+impl StatusDigest {
+    /// The digest of a status.
+    pub fn of(status: &Value) -> Self {
+        let mut digest = Sha256::new();
+        feed(&mut digest, status);
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest.finalize()[..16]);
+        Self(short)
+    }
+}
+
+/// Feeds a value with its structure, so that no two values give the same input; `lastTransitionTime`s are left out.
+fn feed(digest: &mut Sha256, value: &Value) {
+    match value {
+        Value::Null => digest.update(b"n"),
+        Value::Bool(b) => digest.update(if *b { b"t" } else { b"f" }),
+        Value::Number(number) => feed_text(digest, b"#", &number.to_string()),
+        Value::String(text) => feed_text(digest, b"s", text),
+        Value::Array(items) => {
+            feed_text(digest, b"a", &items.len().to_string());
+            items.iter().for_each(|item| feed(digest, item));
+        }
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().filter(|(key, _)| *key != "lastTransitionTime").collect();
+            fields.sort_unstable_by_key(|(key, _)| *key);
+            feed_text(digest, b"o", &fields.len().to_string());
+            for (key, value) in fields {
+                feed_text(digest, b"k", key);
+                feed(digest, value);
+            }
+        }
+    }
+}
+
+fn feed_text(digest: &mut Sha256, kind: &[u8], text: &str) {
+    digest.update(kind);
+    digest.update(text.len().to_be_bytes());
+    digest.update(text.as_bytes());
+}
+
+/// What is remembered of a live status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusSeen {
+    /// What it says.
+    pub digest: StatusDigest,
+    /// By condition type: its status and since when.
+    transitions: BTreeMap<Box<str>, (Box<str>, Timestamp)>,
+}
+
+impl StatusSeen {
+    /// Reads the `status` of a live object; an object without one has an empty status.
+    pub fn read(status: Option<&Value>) -> Self {
+        let empty = Value::Object(serde_json::Map::new());
+        let status = status.unwrap_or(&empty);
+        let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+        let transitions = conditions.take(16).filter_map(|condition| {
+            let text = |field: &str| condition.get(field).and_then(Value::as_str);
+            let since: Timestamp = text("lastTransitionTime")?.parse().ok()?;
+            Some((text("type")?.into(), (text("status")?.into(), since)))
+        });
+        Self { digest: StatusDigest::of(status), transitions: transitions.collect() }
+    }
+}
+
+/// The status that says this. A condition's transition time is the live one's while its status is the same, else
+/// `now`, in whole seconds.
+pub fn status(
+    facts: &StatusFacts,
+    seen: Option<&StatusSeen>,
+    now: Timestamp,
+) -> InferenceIdentityBindingStatus {
+    let StatusFacts {
+        observed_generation,
+        conditions,
+        grant,
+        conflicts,
+        conflict_count,
+        trust_domain,
+        class_name,
+        instance,
+        path_grants,
+    } = facts;
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let since = |fact: &ConditionFact| match seen.and_then(|seen| seen.transitions.get(fact.kind)) {
+        Some((status, since)) if **status == *fact.status.as_str() && *since <= now => *since,
+        _ => now,
+    };
+    let condition = |fact: &ConditionFact| Condition {
+        type_: fact.kind.to_owned(),
+        status: match fact.status {
+            Truth::True => ConditionStatus::True,
+            Truth::False => ConditionStatus::False,
+            Truth::Unknown => ConditionStatus::Unknown,
+        },
+        observed_generation: *observed_generation,
+        last_transition_time: Time(since(fact)),
+        reason: fact.reason.to_owned(),
+        message: fact.message.clone(),
+    };
+    let conflicting = conflicts.iter().map(|peer| ConflictingBinding {
+        binding_name: peer.name.to_string(),
+        cause: match peer.cause {
+            Cause::IdentityCollision => ConflictCause::IdentityCollision,
+            Cause::DuplicateSpiffeId => ConflictCause::DuplicateSpiffeId,
+        },
+        spiffe_id: peer.spiffe_id.to_string(),
+    });
+    InferenceIdentityBindingStatus {
+        observed_generation: *observed_generation,
+        conditions: conditions.iter().map(condition).collect(),
+        computed_spiffe_ids: grant
+            .iter()
+            .map(|grant| ComputedSpiffeId {
+                mode: match grant.mode {
+                    fact::Mode::PoolOnly => Mode::PoolOnly,
+                    fact::Mode::PerObjective => Mode::PerObjective,
+                },
+                spiffe_id: grant.spiffe_id.clone(),
+            })
+            .collect(),
+        rendered_selectors: grant
+            .iter()
+            .map(|grant| RenderedSelectors {
+                spiffe_id: grant.spiffe_id.clone(),
+                selectors: grant.selectors.clone(),
+            })
+            .collect(),
+        rendered_cluster_spiffe_id: grant.as_ref().map(|grant| RenderedClusterSpiffeId {
+            name: grant.output.to_string(),
+            uid: grant.output_uid.to_string(),
+            spiffe_id: grant.spiffe_id.clone(),
+            selector_fingerprint: grant.fingerprint.clone(),
+            observed_generation: observed_generation.unwrap_or(0),
+        }),
+        conflicts: conflicting.collect(),
+        conflict_count: (*conflict_count > 0).then(|| i64::try_from(*conflict_count).unwrap_or(i64::MAX)),
+        trust_domain: Some(trust_domain.clone()),
+        cluster_spiffe_id_class_name: class_name.clone(),
+        instance: Some(instance.clone()),
+        path_grants: path_grants.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_digest_ignores_times_and_key_order_and_nothing_else() {
+        let a = json!({"a": [1, "1"], "b": {"lastTransitionTime": "x", "c": null}});
+        let b = json!({"b": {"c": null, "lastTransitionTime": "y"}, "a": [1, "1"]});
+        assert_eq!(StatusDigest::of(&a), StatusDigest::of(&b));
+        for other in [json!({"a": ["1", "1"], "b": {"c": null}}), json!({"a": [1, "1"], "b": {}}), json!({})]
+        {
+            assert_ne!(StatusDigest::of(&a), StatusDigest::of(&other), "{other}");
+        }
+    }
+
+    fn facts(status: Truth) -> StatusFacts {
+        StatusFacts {
+            observed_generation: Some(2),
+            conditions: vec![ConditionFact {
+                kind: "Ready",
+                status,
+                reason: "Reconciled",
+                message: String::new(),
+            }],
+            grant: None,
+            conflicts: vec![],
+            conflict_count: 0,
+            trust_domain: "example.org".into(),
+            class_name: None,
+            instance: "default".into(),
+            path_grants: vec![],
+        }
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let live = json!({"conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        ]});
+        let seen = StatusSeen::read(Some(&live));
+        let time = |facts: &StatusFacts, now: &str| {
+            status(facts, Some(&seen), at(now)).conditions[0].last_transition_time.0
+        };
+        assert_eq!(time(&facts(Truth::True), "2026-02-01T00:00:00.5Z"), at("2026-01-01T00:00:00Z"));
+        assert_eq!(time(&facts(Truth::False), "2026-02-01T00:00:00.5Z"), at("2026-02-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_forged_transition_time_in_the_future_is_not_kept() {
+        let live = json!({"conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": "9999-01-01T00:00:00Z"}
+        ]});
+        let seen = StatusSeen::read(Some(&live));
+        let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        assert_eq!(status(&facts(Truth::True), Some(&seen), now).conditions[0].last_transition_time.0, now);
+    }
+}

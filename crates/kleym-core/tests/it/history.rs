@@ -1,0 +1,356 @@
+//! The index over random histories: after every step it answers what the naive model answers, it never forgets a
+//! binding whose verdict moved, and where it came from leaves no trace.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use kleym_core::fact::{Change, Fact, FactKey, Known};
+use kleym_core::index::{Decision, Index};
+use kleym_core::kind::Kind;
+use kleym_core::name::BindingKey;
+use kleym_core::relist::{Relist, Seen};
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, prop_oneof, proptest};
+use proptest::sample::select;
+
+use crate::naive::Naive;
+use crate::random::{self, NAMESPACES, Step, beginning, step};
+use crate::world::{
+    binding, cases, key, listed, objective, pool, put_objective, put_pool, serving, settings,
+};
+
+/// Every binding key that can occur, there or not.
+fn keys() -> Vec<BindingKey> {
+    let all = NAMESPACES.iter().flat_map(|ns| ["a", "b", "c", "d", "e", "f"].map(|name| key(ns, name)));
+    all.collect()
+}
+
+fn decisions(index: &Index) -> BTreeMap<BindingKey, Decision> {
+    keys().into_iter().map(|key| (key.clone(), index.verdict(&key))).collect()
+}
+
+fn assert_agrees(index: &Index, model: &Naive) {
+    for key in keys() {
+        model.assert_agrees(&key, &index.verdict(&key));
+    }
+}
+
+/// A small generator of orders, for what is only known while a test runs.
+fn shuffled<T>(mut values: Vec<T>, mut seed: u64) -> Vec<T> {
+    for place in (1..values.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let other = usize::try_from(seed >> 33).unwrap() % (place + 1);
+        values.swap(place, other);
+    }
+    values
+}
+
+/// What is known of every kind, as changes to an index that has no facts yet.
+fn availability(model: &Naive) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for kind in Kind::ALL {
+        match model.available(kind).known {
+            Known::Nothing => {}
+            Known::Absent => changes.push(Change::Absent(kind)),
+            Known::Listed => changes.push(Change::Listed(kind, Vec::new())),
+        }
+        changes.push(Change::Trouble(kind, model.available(kind).trouble));
+    }
+    changes
+}
+
+/// An index of the final state alone: the facts in some order, before or after what is known of the kinds.
+fn rebuilt(model: &Naive, seed: u64) -> Index {
+    let mut index = Index::new(settings());
+    for change in shuffled(availability(model), seed) {
+        index.apply(change);
+    }
+    for fact in shuffled(model.facts.values().cloned().collect(), seed ^ 0x9e37_79b9) {
+        index.apply(Change::Put(fact));
+    }
+    index
+}
+
+/// The same from complete lists, one for each kind.
+fn relisted(model: &Naive, seed: u64) -> Index {
+    let mut index = Index::new(settings());
+    for kind in shuffled(Kind::ALL.to_vec(), seed) {
+        let facts: Vec<Fact> =
+            model.facts.iter().filter(|(key, _)| key.kind == kind).map(|(_, fact)| fact.clone()).collect();
+        match model.available(kind).known {
+            Known::Listed => drop(index.apply(Change::Listed(kind, shuffled(facts, seed)))),
+            Known::Absent => {
+                index.apply(Change::Absent(kind));
+                facts.into_iter().for_each(|fact| drop(index.apply(Change::Put(fact))));
+            }
+            Known::Nothing => facts.into_iter().for_each(|fact| drop(index.apply(Change::Put(fact)))),
+        }
+        index.apply(Change::Trouble(kind, model.available(kind).trouble));
+    }
+    index
+}
+
+fn begin(index: &mut Index, model: &mut Naive, kinds: &[Kind]) {
+    for kind in kinds {
+        let change = Change::Listed(*kind, Vec::new());
+        model.apply(&change);
+        index.apply(change);
+    }
+}
+
+/// Applies a step to both; answers the change, when it is one.
+fn advance(index: &mut Index, model: &mut Naive, step: &Step) -> Option<(Change, BTreeSet<BindingKey>)> {
+    let change = step.change(model)?;
+    model.apply(&change);
+    let dirty = index.apply(change.clone());
+    Some((change, dirty))
+}
+
+proptest! {
+    #![proptest_config(cases(700))]
+
+    /// The index is the naive model, only faster; what moved is dirty; saying it again moves nothing.
+    #[test]
+    fn every_verdict_is_what_the_contract_says_and_every_change_of_one_is_noticed(
+        kinds in beginning(),
+        steps in vec(step(), 1..60),
+    ) {
+        let (mut index, mut model) = (Index::new(settings()), Naive::default());
+        begin(&mut index, &mut model, &kinds);
+        let mut before = decisions(&index);
+        for step in &steps {
+            let Some((change, dirty)) = advance(&mut index, &mut model, step) else { continue };
+            assert_agrees(&index, &model);
+            let after = decisions(&index);
+            for (key, decision) in &after {
+                assert!(
+                    before[key] == *decision || dirty.contains(key),
+                    "{key} moved from {:?} to {decision:?} unnoticed by {change:?}", before[key]
+                );
+            }
+            assert_eq!(index.apply(change), BTreeSet::new(), "an equal fact changes nothing");
+            assert_eq!(decisions(&index), after);
+            before = after;
+        }
+    }
+
+    /// `Index(after any history) == Index(from the final snapshot)`, whatever the order, down to the last field.
+    #[test]
+    fn an_index_does_not_remember_how_it_came_about(
+        kinds in beginning(),
+        steps in vec(step(), 1..100),
+        seed in any::<u64>(),
+    ) {
+        let (mut index, mut model) = (Index::new(settings()), Naive::default());
+        begin(&mut index, &mut model, &kinds);
+        for step in &steps {
+            advance(&mut index, &mut model, step);
+        }
+        let (rebuilt, relisted) = (rebuilt(&model, seed), relisted(&model, seed));
+        assert_eq!(decisions(&rebuilt), decisions(&index));
+        assert_eq!(decisions(&relisted), decisions(&index));
+        assert_eq!(format!("{:?}", decisions(&rebuilt)), format!("{:?}", decisions(&index)));
+        assert_eq!(format!("{rebuilt:?}"), format!("{index:?}"));
+        assert_eq!(format!("{relisted:?}"), format!("{index:?}"));
+    }
+
+    /// Emptied, an index is as new.
+    #[test]
+    fn what_is_gone_leaves_nothing_behind(steps in vec(step(), 1..60), seed in any::<u64>()) {
+        let (mut index, mut model) = (Index::new(settings()), Naive::default());
+        begin(&mut index, &mut model, &Kind::ALL);
+        for step in &steps {
+            advance(&mut index, &mut model, step);
+        }
+        for key in shuffled(model.facts.keys().cloned().collect(), seed) {
+            index.apply(Change::Gone(key));
+        }
+        for kind in Kind::ALL {
+            index.apply(Change::Listed(kind, Vec::new()));
+        }
+        assert_eq!(format!("{index:?}"), format!("{:?}", listed()));
+    }
+}
+
+/// What happens between an API server and one watch.
+#[derive(Debug, Clone)]
+enum Wire {
+    /// An object is written; the watch reports it if it is alive.
+    Write(Fact),
+    /// An object is removed.
+    Remove(FactKey),
+    /// The watch of a kind breaks: what happens next is not reported.
+    Break(Kind),
+    /// A list of a kind begins, whether or not one is under way.
+    Begin(Kind),
+    /// One object of the list arrives.
+    Item(Kind),
+    /// The rest of the list arrives, and it ends.
+    End(Kind),
+}
+
+fn wire() -> impl Strategy<Value = Wire> {
+    let kind = || select(&Kind::ALL);
+    prop_oneof![
+        12 => random::fact().prop_map(Wire::Write),
+        6 => random::fact().prop_map(|fact| Wire::Remove(fact.key())),
+        1 => kind().prop_map(Wire::Break),
+        3 => kind().prop_map(Wire::Begin),
+        5 => kind().prop_map(Wire::Item),
+        3 => kind().prop_map(Wire::End),
+    ]
+}
+
+/// One kind's watch with the list it is reading.
+struct Watch {
+    relist: Relist,
+    alive: bool,
+    /// What is still to come of the list under way.
+    list: Option<VecDeque<Fact>>,
+    /// What happened since that list was taken.
+    behind: Vec<Seen>,
+}
+
+impl Watch {
+    fn new(kind: Kind) -> Self {
+        Self { relist: Relist::new(kind), alive: false, list: None, behind: Vec::new() }
+    }
+
+    /// Something happened to an object of the kind.
+    fn happens(&mut self, seen: Seen, index: &mut Index) {
+        if self.list.is_some() {
+            self.behind.push(seen);
+        } else if self.alive {
+            index.apply(self.relist.apply(seen).expect("a living watch reports at once"));
+        }
+    }
+
+    fn begins(&mut self, snapshot: Vec<Fact>) {
+        self.alive = false;
+        self.behind.clear();
+        self.list = Some(snapshot.into());
+        assert_eq!(self.relist.apply(Seen::ListBegins), None);
+    }
+
+    fn item(&mut self) {
+        if let Some(fact) = self.list.as_mut().and_then(VecDeque::pop_front) {
+            assert_eq!(self.relist.apply(Seen::ListItem(fact)), None);
+        }
+    }
+
+    fn ends(&mut self, index: &mut Index) {
+        if self.list.is_none() {
+            return;
+        }
+        while self.list.as_ref().is_some_and(|list| !list.is_empty()) {
+            self.item();
+        }
+        self.list = None;
+        self.alive = true;
+        index.apply(self.relist.apply(Seen::ListEnds).expect("a list that ends is a change"));
+        for seen in std::mem::take(&mut self.behind) {
+            self.happens(seen, index);
+        }
+    }
+}
+
+fn of_kind(truth: &BTreeMap<FactKey, Fact>, kind: Kind) -> Vec<Fact> {
+    truth.iter().filter(|(key, _)| key.kind == kind).map(|(_, fact)| fact.clone()).collect()
+}
+
+fn known(index: &Index, key: &FactKey) -> Option<Fact> {
+    let (namespace, name) = (&key.namespace, &key.name);
+    match key.kind {
+        Kind::Binding => {
+            let binding = index.binding(&BindingKey::new(namespace.clone(), name.clone()))?;
+            Some(Fact::Binding(Box::new(binding.clone())))
+        }
+        Kind::Objective(group) => index.objective(namespace, name, group).cloned().map(Fact::Objective),
+        Kind::Pool(group) => index.pool(namespace, name, group).cloned().map(Fact::Pool),
+        Kind::Output => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    /// Lists that are interrupted, watches that break, objects that go while nobody looks: a finished list shows
+    /// exactly what is there, and an unfinished one shows nothing.
+    #[test]
+    fn an_interrupted_list_leaves_no_ghost(events in vec(wire(), 1..100)) {
+        let mut index = Index::new(settings());
+        let mut truth: BTreeMap<FactKey, Fact> = BTreeMap::new();
+        let mut ever: BTreeSet<FactKey> = BTreeSet::new();
+        let mut watches: BTreeMap<Kind, Watch> = Kind::ALL.map(|kind| (kind, Watch::new(kind))).into();
+        let mut watch = |kind: Kind, act: &mut dyn FnMut(&mut Watch)| act(watches.get_mut(&kind).unwrap());
+        for event in events.into_iter().chain(Kind::ALL.map(Wire::Begin)).chain(Kind::ALL.map(Wire::End)) {
+            match event {
+                Wire::Write(fact) => {
+                    let key = fact.key();
+                    truth.insert(key.clone(), fact.clone());
+                    ever.insert(key.clone());
+                    watch(key.kind, &mut |watch| watch.happens(Seen::Put(fact.clone()), &mut index));
+                }
+                Wire::Remove(key) => {
+                    if truth.remove(&key).is_some() {
+                        watch(key.kind, &mut |watch| watch.happens(Seen::Gone(key.clone()), &mut index));
+                    }
+                }
+                Wire::Break(kind) => watch(kind, &mut |watch| watch.alive = false),
+                Wire::Begin(kind) => watch(kind, &mut |watch| watch.begins(of_kind(&truth, kind))),
+                Wire::Item(kind) => watch(kind, &mut Watch::item),
+                Wire::End(kind) => {
+                    watch(kind, &mut |watch| watch.ends(&mut index));
+                }
+            }
+        }
+        for key in ever {
+            assert_eq!(known(&index, &key), truth.get(&key).cloned(), "{key:?}");
+        }
+        let mut model = Naive::default();
+        for kind in Kind::ALL {
+            model.apply(&Change::Listed(kind, of_kind(&truth, kind)));
+        }
+        assert_agrees(&index, &model);
+    }
+}
+
+#[test]
+fn the_end_of_a_list_that_never_began_says_nothing() {
+    let mut relist = Relist::new(Kind::Binding);
+    assert_eq!(relist.apply(Seen::ListEnds), None, "nothing was listed, so nothing is proved gone");
+    assert_eq!(relist.apply(Seen::ListBegins), None);
+    assert_eq!(relist.apply(Seen::ListEnds), Some(Change::Listed(Kind::Binding, Vec::new())));
+    assert_eq!(relist.apply(Seen::ListEnds), None);
+}
+
+#[test]
+fn an_object_of_a_kind_that_is_proved_absent_does_not_count() {
+    let pool_kind = put_pool(&pool("llama", &[("app", "llama")]));
+    let mut index = serving(&[binding("chat")]);
+    let before = index.verdict(&key("llm", "chat"));
+    for kind in Kind::ALL.into_iter().filter(|kind| matches!(kind, Kind::Pool(_))) {
+        index.apply(Change::Absent(kind));
+    }
+    let absent = index.verdict(&key("llm", "chat"));
+    assert_ne!(absent, before);
+    // An event that was on its way when the CRD went.
+    index.apply(pool_kind);
+    assert_eq!(index.verdict(&key("llm", "chat")), absent);
+}
+
+#[test]
+fn only_those_a_change_can_affect_are_looked_at_again() {
+    let others = (0..200).map(|n| binding(&format!("other-{n}")).container(&format!("c{n}")).objective("code"));
+    let mut index = serving(&others.collect::<Vec<_>>());
+    index.apply(put_objective(&objective("code", "mistral")));
+    index.apply(put_pool(&pool("mistral", &[("app", "mistral")])));
+    let id = "spiffe://example.org/ns/llm/{{ .BindingName }}";
+    let (old, new) = (binding("old").created(1).id(id), binding("new").created(2).id(id));
+    assert_eq!(index.apply(old.put()), [key("llm", "old")].into());
+    assert_eq!(index.apply(new.put()), [key("llm", "new")].into(), "nobody's verdict moves for a later peer");
+    let gone = FactKey { kind: Kind::Binding, namespace: old.0.key.namespace, name: old.0.key.name };
+    assert_eq!(index.apply(Change::Gone(gone)), [key("llm", "old"), key("llm", "new")].into());
+    let touched = index.apply(put_pool(&pool("llama", &[("app", "llama"), ("tier", "a")])));
+    assert_eq!(touched, [key("llm", "new")].into());
+    assert!(index.apply(put_pool(&pool("unused", &[("app", "x")]))).is_empty());
+}

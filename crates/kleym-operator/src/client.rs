@@ -1,0 +1,41 @@
+//! The API client: where it connects, how it calls itself, and that it neither retries nor waits by itself. Retries
+//! belong to the queue, deadlines to the callers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use http::HeaderValue;
+use http::header::USER_AGENT;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// The longest a single call may take.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Connects as the service account when in a cluster, else by the named kubeconfig or `KUBECONFIG`.
+///
+/// # Errors
+/// Says which configuration cannot be used.
+pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot read the kubeconfig `{}`", path.display()))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("cannot use the kubeconfig `{}`", path.display()))?
+        }
+        None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+            Config::incluster().context("cannot use the service account of the pod")?
+        }
+        None => Config::from_kubeconfig(&KubeConfigOptions::default())
+            .await
+            .context("not in a cluster, and no kubeconfig can be used; give one with --kubeconfig or KUBECONFIG")?,
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(CALL_DEADLINE);
+    let agent = format!("kleym-operator/{}", env!("CARGO_PKG_VERSION"));
+    config.headers.push((USER_AGENT, HeaderValue::from_str(&agent).context("the user agent is no header")?));
+    Client::try_from(config).context("cannot set up the API client")
+}

@@ -1,0 +1,56 @@
+//! Every way a call can fail, classified in one place. No failure proves that an object is gone.
+
+use kleym_core::plan::Failure;
+
+/// What a failed call means.
+pub fn failure(error: &kube::Error) -> Failure {
+    let kube::Error::Api(status) = error else { return Failure::Transient };
+    match status.code {
+        400 if status.message.contains("strict decoding error") => Failure::FieldUnknown,
+        401 | 403 => Failure::Forbidden,
+        404 => Failure::Absent,
+        409 => Failure::Stale,
+        408 | 410 | 425 | 429 => Failure::Transient,
+        400..=499 => Failure::Rejected,
+        _ => Failure::Transient,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn of(code: u16, message: &str) -> Failure {
+        let status = Status { code, message: message.to_owned(), ..Status::default() };
+        failure(&kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn every_code_has_one_meaning() {
+        for (code, wanted) in [
+            (400, Failure::Rejected),
+            (401, Failure::Forbidden),
+            (403, Failure::Forbidden),
+            (404, Failure::Absent),
+            (405, Failure::Rejected),
+            (409, Failure::Stale),
+            (413, Failure::Rejected),
+            (422, Failure::Rejected),
+            (429, Failure::Transient),
+            (500, Failure::Transient),
+            (503, Failure::Transient),
+            (504, Failure::Transient),
+            (0, Failure::Transient),
+        ] {
+            assert_eq!(of(code, ""), wanted, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_strict_decoding_error_means_that_the_crd_is_too_old() {
+        let message = r#"ClusterSPIFFEID in version "v1alpha1" cannot be handled: strict decoding error: unknown field "spec.hint""#;
+        assert_eq!(of(400, message), Failure::FieldUnknown);
+    }
+}

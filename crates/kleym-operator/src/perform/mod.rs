@@ -1,0 +1,139 @@
+//! The hands: one step, one API call, one classified reply. Nothing here decides what to do next.
+
+mod classify;
+mod request;
+
+use std::sync::Arc;
+
+use http::Request;
+use kleym_core::kind::Kind;
+use kleym_core::name::BindingKey;
+use kleym_core::output::LiveOutput;
+use kleym_core::plan::{Failure, LiveBinding, Reply, Step};
+use kube::Client;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::client::CALL_DEADLINE;
+use request::Unbuildable;
+
+/// A step with what its call is bound to.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// A step of the protocol.
+    Step(Step),
+    /// Write the binding's status.
+    WriteStatus(Value),
+}
+
+/// One call to be made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// For which binding.
+    pub key: BindingKey,
+    /// What to do.
+    pub action: Action,
+    /// The binding as last seen.
+    pub binding: Option<LiveBinding>,
+    /// The output as last seen.
+    pub output: Option<Arc<LiveOutput>>,
+}
+
+/// What a call answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The classified reply.
+    pub reply: Reply,
+    /// Objects the answer showed, as they stood then.
+    pub objects: Vec<(Kind, Value)>,
+}
+
+impl Answer {
+    fn failed(failure: Failure) -> Self {
+        Self { reply: Reply::Failed(failure), objects: Vec::new() }
+    }
+}
+
+/// Makes a call, with a deadline and without retries.
+pub async fn perform(client: &Client, call: &Call) -> Answer {
+    let (request, kind) = match build(call) {
+        Ok(built) => built,
+        Err(error) => {
+            tracing::error!(binding = %call.key, %error, "a call was not made");
+            return Answer::failed(Failure::Rejected);
+        }
+    };
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let started = std::time::Instant::now();
+    let answer = match timeout(CALL_DEADLINE, client.request::<Value>(request)).await {
+        Ok(Ok(body)) => read(call, kind, body),
+        Ok(Err(error)) => {
+            let failure = classify::failure(&error);
+            tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, %error, "a call failed");
+            Answer::failed(failure)
+        }
+        Err(_) => {
+            tracing::warn!(binding = %call.key, %method, path = uri.path(), "a call was not answered in time");
+            Answer::failed(Failure::Transient)
+        }
+    };
+    tracing::debug!(binding = %call.key, %method, path = uri.path(), reply = ?answer.reply, took = ?started.elapsed(), "call");
+    answer
+}
+
+fn build(call: &Call) -> Result<(Request<Vec<u8>>, Kind), Unbuildable> {
+    let missing = || Unbuildable::because("what it is bound to was never seen");
+    let binding = || call.binding.as_ref().ok_or_else(missing);
+    let step = match &call.action {
+        Action::WriteStatus(status) => {
+            return Ok((request::replace_status(&call.key, binding()?, status)?, Kind::Binding));
+        }
+        Action::Step(step) => step,
+    };
+    Ok(match step {
+        Step::AddFinalizer => (request::patch_finalizers(&call.key, binding()?, true)?, Kind::Binding),
+        Step::RemoveFinalizer => (request::patch_finalizers(&call.key, binding()?, false)?, Kind::Binding),
+        Step::CreateOutput(wanted) => (request::create_output(wanted)?, Kind::Output),
+        Step::ReplaceOutput(wanted) => {
+            (request::replace_output(wanted, call.output.as_deref().ok_or_else(missing)?)?, Kind::Output)
+        }
+        Step::DeleteOutput { name, uid } => (request::delete_output(name, uid)?, Kind::Output),
+        Step::LookAtOutput { name } => (request::list_outputs(name)?, Kind::Output),
+        Step::Settle(_) => return Err(Unbuildable::because("settling needs no call")),
+    })
+}
+
+/// Reads a 2xx answer. What is not the object or list that was asked for proves nothing.
+fn read(call: &Call, kind: Kind, body: Value) -> Answer {
+    let is = |wanted: &str| body.get("kind").and_then(Value::as_str) == Some(wanted);
+    if let Action::Step(Step::LookAtOutput { name }) = &call.action {
+        let list = is(&format!("{}List", kind.kind()));
+        return match body.get("items").and_then(Value::as_array) {
+            Some(items) if list && items.is_empty() && !continues(&body) => {
+                Answer { reply: Reply::ProvedAbsent, objects: Vec::new() }
+            }
+            Some(items) if list && items.iter().all(|item| object_name(item) == Some(name.as_str())) => {
+                Answer { reply: Reply::Done, objects: items.iter().map(|item| (kind, item.clone())).collect() }
+            }
+            _ => Answer::failed(Failure::Transient),
+        };
+    }
+    if let Action::Step(Step::DeleteOutput { .. }) = &call.action {
+        // A Status, or the object that is now being deleted. Either says only that the request was taken.
+        let objects = if is(kind.kind()) { vec![(kind, body)] } else { Vec::new() };
+        return Answer { reply: Reply::Done, objects };
+    }
+    if is(kind.kind()) {
+        Answer { reply: Reply::Done, objects: vec![(kind, body)] }
+    } else {
+        Answer::failed(Failure::Transient)
+    }
+}
+
+fn continues(list: &Value) -> bool {
+    list.pointer("/metadata/continue").and_then(Value::as_str).is_some_and(|token| !token.is_empty())
+}
+
+fn object_name(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/name").and_then(Value::as_str)
+}

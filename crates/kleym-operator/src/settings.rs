@@ -1,0 +1,278 @@
+//! Flags and their environment fall-backs: what was typed ([`Flags`]) and what it means ([`Configuration`]). Every
+//! value is checked here, before anything is started; a bad one is answered with one line that names it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use kleym_core::name::{ClassName, Instance, Namespace};
+use kleym_core::settings::{DEFAULT_INSTANCE, DEFAULT_TRUST_DOMAIN, Settings};
+use kleym_core::spiffe::{PathGrants, TrustDomain};
+use kleym_core::text::Quoted;
+
+/// The Kleym operator: turns InferenceIdentityBindings into ClusterSPIFFEIDs.
+///
+/// Every flag can be given as an environment variable `KLEYM_<FLAG>`, in upper case and with `_` for `-`. A flag wins
+/// over its variable, even an empty one; an empty variable counts as not set. Repeatable flags are comma-separated
+/// there.
+#[derive(Parser, Debug, Default)]
+#[command(name = "kleym-operator", version)]
+pub struct Flags {
+    /// Trust domain of every SPIFFE ID [default: kleym.sonda.red]
+    #[arg(long, value_name = "NAME")]
+    pub trust_domain: Option<String>,
+
+    /// Class that spire-controller-manager watches; none by default
+    #[arg(long = "clusterspiffeid-class-name", value_name = "NAME")]
+    pub class_name: Option<String>,
+
+    /// Grants a namespace the SPIFFE ID paths below a prefix; repeatable
+    #[arg(long = "path-grant", value_name = "NAMESPACE=PREFIX")]
+    pub path_grants: Vec<String>,
+
+    /// Name of this operator, part of every output's name [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+
+    /// Namespace whose bindings are served; repeatable; all by default
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
+    pub watch_namespaces: Vec<String>,
+
+    /// Address of /healthz and /readyz; 0 turns it off [default: :8081]
+    #[arg(long, value_name = "ADDRESS")]
+    pub health_probe_bind_address: Option<String>,
+
+    /// Kubeconfig to use; in a cluster the service account is used, elsewhere the KUBECONFIG variable
+    #[arg(long, value_name = "PATH")]
+    pub kubeconfig: Option<String>,
+
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,kleym_operator=debug`
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// What the operator was told, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// What every decision depends on.
+    pub settings: Settings,
+    /// The namespaces that are served; empty means all.
+    pub namespaces: BTreeSet<Namespace>,
+    /// Where /healthz and /readyz listen.
+    pub health_address: Option<SocketAddr>,
+    /// The kubeconfig that was named.
+    pub kubeconfig: Option<PathBuf>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log_filter: String,
+}
+
+/// A flag or variable that cannot be used; one line that names it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {problem}")]
+pub struct BadSetting {
+    /// `--trust-domain`, or `KLEYM_TRUST_DOMAIN` when it came from the environment.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// A value with where it came from, for messages.
+struct Given {
+    name: String,
+    value: String,
+}
+
+impl Given {
+    fn bad(&self, problem: impl std::fmt::Display) -> BadSetting {
+        BadSetting { name: self.name.clone(), problem: format!("{} {problem}", Quoted(&self.value)) }
+    }
+}
+
+/// The environment: what a variable holds, as far as it is Unicode.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<std::ffi::OsString>;
+
+/// The value of a flag, else of its variable: an empty variable is not set, a blank one is an error.
+fn given(flag: &str, typed: Option<&String>, environment: Environment<'_>) -> Result<Option<Given>, BadSetting> {
+    if let Some(value) = typed {
+        return Ok(Some(Given { name: format!("--{flag}"), value: value.clone() }));
+    }
+    let name = format!("KLEYM_{}", flag.replace('-', "_").to_ascii_uppercase());
+    let Some(value) = environment(&name) else { return Ok(None) };
+    let Ok(value) = value.into_string() else {
+        return Err(BadSetting { name, problem: "is not valid Unicode".to_owned() });
+    };
+    match value.trim() {
+        _ if value.is_empty() => Ok(None),
+        "" => Err(BadSetting { name, problem: "is blank; give it a value or unset it".to_owned() }),
+        _ => Ok(Some(Given { name, value })),
+    }
+}
+
+/// The values of a repeatable flag, else of its comma-separated variable.
+fn given_list(flag: &str, typed: &[String], environment: Environment<'_>) -> Result<Vec<Given>, BadSetting> {
+    if !typed.is_empty() {
+        let one = |value: &String| Given { name: format!("--{flag}"), value: value.clone() };
+        return Ok(typed.iter().map(one).collect());
+    }
+    let Some(all) = given(flag, None, environment)? else { return Ok(Vec::new()) };
+    let one = |value: &str| Given { name: all.name.clone(), value: value.trim().to_owned() };
+    Ok(all.value.split(',').map(one).collect())
+}
+
+impl Flags {
+    /// What the flags and the environment mean together.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn resolve(&self, environment: Environment<'_>) -> Result<Configuration, BadSetting> {
+        let one = |flag: &str, typed: &Option<String>| given(flag, typed.as_ref(), environment);
+        let or_default = |flag: &str, typed: &Option<String>, default: &str| {
+            let fallback = || Given { name: format!("--{flag}"), value: default.to_owned() };
+            one(flag, typed).map(|found| found.unwrap_or_else(fallback))
+        };
+
+        let trust_domain = or_default("trust-domain", &self.trust_domain, DEFAULT_TRUST_DOMAIN)?;
+        let instance = or_default("instance", &self.instance, DEFAULT_INSTANCE)?;
+        let class_name = one("clusterspiffeid-class-name", &self.class_name)?.filter(|class| !class.value.is_empty());
+        let grants = given_list("path-grant", &self.path_grants, environment)?;
+        let path_grants = PathGrants::parse(grants.iter().map(|grant| grant.value.as_str())).map_err(|error| {
+            let name = grants.first().map_or_else(|| "--path-grant".to_owned(), |grant| grant.name.clone());
+            BadSetting { name, problem: error.to_string() }
+        })?;
+        let settings = Settings {
+            trust_domain: TrustDomain::parse(&trust_domain.value).map_err(|error| trust_domain.bad(error))?,
+            class_name: class_name
+                .map(|class| ClassName::parse(&class.value).map_err(|error| class.bad(error)))
+                .transpose()?,
+            instance: Instance::parse(&instance.value).map_err(|error| instance.bad(error))?,
+            path_grants,
+        };
+
+        let namespaces = given_list("watch-namespace", &self.watch_namespaces, environment)?
+            .iter()
+            .map(|namespace| Namespace::parse(&namespace.value).map_err(|error| namespace.bad(error)))
+            .collect::<Result<_, _>>()?;
+
+        let log_format = or_default("log-format", &self.log_format, "text")?;
+        let log_level = or_default("log-level", &self.log_level, "info")?;
+        if tracing_subscriber::EnvFilter::try_new(&log_level.value).is_err() || log_level.value.trim().is_empty() {
+            return Err(log_level.bad("is no log level; use error, warn, info, debug or trace"));
+        }
+        Ok(Configuration {
+            settings,
+            namespaces,
+            health_address: address(&or_default("health-probe-bind-address", &self.health_probe_bind_address, ":8081")?)?,
+            kubeconfig: one("kubeconfig", &self.kubeconfig)?
+                .map(|path| if path.value.is_empty() { Err(path.bad("is no path")) } else { Ok(path.value.into()) })
+                .transpose()?,
+            log_format: match log_format.value.as_str() {
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                _ => return Err(log_format.bad("is no log format; use text or json")),
+            },
+            log_filter: log_level.value,
+        })
+    }
+}
+
+/// `host:port`, `:port` for every address of the machine, `0` for no listener.
+fn address(given: &Given) -> Result<Option<SocketAddr>, BadSetting> {
+    if given.value == "0" {
+        return Ok(None);
+    }
+    let text = match given.value.strip_prefix(':') {
+        Some(port) => format!("[::]:{port}"),
+        None => given.value.clone(),
+    };
+    let problem = "is no address; use `:8081`, `127.0.0.1:8081` or `[::1]:8081`, or `0` to turn the listener off";
+    text.parse().map(Some).map_err(|_| given.bad(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Configuration, BadSetting> {
+        let flags = Flags::try_parse_from(["kleym-operator"].iter().chain(arguments)).unwrap();
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        flags.resolve(&find)
+    }
+
+    #[test]
+    fn without_flags_the_defaults_of_the_contract_apply() {
+        let configuration = resolve(&[], &[]).unwrap();
+        assert_eq!(configuration.settings.trust_domain.as_str(), "kleym.sonda.red");
+        assert_eq!(configuration.settings.instance.as_str(), "default");
+        assert_eq!(configuration.settings.class_name, None);
+        assert_eq!(configuration.health_address, Some("[::]:8081".parse().unwrap()));
+        assert_eq!(configuration.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable_even_when_it_is_empty() {
+        let class = |arguments: &[&str]| {
+            resolve(arguments, &[("KLEYM_CLUSTERSPIFFEID_CLASS_NAME", "from-env")]).unwrap().settings.class_name
+        };
+        assert_eq!(class(&[]).unwrap().as_str(), "from-env");
+        assert_eq!(class(&["--clusterspiffeid-class-name=flag"]).unwrap().as_str(), "flag");
+        assert_eq!(class(&["--clusterspiffeid-class-name="]), None);
+    }
+
+    #[test]
+    fn an_empty_variable_is_unset_and_a_blank_one_is_an_error() {
+        assert_eq!(resolve(&[], &[("KLEYM_TRUST_DOMAIN", "")]), resolve(&[], &[]));
+        let error = resolve(&[], &[("KLEYM_TRUST_DOMAIN", " \t")]).unwrap_err();
+        assert_eq!(error.to_string(), "KLEYM_TRUST_DOMAIN: is blank; give it a value or unset it");
+    }
+
+    #[test]
+    fn repeatable_flags_are_comma_separated_in_the_environment() {
+        let configuration =
+            resolve(&[], &[("KLEYM_WATCH_NAMESPACE", "a, b"), ("KLEYM_PATH_GRANT", "a=/x,b=/y")]).unwrap();
+        assert_eq!(configuration.namespaces.len(), 2);
+        assert_eq!(configuration.settings.path_grants.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_bad_value_is_named_in_one_line() {
+        for (arguments, start) in [
+            (vec!["--trust-domain="], "--trust-domain: ``"),
+            (vec!["--trust-domain=spiffe://x"], "--trust-domain: `spiffe://x` is a URI"),
+            (vec!["--trust-domain={{"], "--trust-domain: "),
+            (vec!["--instance=a b"], "--instance: "),
+            (vec!["--clusterspiffeid-class-name=-x"], "--clusterspiffeid-class-name: "),
+            (vec!["--watch-namespace="], "--watch-namespace: "),
+            (vec!["--watch-namespace=A"], "--watch-namespace: "),
+            (vec!["--path-grant=a"], "--path-grant: "),
+            (vec!["--path-grant=a=/x", "--path-grant=b=/x/y"], "--path-grant: "),
+            (vec!["--health-probe-bind-address=:x"], "--health-probe-bind-address: "),
+            (vec!["--health-probe-bind-address=:99999"], "--health-probe-bind-address: "),
+            (vec!["--log-format=xml"], "--log-format: "),
+            (vec!["--log-level=="], "--log-level: "),
+            (vec!["--kubeconfig="], "--kubeconfig: "),
+        ] {
+            let error = resolve(&arguments, &[]).unwrap_err().to_string();
+            assert!(error.starts_with(start) && !error.contains('\n'), "{arguments:?}: {error}");
+        }
+        assert_eq!(resolve(&["--health-probe-bind-address=0"], &[]).unwrap().health_address, None);
+    }
+}
