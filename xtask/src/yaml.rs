@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(
             text,
             "# first\n# second\n---\nminimum: -1\nlong:\n- >-\n  What: \"it\" is # for. What: \"it\" is # for. What: \
-             \"it\" is # for. What: \"it\"\n  is # for. What: \"it\" is # for. What: \"it\" is # for.\nyes: \"no\"\n"
+             \"it\" is # for. What: \"it\" is #\n  for. What: \"it\" is # for. What: \"it\" is # for.\n\"yes\": \"no\"\n"
         );
     }
 }

@@ -528,6 +528,9 @@ pub enum Change {
     Gone(FactKey),
     /// The objects of a kind are exactly these: a finished list. The kind is `Listed` from here on.
     Listed(Kind, Vec<Fact>),
+    /// The objects of a kind in one namespace are exactly these: one of several lists that a kind is read by. What is
+    /// known of the kind as a whole stays.
+    ListedIn(Kind, Namespace, Vec<Fact>),
     /// A kind is proved not to exist: its objects are gone with it.
     Absent(Kind),
     /// Something is wrong with a kind, or (`None`) no longer; what was proved stays.

@@ -99,12 +99,14 @@ pub(crate) fn tells_apart(item: &Item) -> bool {
     )
 }
 
-/// Why two identities of one namespace cannot both be held, if they cannot.
+/// Why two identities of one namespace cannot both be held, if they cannot. IDs that differ in case alone are two IDs
+/// to a workload and one to some databases, so both causes can hold of one pair; the collision is then the reason.
 pub fn conflict(a: &Identity, b: &Identity) -> Option<Cause> {
-    if a.spiffe_id.as_str().eq_ignore_ascii_case(b.spiffe_id.as_str()) {
-        return (!a.same_subject(b)).then_some(Cause::DuplicateSpiffeId);
+    if a.spiffe_id != b.spiffe_id && compete(a, b) && disjoint(a, b).is_none() {
+        return Some(Cause::IdentityCollision);
     }
-    (compete(a, b) && disjoint(a, b).is_none()).then_some(Cause::IdentityCollision)
+    let same_id = a.spiffe_id.as_str().eq_ignore_ascii_case(b.spiffe_id.as_str());
+    (same_id && !a.same_subject(b)).then_some(Cause::DuplicateSpiffeId)
 }
 
 /// A peer that comes first and claims the same.

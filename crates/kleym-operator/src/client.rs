@@ -29,9 +29,9 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
         None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
             Config::incluster().context("cannot use the service account of the pod")?
         }
-        None => Config::from_kubeconfig(&KubeConfigOptions::default())
-            .await
-            .context("not in a cluster, and no kubeconfig can be used; give one with --kubeconfig or KUBECONFIG")?,
+        None => Config::from_kubeconfig(&KubeConfigOptions::default()).await.context(
+            "not in a cluster, and no kubeconfig can be used; give one with --kubeconfig or KUBECONFIG",
+        )?,
     };
     config.default_retry = false;
     config.connect_timeout = Some(CALL_DEADLINE);

@@ -109,7 +109,11 @@ impl Given {
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<std::ffi::OsString>;
 
 /// The value of a flag, else of its variable: an empty variable is not set, a blank one is an error.
-fn given(flag: &str, typed: Option<&String>, environment: Environment<'_>) -> Result<Option<Given>, BadSetting> {
+fn given(
+    flag: &str,
+    typed: Option<&String>,
+    environment: Environment<'_>,
+) -> Result<Option<Given>, BadSetting> {
     if let Some(value) = typed {
         return Ok(Some(Given { name: format!("--{flag}"), value: value.clone() }));
     }
@@ -150,12 +154,15 @@ impl Flags {
 
         let trust_domain = or_default("trust-domain", &self.trust_domain, DEFAULT_TRUST_DOMAIN)?;
         let instance = or_default("instance", &self.instance, DEFAULT_INSTANCE)?;
-        let class_name = one("clusterspiffeid-class-name", &self.class_name)?.filter(|class| !class.value.is_empty());
+        let class_name =
+            one("clusterspiffeid-class-name", &self.class_name)?.filter(|class| !class.value.is_empty());
         let grants = given_list("path-grant", &self.path_grants, environment)?;
-        let path_grants = PathGrants::parse(grants.iter().map(|grant| grant.value.as_str())).map_err(|error| {
-            let name = grants.first().map_or_else(|| "--path-grant".to_owned(), |grant| grant.name.clone());
-            BadSetting { name, problem: error.to_string() }
-        })?;
+        let path_grants =
+            PathGrants::parse(grants.iter().map(|grant| grant.value.as_str())).map_err(|error| {
+                let name =
+                    grants.first().map_or_else(|| "--path-grant".to_owned(), |grant| grant.name.clone());
+                BadSetting { name, problem: error.to_string() }
+            })?;
         let settings = Settings {
             trust_domain: TrustDomain::parse(&trust_domain.value).map_err(|error| trust_domain.bad(error))?,
             class_name: class_name
@@ -172,15 +179,29 @@ impl Flags {
 
         let log_format = or_default("log-format", &self.log_format, "text")?;
         let log_level = or_default("log-level", &self.log_level, "info")?;
-        if tracing_subscriber::EnvFilter::try_new(&log_level.value).is_err() || log_level.value.trim().is_empty() {
+        if tracing_subscriber::EnvFilter::try_new(&log_level.value).is_err()
+            || log_level.value.trim().is_empty()
+        {
             return Err(log_level.bad("is no log level; use error, warn, info, debug or trace"));
         }
         Ok(Configuration {
             settings,
             namespaces,
-            health_address: address(&or_default("health-probe-bind-address", &self.health_probe_bind_address, ":8081")?)?,
+            health_address: address(&or_default(
+                "health-probe-bind-address",
+                &self.health_probe_bind_address,
+                ":8081",
+            )?)?,
             kubeconfig: one("kubeconfig", &self.kubeconfig)?
-                .map(|path| if path.value.is_empty() { Err(path.bad("is no path")) } else { Ok(path.value.into()) })
+                .map(
+                    |path| {
+                        if path.value.is_empty() {
+                            Err(path.bad("is no path"))
+                        } else {
+                            Ok(path.value.into())
+                        }
+                    },
+                )
                 .transpose()?,
             log_format: match log_format.value.as_str() {
                 "text" => LogFormat::Text,
@@ -201,7 +222,8 @@ fn address(given: &Given) -> Result<Option<SocketAddr>, BadSetting> {
         Some(port) => format!("[::]:{port}"),
         None => given.value.clone(),
     };
-    let problem = "is no address; use `:8081`, `127.0.0.1:8081` or `[::1]:8081`, or `0` to turn the listener off";
+    let problem =
+        "is no address; use `:8081`, `127.0.0.1:8081` or `[::1]:8081`, or `0` to turn the listener off";
     text.parse().map(Some).map_err(|_| given.bad(problem))
 }
 
@@ -213,7 +235,9 @@ mod tests {
 
     fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Configuration, BadSetting> {
         let flags = Flags::try_parse_from(["kleym-operator"].iter().chain(arguments)).unwrap();
-        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        let find = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
         flags.resolve(&find)
     }
 
@@ -230,7 +254,10 @@ mod tests {
     #[test]
     fn a_flag_wins_over_its_variable_even_when_it_is_empty() {
         let class = |arguments: &[&str]| {
-            resolve(arguments, &[("KLEYM_CLUSTERSPIFFEID_CLASS_NAME", "from-env")]).unwrap().settings.class_name
+            resolve(arguments, &[("KLEYM_CLUSTERSPIFFEID_CLASS_NAME", "from-env")])
+                .unwrap()
+                .settings
+                .class_name
         };
         assert_eq!(class(&[]).unwrap().as_str(), "from-env");
         assert_eq!(class(&["--clusterspiffeid-class-name=flag"]).unwrap().as_str(), "flag");

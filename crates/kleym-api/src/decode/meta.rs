@@ -51,7 +51,7 @@ impl<'a> Meta<'a> {
         self.get("generation")?.as_i64()
     }
 
-    /// `creationTimestamp` in seconds since 1970; None also when it is no RFC 3339 time.
+    /// `creationTimestamp` in seconds since 1970; None also when it is no RFC 3339 time that can be read.
     pub fn created(self) -> Option<i64> {
         self.seconds("creationTimestamp")
     }

@@ -68,12 +68,19 @@ impl Facts for View<'_> {
         self.availability.get(&kind).copied().unwrap_or(Availability::STARTING)
     }
 
+    // An event that was under way when its kind was proved absent brings no object back.
     fn objective(&self, _: &Namespace, name: &ObjectName, group: ObjectiveGroup) -> Option<&Objective> {
-        self.room.objective(name, group)
+        self.exists(Kind::Objective(group)).then(|| self.room.objective(name, group))?
     }
 
     fn pool(&self, _: &Namespace, name: &ObjectName, group: PoolGroup) -> Option<&Pool> {
-        self.room.pool(name, group)
+        self.exists(Kind::Pool(group)).then(|| self.room.pool(name, group))?
+    }
+}
+
+impl View<'_> {
+    fn exists(&self, kind: Kind) -> bool {
+        self.availability(kind).known != Known::Absent
     }
 }
 
@@ -100,11 +107,14 @@ impl Index {
             Change::Put(fact) => self.put(fact, &mut dirty),
             Change::Gone(key) => self.gone(&key, &mut dirty),
             Change::Listed(kind, facts) => {
-                self.replace_all(kind, facts, &mut dirty);
+                self.replace_all(kind, None, facts, &mut dirty);
                 self.set_availability(kind, Availability::LISTED, &mut dirty);
             }
+            Change::ListedIn(kind, namespace, facts) => {
+                self.replace_all(kind, Some(&namespace), facts, &mut dirty);
+            }
             Change::Absent(kind) => {
-                self.replace_all(kind, Vec::new(), &mut dirty);
+                self.replace_all(kind, None, Vec::new(), &mut dirty);
                 self.set_availability(kind, Availability::ABSENT, &mut dirty);
             }
             Change::Trouble(kind, trouble) => {
@@ -170,13 +180,19 @@ impl Index {
         }
     }
 
-    /// Makes the objects of a kind exactly these; a fact given twice counts once, the last one.
-    fn replace_all(&mut self, kind: Kind, facts: Vec<Fact>, dirty: &mut Dirty) {
-        let listed: BTreeMap<FactKey, Fact> =
-            facts.into_iter().map(|fact| (fact.key(), fact)).filter(|(key, _)| key.kind == kind).collect();
+    /// Makes the objects of a kind (in one namespace, or everywhere) exactly these; a fact given twice counts once, the
+    /// last one.
+    fn replace_all(&mut self, kind: Kind, only: Option<&Namespace>, facts: Vec<Fact>, dirty: &mut Dirty) {
+        let inside = |namespace: &Namespace| only.is_none_or(|only| only == namespace);
+        let listed: BTreeMap<FactKey, Fact> = facts
+            .into_iter()
+            .map(|fact| (fact.key(), fact))
+            .filter(|(key, _)| key.kind == kind && inside(&key.namespace))
+            .collect();
         let vanished: Vec<FactKey> = self
             .rooms
             .iter()
+            .filter(|(namespace, _)| inside(namespace))
             .flat_map(|(namespace, room)| room.keys(namespace, kind))
             .filter(|key| !listed.contains_key(key))
             .collect();

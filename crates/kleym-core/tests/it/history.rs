@@ -7,20 +7,20 @@ use kleym_core::fact::{Change, Fact, FactKey, Known};
 use kleym_core::index::{Decision, Index};
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
-use kleym_core::relist::{Relist, Seen};
+use kleym_core::relist::{Difference, Relist, Seen};
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use proptest::sample::select;
 
 use crate::naive::Naive;
-use crate::random::{self, NAMESPACES, Step, beginning, step};
+use crate::random::{self, BINDINGS, CROWD, NAMESPACES, Step, beginning, furniture, member, step};
 use crate::world::{
-    binding, cases, key, listed, objective, pool, put_objective, put_pool, serving, settings,
+    binding, cases, key, listed, name, ns, objective, pool, put_objective, put_pool, serving, settings,
 };
 
 /// Every binding key that can occur, there or not.
 fn keys() -> Vec<BindingKey> {
-    let all = NAMESPACES.iter().flat_map(|ns| ["a", "b", "c", "d", "e", "f"].map(|name| key(ns, name)));
+    let all = NAMESPACES.iter().flat_map(|ns| BINDINGS.map(|name| key(ns, name)));
     all.collect()
 }
 
@@ -44,25 +44,16 @@ fn shuffled<T>(mut values: Vec<T>, mut seed: u64) -> Vec<T> {
     values
 }
 
-/// What is known of every kind, as changes to an index that has no facts yet.
-fn availability(model: &Naive) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for kind in Kind::ALL {
-        match model.available(kind).known {
-            Known::Nothing => {}
-            Known::Absent => changes.push(Change::Absent(kind)),
-            Known::Listed => changes.push(Change::Listed(kind, Vec::new())),
-        }
-        changes.push(Change::Trouble(kind, model.available(kind).trouble));
-    }
-    changes
-}
-
-/// An index of the final state alone: the facts in some order, before or after what is known of the kinds.
+/// An index of the final state alone: what is known of the kinds, then the facts, both in some order.
 fn rebuilt(model: &Naive, seed: u64) -> Index {
     let mut index = Index::new(settings());
-    for change in shuffled(availability(model), seed) {
-        index.apply(change);
+    for kind in shuffled(Kind::ALL.to_vec(), seed) {
+        match model.available(kind).known {
+            Known::Nothing => {}
+            Known::Absent => drop(index.apply(Change::Absent(kind))),
+            Known::Listed => drop(index.apply(Change::Listed(kind, Vec::new()))),
+        }
+        index.apply(Change::Trouble(kind, model.available(kind).trouble));
     }
     for fact in shuffled(model.facts.values().cloned().collect(), seed ^ 0x9e37_79b9) {
         index.apply(Change::Put(fact));
@@ -89,12 +80,13 @@ fn relisted(model: &Naive, seed: u64) -> Index {
     index
 }
 
-fn begin(index: &mut Index, model: &mut Naive, kinds: &[Kind]) {
-    for kind in kinds {
-        let change = Change::Listed(*kind, Vec::new());
+fn begun(changes: Vec<Change>) -> (Index, Naive) {
+    let (mut index, mut model) = (Index::new(settings()), Naive::default());
+    for change in changes {
         model.apply(&change);
         index.apply(change);
     }
+    (index, model)
 }
 
 /// Applies a step to both; answers the change, when it is one.
@@ -111,11 +103,10 @@ proptest! {
     /// The index is the naive model, only faster; what moved is dirty; saying it again moves nothing.
     #[test]
     fn every_verdict_is_what_the_contract_says_and_every_change_of_one_is_noticed(
-        kinds in beginning(),
+        first in beginning(),
         steps in vec(step(), 1..60),
     ) {
-        let (mut index, mut model) = (Index::new(settings()), Naive::default());
-        begin(&mut index, &mut model, &kinds);
+        let (mut index, mut model) = begun(first);
         let mut before = decisions(&index);
         for step in &steps {
             let Some((change, dirty)) = advance(&mut index, &mut model, step) else { continue };
@@ -133,31 +124,62 @@ proptest! {
         }
     }
 
+    /// The same in a crowd, where peers decide.
+    #[test]
+    fn a_crowd_gets_the_verdicts_of_the_contract(
+        layout in (any::<bool>(), any::<bool>()),
+        steps in vec(prop_oneof![4 => member().prop_map(Ok), 1 => select(&CROWD).prop_map(Err)], 1..40),
+    ) {
+        let (mut index, mut model) = begun(Kind::ALL.map(|kind| Change::Listed(kind, Vec::new())).into());
+        let crowd = CROWD.map(|name| key("llm", name));
+        let changes = steps.into_iter().map(|step| match step {
+            Ok(binding) => Change::Put(Fact::Binding(Box::new(binding))),
+            Err(text) => Change::Gone(FactKey { kind: Kind::Binding, namespace: ns("llm"), name: name(text) }),
+        });
+        let mut before = crowd.clone().map(|key| index.verdict(&key));
+        for change in furniture("llm", layout.0, layout.1).into_iter().chain(changes) {
+            model.apply(&change);
+            let dirty = index.apply(change);
+            for (key, before) in crowd.iter().zip(&mut before) {
+                let after = index.verdict(key);
+                model.assert_agrees(key, &after);
+                assert!(*before == after || dirty.contains(key), "{key} moved unnoticed to {after:?}");
+                *before = after;
+            }
+        }
+    }
+
     /// `Index(after any history) == Index(from the final snapshot)`, whatever the order, down to the last field.
     #[test]
     fn an_index_does_not_remember_how_it_came_about(
-        kinds in beginning(),
+        first in beginning(),
         steps in vec(step(), 1..100),
         seed in any::<u64>(),
     ) {
-        let (mut index, mut model) = (Index::new(settings()), Naive::default());
-        begin(&mut index, &mut model, &kinds);
+        let (mut index, mut model) = begun(first);
         for step in &steps {
             advance(&mut index, &mut model, step);
         }
         let (rebuilt, relisted) = (rebuilt(&model, seed), relisted(&model, seed));
-        assert_eq!(decisions(&rebuilt), decisions(&index));
-        assert_eq!(decisions(&relisted), decisions(&index));
-        assert_eq!(format!("{:?}", decisions(&rebuilt)), format!("{:?}", decisions(&index)));
-        assert_eq!(format!("{rebuilt:?}"), format!("{index:?}"));
-        assert_eq!(format!("{relisted:?}"), format!("{index:?}"));
+        for key in keys() {
+            let decision = index.verdict(&key);
+            for other in [&rebuilt, &relisted] {
+                assert_eq!(other.verdict(&key), decision);
+                assert_eq!(format!("{:?}", other.verdict(&key)), format!("{decision:?}"));
+            }
+        }
+        assert!(format!("{rebuilt:?}") == format!("{index:?}"), "the index holds something of its history");
+        assert!(format!("{relisted:?}") == format!("{index:?}"), "the index holds something of its history");
     }
 
     /// Emptied, an index is as new.
     #[test]
-    fn what_is_gone_leaves_nothing_behind(steps in vec(step(), 1..60), seed in any::<u64>()) {
-        let (mut index, mut model) = (Index::new(settings()), Naive::default());
-        begin(&mut index, &mut model, &Kind::ALL);
+    fn what_is_gone_leaves_nothing_behind(
+        first in beginning(),
+        steps in vec(step(), 1..60),
+        seed in any::<u64>(),
+    ) {
+        let (mut index, mut model) = begun(first);
         for step in &steps {
             advance(&mut index, &mut model, step);
         }
@@ -165,6 +187,7 @@ proptest! {
             index.apply(Change::Gone(key));
         }
         for kind in Kind::ALL {
+            index.apply(Change::Absent(kind));
             index.apply(Change::Listed(kind, Vec::new()));
         }
         assert_eq!(format!("{index:?}"), format!("{:?}", listed()));
@@ -200,27 +223,30 @@ fn wire() -> impl Strategy<Value = Wire> {
     ]
 }
 
+type Report = Seen<Fact, FactKey>;
+
 /// One kind's watch with the list it is reading.
 struct Watch {
-    relist: Relist,
+    kind: Kind,
+    relist: Relist<Fact>,
     alive: bool,
     /// What is still to come of the list under way.
     list: Option<VecDeque<Fact>>,
     /// What happened since that list was taken.
-    behind: Vec<Seen>,
+    behind: Vec<Report>,
 }
 
 impl Watch {
     fn new(kind: Kind) -> Self {
-        Self { relist: Relist::new(kind), alive: false, list: None, behind: Vec::new() }
+        Self { kind, relist: Relist::new(), alive: false, list: None, behind: Vec::new() }
     }
 
     /// Something happened to an object of the kind.
-    fn happens(&mut self, seen: Seen, index: &mut Index) {
+    fn happens(&mut self, seen: Report, index: &mut Index) {
         if self.list.is_some() {
             self.behind.push(seen);
         } else if self.alive {
-            index.apply(self.relist.apply(seen).expect("a living watch reports at once"));
+            index.apply(self.change(seen).expect("a living watch reports at once"));
         }
     }
 
@@ -228,12 +254,20 @@ impl Watch {
         self.alive = false;
         self.behind.clear();
         self.list = Some(snapshot.into());
-        assert_eq!(self.relist.apply(Seen::ListBegins), None);
+        assert_eq!(self.change(Seen::ListBegins), None);
+    }
+
+    fn change(&mut self, seen: Report) -> Option<Change> {
+        Some(match self.relist.apply(seen)? {
+            Difference::Listed(facts) => Change::Listed(self.kind, facts),
+            Difference::Put(fact) => Change::Put(fact),
+            Difference::Gone(key) => Change::Gone(key),
+        })
     }
 
     fn item(&mut self) {
         if let Some(fact) = self.list.as_mut().and_then(VecDeque::pop_front) {
-            assert_eq!(self.relist.apply(Seen::ListItem(fact)), None);
+            assert_eq!(self.change(Seen::ListItem(fact)), None);
         }
     }
 
@@ -246,7 +280,7 @@ impl Watch {
         }
         self.list = None;
         self.alive = true;
-        index.apply(self.relist.apply(Seen::ListEnds).expect("a list that ends is a change"));
+        index.apply(self.change(Seen::ListEnds).expect("a list that ends is a change"));
         for seen in std::mem::take(&mut self.behind) {
             self.happens(seen, index);
         }
@@ -316,11 +350,13 @@ proptest! {
 
 #[test]
 fn the_end_of_a_list_that_never_began_says_nothing() {
-    let mut relist = Relist::new(Kind::Binding);
-    assert_eq!(relist.apply(Seen::ListEnds), None, "nothing was listed, so nothing is proved gone");
-    assert_eq!(relist.apply(Seen::ListBegins), None);
-    assert_eq!(relist.apply(Seen::ListEnds), Some(Change::Listed(Kind::Binding, Vec::new())));
-    assert_eq!(relist.apply(Seen::ListEnds), None);
+    type Watched = Seen<&'static str, ()>;
+    let mut relist = Relist::new();
+    assert_eq!(relist.apply(Watched::ListEnds), None, "nothing was listed, so nothing is proved gone");
+    assert_eq!(relist.apply(Watched::ListBegins), None);
+    assert_eq!(relist.apply(Watched::ListItem("a")), None);
+    assert_eq!(relist.apply(Watched::ListEnds), Some(Difference::Listed(vec!["a"])));
+    assert_eq!(relist.apply(Watched::ListEnds), None);
 }
 
 #[test]

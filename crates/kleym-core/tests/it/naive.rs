@@ -1,7 +1,8 @@
 //! A naive model of the engine, written from the contract alone: it keeps every fact in one map and recomputes every
-//! verdict from all of them, with nothing remembered and nothing indexed. What a single identity must obey is in
+//! verdict from all of them after every change, with nothing indexed. What a single identity must obey is in
 //! `obligations`.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kleym_core::fact::{
@@ -94,10 +95,13 @@ type Consulted = BTreeSet<Kind>;
 pub(crate) struct Naive {
     pub(crate) facts: BTreeMap<FactKey, Fact>,
     availability: BTreeMap<Kind, Availability>,
+    /// What every binding's own declaration leads to, and what was looked at for it; until the next change.
+    rendered: OnceCell<BTreeMap<BindingKey, (Result<Plain, No>, Consulted)>>,
 }
 
 impl Naive {
     pub(crate) fn apply(&mut self, change: &Change) {
+        self.rendered = OnceCell::new();
         match change {
             Change::Put(fact) => {
                 self.facts.insert(fact.key(), fact.clone());
@@ -109,6 +113,10 @@ impl Naive {
                 self.facts.retain(|key, _| key.kind != *kind);
                 self.facts.extend(facts.iter().map(|fact| (fact.key(), fact.clone())));
                 self.availability.insert(*kind, Availability::LISTED);
+            }
+            Change::ListedIn(kind, namespace, facts) => {
+                self.facts.retain(|key, _| key.kind != *kind || key.namespace != *namespace);
+                self.facts.extend(facts.iter().map(|fact| (fact.key(), fact.clone())));
             }
             Change::Absent(kind) => {
                 self.facts.retain(|key, _| key.kind != *kind);
@@ -145,10 +153,11 @@ impl Naive {
         if binding.deleting {
             return Answer::Deleting;
         }
-        let own = match self.identity(binding, &mut Consulted::new()) {
+        let rendered = self.rendered();
+        let own = match &rendered[key].0 {
             Ok(own) => own,
             Err(No::Waiting) => return Answer::Waiting,
-            Err(No::Because(reason)) => return Answer::Refused(reason),
+            Err(No::Because(reason)) => return Answer::Refused(*reason),
         };
         let mut first: Vec<&Binding> =
             self.bindings().filter(|peer| peer.key.namespace == key.namespace && peer.key != *key).collect();
@@ -156,14 +165,14 @@ impl Naive {
         first.sort_by_key(|peer| place(peer));
         let mut peers = Vec::new();
         for peer in first {
-            if let Ok(theirs) = self.identity(peer, &mut Consulted::new())
-                && let Some(cause) = conflict(&own, &theirs)
+            if let Ok(theirs) = &rendered[&peer.key].0
+                && let Some(cause) = conflict(own, theirs)
             {
-                peers.push((peer.key.name.to_string(), cause, theirs.id));
+                peers.push((peer.key.name.to_string(), cause, theirs.id.clone()));
             }
         }
         if peers.is_empty() {
-            return Answer::Wanted(own);
+            return Answer::Wanted(own.clone());
         }
         let count = peers.len();
         let collides = peers.iter().any(|(_, cause, _)| *cause == Reason::IdentityCollision);
@@ -176,11 +185,9 @@ impl Naive {
     pub(crate) fn assert_agrees(&self, key: &BindingKey, decision: &Decision) {
         let expected = self.answer(key);
         assert_eq!(Answer::from(&decision.verdict), expected, "{key}");
-        let consulted = self.consulted(key);
-        let troubled: BTreeMap<_, _> = consulted
-            .iter()
-            .filter_map(|kind| self.available(*kind).trouble.map(|trouble| (*kind, trouble)))
-            .collect();
+        let nothing = Consulted::new();
+        let own = self.rendered().get(key);
+        let consulted = own.map_or(&nothing, |(_, consulted)| consulted);
         if let Verdict::Waiting(kinds) = &decision.verdict {
             assert!(!kinds.is_empty(), "{key} waits for nothing");
             for kind in kinds.keys() {
@@ -189,17 +196,22 @@ impl Naive {
                     "{key} waits for {kind}"
                 );
             }
-        } else {
+        } else if own.is_none_or(|(own, _)| *own != Err(No::Waiting)) {
+            let trouble = |kind: &Kind| self.available(*kind).trouble.map(|trouble| (*kind, trouble));
+            let troubled: BTreeMap<_, _> = consulted.iter().filter_map(trouble).collect();
             assert_eq!(decision.held, troubled, "{key}");
         }
     }
 
-    fn consulted(&self, key: &BindingKey) -> Consulted {
-        let mut consulted = Consulted::new();
-        if let Some(binding) = self.binding(key) {
-            let _ = self.identity(binding, &mut consulted);
-        }
-        consulted
+    fn rendered(&self) -> &BTreeMap<BindingKey, (Result<Plain, No>, Consulted)> {
+        self.rendered.get_or_init(|| {
+            let rendered = |binding: &Binding| {
+                let mut consulted = Consulted::new();
+                let identity = self.identity(binding, &mut consulted);
+                (binding.key.clone(), (identity, consulted))
+            };
+            self.bindings().map(rendered).collect()
+        })
     }
 
     /// What a binding's own declaration leads to.

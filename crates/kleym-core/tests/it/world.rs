@@ -1,7 +1,7 @@
 //! Builders for facts and settings, so that a test says only what it is about.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use kleym_core::fact::{
     Binding, BindingSpec, Change, Discriminator, DiscriminatorType, Fact, Mode, Objective, Pool, PoolRef,
@@ -268,8 +268,11 @@ const CHOICES: [&[&str]; 9] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Matching(Vec<u64>);
 
+/// The small world.
+pub(crate) static POPULATION: LazyLock<Population> = LazyLock::new(Population::new);
+
 impl Population {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let size = CHOICES.iter().map(|values| values.len()).product();
         let mut holders = BTreeMap::new();
         let mut stride = 1;

@@ -3,7 +3,7 @@
 use kleym_core::plan::Failure;
 
 /// What a failed call means.
-pub fn failure(error: &kube::Error) -> Failure {
+pub(super) fn failure(error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else { return Failure::Transient };
     match status.code {
         400 if status.message.contains("strict decoding error") => Failure::FieldUnknown,

@@ -113,7 +113,10 @@ fn read(call: &Call, kind: Kind, body: Value) -> Answer {
                 Answer { reply: Reply::ProvedAbsent, objects: Vec::new() }
             }
             Some(items) if list && items.iter().all(|item| object_name(item) == Some(name.as_str())) => {
-                Answer { reply: Reply::Done, objects: items.iter().map(|item| (kind, item.clone())).collect() }
+                Answer {
+                    reply: Reply::Done,
+                    objects: items.iter().map(|item| (kind, item.clone())).collect(),
+                }
             }
             _ => Answer::failed(Failure::Transient),
         };

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// A request that could not be built: a bug, not an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot build the request: {0}")]
-pub struct Unbuildable(String);
+pub(super) struct Unbuildable(String);
 
 type Built = Result<Request<Vec<u8>>, Unbuildable>;
 
@@ -41,19 +41,19 @@ const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Creates an output.
-pub fn create_output(wanted: &WantedOutput) -> Built {
+pub(super) fn create_output(wanted: &WantedOutput) -> Built {
     let uri = format!("{}?fieldValidation=Strict", path(Kind::Output, None));
     build("POST", uri, JSON, &encode::cluster_spiffe_id(wanted))
 }
 
 /// Replaces a live output.
-pub fn replace_output(wanted: &WantedOutput, live: &LiveOutput) -> Built {
+pub(super) fn replace_output(wanted: &WantedOutput, live: &LiveOutput) -> Built {
     let uri = format!("{}/{}?fieldValidation=Strict", path(Kind::Output, None), live.name);
     build("PUT", uri, JSON, &encode::replacement(wanted, live))
 }
 
 /// Deletes the output with this uid, whatever happened to it since.
-pub fn delete_output(name: &ObjectName, uid: &Uid) -> Built {
+pub(super) fn delete_output(name: &ObjectName, uid: &Uid) -> Built {
     let options = json!({
         "apiVersion": "v1",
         "kind": "DeleteOptions",
@@ -64,14 +64,15 @@ pub fn delete_output(name: &ObjectName, uid: &Uid) -> Built {
 }
 
 /// Lists outputs of one name. Without a resourceVersion the answer is as new as the request.
-pub fn list_outputs(name: &ObjectName) -> Built {
+pub(super) fn list_outputs(name: &ObjectName) -> Built {
     let uri = format!("{}?fieldSelector=metadata.name%3D{name}", path(Kind::Output, None));
     Request::builder().uri(uri).body(Vec::new()).map_err(|error| Unbuildable(error.to_string()))
 }
 
 /// Sets the binding's finalizers: with ours, or without.
-pub fn patch_finalizers(key: &BindingKey, live: &LiveBinding, with_ours: bool) -> Built {
-    let others = live.finalizers.iter().map(|finalizer| &**finalizer).filter(|finalizer| *finalizer != FINALIZER);
+pub(super) fn patch_finalizers(key: &BindingKey, live: &LiveBinding, with_ours: bool) -> Built {
+    let others =
+        live.finalizers.iter().map(|finalizer| &**finalizer).filter(|finalizer| *finalizer != FINALIZER);
     let finalizers: Vec<&str> = others.chain(with_ours.then_some(FINALIZER)).collect();
     let patch = json!({"metadata": {
         "uid": live.uid.as_str(),
@@ -83,7 +84,7 @@ pub fn patch_finalizers(key: &BindingKey, live: &LiveBinding, with_ours: bool) -
 }
 
 /// Replaces the binding's whole status.
-pub fn replace_status(key: &BindingKey, live: &LiveBinding, status: &Value) -> Built {
+pub(super) fn replace_status(key: &BindingKey, live: &LiveBinding, status: &Value) -> Built {
     let object = json!({
         "apiVersion": Kind::Binding.api_version(),
         "kind": Kind::Binding.kind(),
@@ -101,7 +102,7 @@ pub fn replace_status(key: &BindingKey, live: &LiveBinding, status: &Value) -> B
 
 impl Unbuildable {
     /// A request that lacks something.
-    pub fn because(why: &str) -> Self {
+    pub(super) fn because(why: &str) -> Self {
         Self(why.to_owned())
     }
 }

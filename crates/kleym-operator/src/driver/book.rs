@@ -1,0 +1,203 @@
+//! What was last seen live: bindings with what writes to them are bound to, and outputs by name. Kept beside the
+//! index, because it changes with every write and decides nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kleym_api::encode::{StatusDigest, StatusSeen};
+use kleym_core::fact::Fact;
+use kleym_core::index::Dirty;
+use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid, output_name};
+use kleym_core::output::{LiveOutput, Outputs, is_older};
+use kleym_core::plan::LiveBinding;
+
+use crate::feed::{Item, SeenBinding};
+
+/// A binding as last seen.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// What writes are bound to.
+    pub live: LiveBinding,
+    /// What its status says.
+    pub status: StatusSeen,
+    /// The status that was last written, and what the API server made of it: an older CRD drops fields.
+    pub wrote: Option<(StatusDigest, StatusDigest)>,
+}
+
+/// Everything seen live.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    bindings: HashMap<BindingKey, Known>,
+    /// Whose output an output name is.
+    owners: HashMap<ObjectName, BindingKey>,
+    outputs: Outputs,
+    instance: String,
+}
+
+impl Book {
+    /// A book of the operator with this instance name.
+    pub(super) fn new(instance: &str) -> Self {
+        Self { instance: instance.to_owned(), ..Self::default() }
+    }
+
+    /// How many bindings there are.
+    pub(super) fn binding_count(&self) -> usize {
+        self.bindings.len()
+    }
+
+    /// How many ClusterSPIFFEIDs there are, foreign ones included.
+    pub(super) fn output_count(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Every binding.
+    pub(super) fn keys(&self) -> impl Iterator<Item = BindingKey> {
+        self.bindings.keys().cloned()
+    }
+
+    /// A binding as last seen.
+    pub(super) fn binding(&self, key: &BindingKey) -> Option<&Known> {
+        self.bindings.get(key)
+    }
+
+    /// A binding as last seen, to note a write.
+    pub(super) fn binding_mut(&mut self, key: &BindingKey) -> Option<&mut Known> {
+        self.bindings.get_mut(key)
+    }
+
+    /// What stands at a binding's output name.
+    pub(super) fn output_of(&self, key: &BindingKey) -> Option<&Arc<LiveOutput>> {
+        self.outputs.get(&output_name(&self.instance, key))
+    }
+
+    /// Notes a binding; answers whether this is news, and whether its status or metadata changed in a way that only a
+    /// turn can judge. A state that is older than the known one, or the same, is no news.
+    pub(super) fn saw_binding(&mut self, seen: &SeenBinding) -> News {
+        let key = &seen.fact.key;
+        let wrote = match self.bindings.get(key) {
+            Some(known) if known.live.uid == seen.live.uid => {
+                let (old, new) = (&known.live.resource_version, &seen.live.resource_version);
+                if old == new || is_older(new, old) {
+                    return News::Old;
+                }
+                known.wrote
+            }
+            _ => None,
+        };
+        let fresh = Known { live: seen.live.clone(), status: seen.status.clone(), wrote };
+        match self.bindings.insert(key.clone(), fresh) {
+            Some(old) if old.live.uid == seen.live.uid => {
+                let same =
+                    old.status.digest == seen.status.digest && old.live.finalizers == seen.live.finalizers;
+                if same { News::Quiet } else { News::Judge }
+            }
+            _ => {
+                self.owners.insert(output_name(&self.instance, key), key.clone());
+                News::Judge
+            }
+        }
+    }
+
+    /// Forgets a binding, unless it is another incarnation than the one that is gone.
+    pub(super) fn binding_gone(&mut self, key: &BindingKey, uid: Option<&Uid>) -> bool {
+        let same = |known: &Known| uid.is_none_or(|uid| known.live.uid == *uid);
+        if !self.bindings.get(key).is_some_and(same) {
+            return false;
+        }
+        self.bindings.remove(key);
+        self.owners.remove(&output_name(&self.instance, key));
+        true
+    }
+
+    /// Takes a finished list of bindings, of one namespace or of all.
+    pub(super) fn bindings_listed(
+        &mut self,
+        namespace: Option<&Namespace>,
+        items: Vec<Item>,
+    ) -> (Dirty, Vec<Fact>) {
+        let mut dirty = Dirty::new();
+        let mut facts = Vec::with_capacity(items.len());
+        let mut listed = BTreeSet::new();
+        for item in items {
+            let Item::Binding(seen) = item else { continue };
+            listed.insert(seen.fact.key.clone());
+            if matches!(self.saw_binding(&seen), News::Judge) {
+                dirty.insert(seen.fact.key.clone());
+            }
+            facts.push(Fact::Binding(Box::new(seen.fact)));
+        }
+        let inside = |key: &&BindingKey| namespace.is_none_or(|only| key.namespace == *only);
+        let vanished: Vec<BindingKey> =
+            self.bindings.keys().filter(inside).filter(|key| !listed.contains(*key)).cloned().collect();
+        for key in vanished {
+            self.binding_gone(&key, None);
+            dirty.insert(key);
+        }
+        (dirty, facts)
+    }
+
+    /// Forgets every binding: their definition is gone.
+    pub(super) fn bindings_absent(&mut self) -> Dirty {
+        self.owners.clear();
+        self.bindings.drain().map(|(key, _)| key).collect()
+    }
+
+    /// Notes an output; answers the binding it stands for, if more than SPIRE's counts changed.
+    pub(super) fn saw_output(&mut self, output: LiveOutput) -> Dirty {
+        let name = output.name.clone();
+        if self.outputs.put(output) { self.owner(&name) } else { Dirty::new() }
+    }
+
+    /// Forgets an output, unless another one has its name now; answers the binding it stood for.
+    pub(super) fn output_gone(&mut self, name: &ObjectName, uid: Option<&Uid>) -> Option<BindingKey> {
+        let known = self.outputs.get(name)?;
+        if uid.is_some_and(|uid| known.uid != *uid) {
+            return None;
+        }
+        self.outputs.remove(name);
+        self.owners.get(name).cloned()
+    }
+
+    /// Takes a finished list of outputs.
+    pub(super) fn outputs_listed(&mut self, items: Vec<Item>) -> Dirty {
+        let mut dirty = Dirty::new();
+        let mut listed = BTreeSet::new();
+        for item in items {
+            let Item::Output(output) = item else { continue };
+            listed.insert(output.name.clone());
+            dirty.extend(self.saw_output(*output));
+        }
+        let vanished: Vec<ObjectName> = self
+            .outputs
+            .iter()
+            .map(|output| &output.name)
+            .filter(|name| !listed.contains(*name))
+            .cloned()
+            .collect();
+        for name in vanished {
+            dirty.extend(self.output_gone(&name, None));
+        }
+        dirty
+    }
+
+    /// Forgets every output: their definition is gone.
+    pub(super) fn outputs_absent(&mut self) -> Dirty {
+        self.outputs = Outputs::default();
+        self.keys().collect()
+    }
+
+    fn owner(&self, name: &ObjectName) -> Dirty {
+        self.owners.get(name).cloned().into_iter().collect()
+    }
+}
+
+/// What seeing a binding means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// It is older than what is known, or the same.
+    Old,
+    /// Only what no turn looks at changed.
+    Quiet,
+    /// A turn must look at it.
+    Judge,
+}

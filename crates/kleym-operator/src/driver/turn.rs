@@ -1,0 +1,203 @@
+//! One turn of one binding: steps until it settles, then its status, then rest or back-off.
+
+use kleym_api::decode;
+use kleym_api::encode::{self, StatusDigest, StatusSeen};
+use kleym_core::fact::{Change, Fact};
+use kleym_core::index::Dirty;
+use kleym_core::kind::Kind;
+use kleym_core::name::{BindingKey, Uid};
+use kleym_core::plan::{self, Failure, Reply, Situation, Standing, Step, Turn};
+use kleym_core::status;
+use serde_json::Value;
+
+use super::Driver;
+use super::book::News;
+use crate::feed::{self, SeenBinding};
+use crate::perform::{Action, Answer, Call};
+
+/// A turn under way.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    turn: Turn,
+    /// Outputs that the watch reported gone during the turn: a reply that comes late must not bring them back.
+    gone: Vec<Uid>,
+    status: StatusWrite,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum StatusWrite {
+    #[default]
+    NotTried,
+    Done,
+    Failed(Failure),
+}
+
+impl Running {
+    /// Notes an output that is gone for sure.
+    pub(super) fn note_gone(&mut self, uid: Uid) {
+        self.gone.push(uid);
+    }
+}
+
+impl Driver {
+    /// The next call of a turn, or its end.
+    pub(super) fn advance(&mut self, key: BindingKey) {
+        let Some(running) = self.running.get(&key) else { return };
+        let decision = self.index.verdict(&key);
+        let known = self.book.binding(&key);
+        let output = self.book.output_of(&key).cloned();
+        let situation = Situation {
+            settings: self.index.settings(),
+            key: &key,
+            decision: &decision,
+            binding: known.map(|known| &known.live),
+            outputs: self.index.availability(Kind::Output),
+            output: output.as_deref(),
+        };
+        let action = match plan::next(&situation, &running.turn) {
+            Step::Settle(standing) => {
+                let written = running.status != StatusWrite::NotTried;
+                match (written, self.status_to_write(&key, &decision, &standing)) {
+                    (false, Some(status)) => Action::WriteStatus(status),
+                    _ => return self.end(&key),
+                }
+            }
+            step => Action::Step(step),
+        };
+        let binding = known.map(|known| known.live.clone());
+        self.call(Call { key, action, binding, output });
+    }
+
+    /// The status to write, if the live one does not say it already.
+    fn status_to_write(
+        &self,
+        key: &BindingKey,
+        decision: &kleym_core::index::Decision,
+        standing: &Standing,
+    ) -> Option<Value> {
+        let known = self.book.binding(key)?;
+        let facts = status::report(self.index.settings(), key, known.live.generation, decision, standing)?;
+        let status = encode::status(&facts, Some(&known.status), jiff::Timestamp::now());
+        let status = serde_json::to_value(status).ok()?;
+        let wanted = StatusDigest::of(&status);
+        let stands = known.status.digest == wanted || known.wrote == Some((wanted, known.status.digest));
+        (!stands).then_some(status)
+    }
+
+    /// Takes the answer to a call and goes on with the turn.
+    pub(super) fn answered(&mut self, call: Call, answer: &Answer) {
+        let Call { key, action, .. } = call;
+        let mut dirty = Dirty::new();
+        for (kind, object) in &answer.objects {
+            dirty.extend(self.saw_in_reply(&key, *kind, object));
+        }
+        match &action {
+            Action::Step(step) => {
+                if let (Step::LookAtOutput { name }, Reply::ProvedAbsent) = (step, &answer.reply) {
+                    self.book.output_gone(name, None);
+                }
+                log(&key, step, &answer.reply);
+                if let Some(running) = self.running.get_mut(&key) {
+                    running.turn.take(step, &answer.reply);
+                }
+            }
+            Action::WriteStatus(status) => {
+                let outcome = match answer.reply {
+                    Reply::Failed(failure) => StatusWrite::Failed(failure),
+                    Reply::Done | Reply::ProvedAbsent => StatusWrite::Done,
+                };
+                if let (StatusWrite::Done, Some((_, object))) = (outcome, answer.objects.first())
+                    && let Some(known) = self.book.binding_mut(&key)
+                {
+                    let stored = StatusSeen::read(object.get("status")).digest;
+                    known.wrote = Some((StatusDigest::of(status), stored));
+                }
+                if let Some(running) = self.running.get_mut(&key) {
+                    running.status = outcome;
+                }
+            }
+        }
+        self.add(dirty);
+        self.advance(key);
+    }
+
+    /// Takes an object that an answer showed, as if a watch had.
+    fn saw_in_reply(&mut self, key: &BindingKey, kind: Kind, object: &Value) -> Dirty {
+        match kind {
+            Kind::Binding => match feed::binding(object) {
+                // A binding that is gone, or another one by now, is not brought back by a late reply.
+                Ok(seen) if self.book.binding(key).is_some_and(|known| known.live.uid == seen.live.uid) => {
+                    self.saw_binding(seen)
+                }
+                Ok(_) => Dirty::new(),
+                Err(error) => {
+                    tracing::error!(binding = %key, %error, "the API server answered with an unusable binding");
+                    Dirty::new()
+                }
+            },
+            Kind::Output => match decode::output(object) {
+                Ok(output) => {
+                    let late =
+                        self.running.get(key).is_some_and(|running| running.gone.contains(&output.uid));
+                    if late { Dirty::new() } else { self.book.saw_output(output) }
+                }
+                Err(error) => {
+                    tracing::error!(binding = %key, %error, "the API server answered with an unusable ClusterSPIFFEID");
+                    Dirty::new()
+                }
+            },
+            Kind::Objective(_) | Kind::Pool(_) => Dirty::new(),
+        }
+    }
+
+    /// Takes a binding that was seen; answers who must have a turn.
+    pub(super) fn saw_binding(&mut self, seen: SeenBinding) -> Dirty {
+        let mut dirty = Dirty::new();
+        match self.book.saw_binding(&seen) {
+            News::Old => return dirty,
+            News::Quiet => {}
+            News::Judge => {
+                dirty.insert(seen.fact.key.clone());
+            }
+        }
+        dirty.extend(self.index.apply(Change::Put(Fact::Binding(Box::new(seen.fact)))));
+        dirty
+    }
+
+    /// Ends a turn: rest, or another one after the back-off.
+    fn end(&mut self, key: &BindingKey) {
+        let Some(running) = self.running.remove(key) else { return };
+        self.queue.done(key);
+        let failures = [
+            running.turn.failure(),
+            match running.status {
+                StatusWrite::Failed(failure) => Some(failure),
+                StatusWrite::NotTried | StatusWrite::Done => None,
+            },
+        ];
+        if failures.into_iter().flatten().any(Failure::passes) {
+            let delay = self.queue.back_off(key, key.to_string().as_bytes(), self.now());
+            tracing::debug!(binding = %key, ?delay, "tried again later");
+        } else {
+            self.queue.succeeded(key);
+        }
+    }
+}
+
+fn log(key: &BindingKey, step: &Step, reply: &Reply) {
+    if matches!(reply, Reply::Failed(_)) {
+        return;
+    }
+    match step {
+        Step::CreateOutput(wanted) => {
+            tracing::info!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity granted");
+        }
+        Step::ReplaceOutput(wanted) => {
+            tracing::info!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity changed");
+        }
+        Step::DeleteOutput { name, .. } => {
+            tracing::info!(binding = %key, output = %name, "identity withdrawn");
+        }
+        Step::AddFinalizer | Step::RemoveFinalizer | Step::LookAtOutput { .. } | Step::Settle(_) => {}
+    }
+}

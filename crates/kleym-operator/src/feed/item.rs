@@ -1,0 +1,92 @@
+//! One object as the driver wants it: decoded once, where it arrives.
+
+use kleym_api::decode::{self, DecodeError};
+use kleym_api::encode::StatusSeen;
+use kleym_core::fact::{Binding, Fact};
+use kleym_core::kind::Kind;
+use kleym_core::name::ObjectName;
+use kleym_core::output::LiveOutput;
+use kleym_core::plan::LiveBinding;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+/// A binding with what writes to it are bound to.
+#[derive(Debug)]
+pub struct SeenBinding {
+    /// What it declares.
+    pub fact: Binding,
+    /// What writes are bound to.
+    pub live: LiveBinding,
+    /// What its status says.
+    pub status: StatusSeen,
+}
+
+/// An object of any kind.
+#[derive(Debug)]
+pub enum Item {
+    /// A binding.
+    Binding(Box<SeenBinding>),
+    /// An objective or a pool.
+    Input(Fact),
+    /// A ClusterSPIFFEID.
+    Output(Box<LiveOutput>),
+}
+
+/// Decodes a binding as the API server sent it.
+///
+/// # Errors
+/// When it lacks what the API server gives every object.
+pub fn binding(object: &Value) -> Result<SeenBinding, DecodeError> {
+    let live = decode::live_binding(object)?;
+    let status = StatusSeen::read(object.get("status"));
+    match decode::fact(Kind::Binding, object)? {
+        Fact::Binding(fact) => Ok(SeenBinding { fact: *fact, live, status }),
+        Fact::Objective(_) | Fact::Pool(_) => unreachable!("a binding decodes to a binding"),
+    }
+}
+
+impl Item {
+    /// The fact of an objective or a pool.
+    pub fn into_input(self) -> Option<Fact> {
+        match self {
+            Item::Input(fact) => Some(fact),
+            Item::Binding(_) | Item::Output(_) => None,
+        }
+    }
+
+    /// The object's name.
+    pub fn name(&self) -> &ObjectName {
+        match self {
+            Item::Binding(seen) => &seen.fact.key.name,
+            Item::Input(Fact::Binding(binding)) => &binding.key.name,
+            Item::Input(Fact::Objective(objective)) => &objective.name,
+            Item::Input(Fact::Pool(pool)) => &pool.name,
+            Item::Output(output) => &output.name,
+        }
+    }
+
+    /// Decodes an object of a kind.
+    ///
+    /// # Errors
+    /// When it lacks what the API server gives every object.
+    pub fn decode(kind: Kind, object: &Value) -> Result<Self, DecodeError> {
+        Ok(match kind {
+            Kind::Binding => Item::Binding(Box::new(binding(object)?)),
+            Kind::Objective(_) | Kind::Pool(_) => Item::Input(decode::fact(kind, object)?),
+            Kind::Output => Item::Output(Box::new(decode::output(object)?)),
+        })
+    }
+}
+
+/// The object as JSON, without what no decision needs.
+pub(super) fn value(mut object: DynamicObject) -> Value {
+    object.metadata.managed_fields = None;
+    let metadata = serde_json::to_value(object.metadata).unwrap_or(Value::Null);
+    match object.data {
+        Value::Object(mut fields) => {
+            fields.insert("metadata".to_owned(), metadata);
+            Value::Object(fields)
+        }
+        _ => serde_json::json!({ "metadata": metadata }),
+    }
+}

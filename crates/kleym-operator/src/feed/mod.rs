@@ -1,0 +1,75 @@
+//! The eyes of the operator: watches of every kind that is served, each with its own back-off and availability, turned
+//! into [`News`] for the driver. An absent or broken kind slows no other.
+//!
+//! Nothing is decided here, and an error never becomes an absence: only an empty list of CustomResourceDefinitions by
+//! name proves that a kind is gone.
+
+mod definitions;
+mod item;
+mod served;
+mod watch;
+
+use std::collections::BTreeSet;
+
+use kleym_core::fact::{FactKey, Trouble};
+use kleym_core::kind::Kind;
+use kleym_core::name::{Namespace, ObjectName, Uid};
+use kleym_core::relist::Difference;
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+pub use item::{Item, SeenBinding, binding};
+
+/// Which object is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoneKey {
+    /// Its namespace; none for cluster-scoped kinds.
+    pub namespace: Option<Namespace>,
+    /// Its name.
+    pub name: ObjectName,
+    /// The uid of the object that is gone, when the watch said it.
+    pub uid: Option<Uid>,
+}
+
+/// What the driver is told.
+#[derive(Debug)]
+pub enum News {
+    /// Objects of a kind, or of a kind in one namespace, changed. The first list of a kind that is read by several
+    /// lists comes as one.
+    Objects(Kind, Option<Namespace>, Difference<Item, GoneKey>),
+    /// A kind is proved not to exist.
+    Absent(Kind),
+    /// Something is wrong with a kind, or no longer.
+    Trouble(Kind, Option<Trouble>),
+}
+
+/// Starts the watches; news comes until the receiver is dropped.
+pub fn start(
+    client: &Client,
+    namespaces: &BTreeSet<Namespace>,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> mpsc::Receiver<News> {
+    // Small: the driver is faster than the API server, and a full channel only makes the watches wait.
+    let (news, receiver) = mpsc::channel(256);
+    let definitions = definitions::Definitions::new();
+    for kind in Kind::ALL {
+        let watch = watch::Watch {
+            kind,
+            client: client.clone(),
+            namespaces: if kind.namespaced() { namespaces.iter().cloned().collect() } else { Vec::new() },
+            definition: definitions.subscribe(kind),
+            news: news.clone(),
+        };
+        tasks.spawn(watch.run());
+    }
+    tasks.spawn(definitions.run(client.clone()));
+    receiver
+}
+
+impl GoneKey {
+    /// The key of the fact that is gone with it; none for cluster-scoped kinds.
+    pub fn fact_key(&self, kind: Kind) -> Option<FactKey> {
+        Some(FactKey { kind, namespace: self.namespace.clone()?, name: self.name.clone() })
+    }
+}
