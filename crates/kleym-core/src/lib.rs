@@ -9,6 +9,7 @@
 //! ([`fact`]), an unsafe request is a refusal ([`refusal`]).
 
 pub mod fact;
+pub mod grant;
 pub mod index;
 pub mod kind;
 pub mod label;
@@ -20,6 +21,7 @@ pub mod refusal;
 pub mod relation;
 pub mod relist;
 pub mod render;
+pub mod report;
 pub mod resolve;
 pub mod selector;
 pub mod settings;

@@ -126,6 +126,9 @@ pub fn namespace_pin(namespace: &Namespace) -> LabelSelector {
     LabelSelector { match_labels: pairs([(LABEL_NAMESPACE_NAME, namespace.as_str())]), others: false }
 }
 
+/// A value that no namespace's name label can have, because a namespace's name has no dots.
+const NO_NAMESPACE: &str = "withdrawn.kleym.sonda.red";
+
 /// What spire-controller-manager last reported of an output. A report, tied to no generation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OutputStats {
@@ -230,6 +233,37 @@ impl LiveOutput {
         let binding = BindingKey::new(Namespace::parse(namespace).ok()?, ObjectName::parse(name).ok()?);
         let uid = Uid::parse(self.annotation(ANNOTATION_BINDING_UID)?).ok()?;
         (output_name(settings.instance.as_str(), &binding) == self.name).then_some((binding, uid))
+    }
+
+    /// Whether its namespaceSelector matches no namespace that can exist.
+    pub fn selects_nothing(&self) -> bool {
+        let matches = self.spec.namespace_selector.as_ref().map(|selector| &selector.match_labels);
+        matches
+            .and_then(|labels| labels.get(LABEL_NAMESPACE_NAME))
+            .is_some_and(|name| **name == *NO_NAMESPACE)
+    }
+
+    /// The same output, changed so that it selects nothing; everything Kleym never writes is gone from it.
+    pub fn neutralised(&self) -> WantedOutput {
+        let ours = |live: &Pairs, keys: &[&str]| -> Pairs {
+            live.iter()
+                .filter(|(key, _)| keys.contains(&&***key))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
+        };
+        let nothing =
+            LabelSelector { match_labels: pairs([(LABEL_NAMESPACE_NAME, NO_NAMESPACE)]), others: false };
+        WantedOutput {
+            name: self.name.clone(),
+            labels: ours(&self.labels, &OUR_LABELS),
+            annotations: ours(&self.annotations, &OUR_ANNOTATIONS),
+            spec: OutputSpec {
+                namespace_selector: Some(nothing),
+                fallback: Some(false),
+                unwanted: Box::default(),
+                ..self.spec.clone()
+            },
+        }
     }
 
     /// Which parts differ from what is wanted; empty when the object is in sync. Foreign labels, annotations and

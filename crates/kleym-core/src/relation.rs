@@ -70,17 +70,23 @@ pub struct Apart<'a> {
 /// `container-name`, `node-name`, `pod-name` or one `pod-label` key, or different tagged `container-image`s. Nothing
 /// else proves it: not namespace labels, counts, owners, digests or signatures.
 pub fn disjoint<'a>(a: &'a Identity, b: &'a Identity) -> Option<Apart<'a>> {
-    let theirs = b.selectors.items();
-    let by_slot = a.selectors.items().iter().filter(|item| tells_apart(item)).find_map(|first| {
+    apart(a.selectors.items(), b.selectors.items())
+}
+
+/// Whether two sets of items, each sorted, are proved disjoint; the rule of [`disjoint`].
+pub fn disjoint_items(a: &[Item], b: &[Item]) -> bool {
+    apart(a, b).is_some()
+}
+
+fn apart<'a>(a: &'a [Item], b: &'a [Item]) -> Option<Apart<'a>> {
+    let by_slot = a.iter().filter(|item| tells_apart(item)).find_map(|first| {
         // Items are sorted by text, so one of the same slot stands where its prefix would.
         let prefix = first.prefix();
-        let second = theirs.get(theirs.partition_point(|item| item.as_str() < prefix))?;
+        let second = b.get(b.partition_point(|item| item.as_str() < prefix))?;
         (second.as_str().starts_with(prefix) && second != first).then_some(Apart { first, second })
     });
     by_slot.or_else(|| {
-        let tagged = |identity: &'a Identity| {
-            identity.selectors.items().iter().filter(|item| item.tagged_image().is_some())
-        };
+        let tagged = |items: &'a [Item]| items.iter().filter(|item| item.tagged_image().is_some());
         tagged(a).find_map(|first| {
             tagged(b).find(|second| first.value() != second.value()).map(|second| Apart { first, second })
         })

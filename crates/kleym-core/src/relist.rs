@@ -30,12 +30,13 @@ pub enum Difference<T, K> {
 /// The state of one watch.
 #[derive(Debug)]
 pub struct Relist<T> {
-    buffer: Vec<T>,
+    /// What the list under way has brought; none when there is no list under way.
+    buffer: Option<Vec<T>>,
 }
 
 impl<T> Default for Relist<T> {
     fn default() -> Self {
-        Self { buffer: Vec::new() }
+        Self { buffer: None }
     }
 }
 
@@ -45,18 +46,21 @@ impl<T> Relist<T> {
         Self::default()
     }
 
-    /// What this report changes; nothing while a list is under way.
+    /// What this report changes; nothing while a list is under way. The item or the end of a list that never began says
+    /// nothing.
     pub fn apply<K>(&mut self, seen: Seen<T, K>) -> Option<Difference<T, K>> {
         match seen {
             Seen::ListBegins => {
-                self.buffer.clear();
+                self.buffer = Some(Vec::new());
                 None
             }
             Seen::ListItem(item) => {
-                self.buffer.push(item);
+                if let Some(buffer) = &mut self.buffer {
+                    buffer.push(item);
+                }
                 None
             }
-            Seen::ListEnds => Some(Difference::Listed(std::mem::take(&mut self.buffer))),
+            Seen::ListEnds => self.buffer.take().map(Difference::Listed),
             Seen::Put(item) => Some(Difference::Put(item)),
             Seen::Gone(key) => Some(Difference::Gone(key)),
         }

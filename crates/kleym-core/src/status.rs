@@ -5,12 +5,12 @@ use crate::fact::Mode;
 use crate::index::Decision;
 use crate::kind::Kind;
 use crate::name::{BindingKey, ObjectName, Uid};
-use crate::plan::Standing;
+use crate::plan::{Standing, Wait};
 use crate::refusal::{Condition, Refusal};
 use crate::relation::Peer;
 use crate::resolve::Troubles;
 use crate::settings::Settings;
-use crate::text::bounded;
+use crate::text::{bounded, quoted_list};
 
 /// A condition's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,11 +113,16 @@ pub fn report(
         Standing::Leaving => return None,
         Standing::Undecided(kinds) if kinds.contains_key(&Kind::Output) => waiting(unreadable(kinds)),
         Standing::Undecided(kinds) => undecided(&unreadable(kinds)),
-        Standing::Waiting => waiting(
-            "an output that is in the way is still going; the identity is granted as soon as it is gone"
-                .into(),
-        ),
-        Standing::Refused(refusal) => refused(refusal),
+        Standing::Waiting(wait) => waiting(waits_for(wait)),
+        Standing::Refused { refusal, kept_by } => {
+            let mut conditions = refused(refusal);
+            if !kept_by.is_empty() {
+                conditions.retain(|c| c.kind != STALLED && c.kind != RECONCILING);
+                let reason = refusal.reason().as_str();
+                conditions.push(condition(RECONCILING, Truth::True, reason, kept(kept_by)));
+            }
+            conditions
+        }
         Standing::Granted { identity, output, .. } => {
             granted(format!("ClusterSPIFFEID `{output}` grants `{}`", identity.spiffe_id))
         }
@@ -139,7 +144,7 @@ pub fn report(
         _ => None,
     };
     let conflict = match standing {
-        Standing::Refused(Refusal::Conflict(conflict)) => Some(conflict),
+        Standing::Refused { refusal: Refusal::Conflict(conflict), .. } => Some(conflict),
         _ => None,
     };
     Some(StatusFacts {
@@ -153,6 +158,27 @@ pub fn report(
         instance: settings.instance.to_string(),
         path_grants: settings.grants_of(&key.namespace).map(ToString::to_string).collect(),
     })
+}
+
+fn waits_for(wait: &Wait) -> String {
+    match wait {
+        Wait::Outputs(outputs) => format!(
+            "the identity is granted as soon as {} of other bindings, which could give the same workloads another identity, are gone or replaced",
+            quoted_list(outputs.iter().map(ObjectName::as_str))
+        ),
+        Wait::Absence => "the identity is granted as soon as the former ClusterSPIFFEID is gone".to_owned(),
+        Wait::Finalizers(finalizers) => kept(finalizers),
+        Wait::Cooling => {
+            "the identity was withdrawn a moment ago and is granted again after a short back-off".to_owned()
+        }
+    }
+}
+
+fn kept(finalizers: &[Box<str>]) -> String {
+    format!(
+        "the former ClusterSPIFFEID selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them",
+        quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
+    )
 }
 
 /// The conditions of a binding that renders and that nothing stands against, as far as files can tell.

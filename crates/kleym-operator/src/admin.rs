@@ -18,9 +18,12 @@ use crate::driver::Unready;
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on `{address}` for health probes"))
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on `{address}` for health probes"))?;
+    // With port 0 nobody else knows it.
+    let address = listener.local_addr().context("a listener without an address")?;
+    tracing::info!(%address, "health probes are answered");
+    Ok(listener)
 }
 
 /// Serves until it is told to stop.

@@ -7,12 +7,15 @@
 //! be too large, never too small; nothing depends on the order of arrival.
 
 mod claims;
+mod grants;
+mod neighbours;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::fact::{Availability, Binding, Change, Fact, FactKey, Known, Objective, Pool};
+use crate::grant::Grant;
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::{BindingKey, Namespace, ObjectName};
 use crate::refusal::Refusal;
@@ -161,6 +164,47 @@ impl Index {
     /// The pool of that name in that group.
     pub fn pool(&self, namespace: &Namespace, name: &ObjectName, group: PoolGroup) -> Option<&Pool> {
         self.rooms.get(namespace)?.pool(name, group)
+    }
+
+    /// Notes what a live output grants that was written for this binding, or (`None`) that it is gone; answers whether
+    /// that changed.
+    pub fn set_grant(&mut self, binding: &BindingKey, output: &ObjectName, grant: Option<Grant>) -> bool {
+        let standing = grant.map(|grant| grants::Standing { binding: binding.name.clone(), grant });
+        if standing.is_none() && !self.rooms.contains_key(&binding.namespace) {
+            return false;
+        }
+        let room = self.rooms.entry(binding.namespace.clone()).or_default();
+        let changed = room.set_grant(output, standing);
+        if room.is_empty() {
+            self.rooms.remove(&binding.namespace);
+        }
+        changed
+    }
+
+    /// The live outputs, other than the binding's own, that stand against writing its identity: it must wait until
+    /// they are confirmed gone or replaced. `written` gives the identity that was last written for a binding of the
+    /// namespace, where that is known.
+    pub fn blockers<'a>(
+        &'a self,
+        key: &BindingKey,
+        wanted: &Identity,
+        written: impl Fn(&ObjectName) -> Option<&'a Identity>,
+    ) -> BTreeSet<ObjectName> {
+        let room = self.rooms.get(&key.namespace);
+        room.map(|room| room.blockers(&key.name, wanted, written)).unwrap_or_default()
+    }
+
+    /// Whether a binding's live output stands against what a peer that comes first is to have: it is then deleted
+    /// rather than replaced, so that waits end.
+    pub fn stands_against_older(
+        &self,
+        key: &BindingKey,
+        output: &ObjectName,
+        written: Option<&Identity>,
+    ) -> bool {
+        self.rooms
+            .get(&key.namespace)
+            .is_some_and(|room| room.stands_against_older(&key.name, output, written))
     }
 
     fn put(&mut self, fact: Fact, dirty: &mut Dirty) {

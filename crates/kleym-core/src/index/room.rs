@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::claims::{Claim, Claims};
+use super::grants::{Grants, Standing};
+use super::neighbours::Face;
 use super::{Decision, Verdict};
 use crate::fact::{Binding, Fact, FactKey, Objective, Pool, Target};
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
@@ -89,11 +91,15 @@ pub(super) struct Room {
     /// Objectives by the pool they name, one entry for each group's object.
     objectives_of_pool: BTreeMap<ObjectName, BTreeSet<(ObjectName, ObjectiveGroup)>>,
     claims: Claims,
+    grants: Grants,
 }
 
 impl Room {
     pub(super) fn is_empty(&self) -> bool {
-        self.bindings.is_empty() && self.objectives.is_empty() && self.pools.is_empty()
+        self.bindings.is_empty()
+            && self.objectives.is_empty()
+            && self.pools.is_empty()
+            && self.grants.is_empty()
     }
 
     pub(super) fn objective(&self, name: &ObjectName, group: ObjectiveGroup) -> Option<&Objective> {
@@ -290,6 +296,53 @@ impl Room {
             }
         };
         Decision { verdict, held: entry.held.clone() }
+    }
+
+    /// Notes what an output of a binding of this namespace grants, or that it is gone; answers whether that changed.
+    pub(super) fn set_grant(&mut self, output: &ObjectName, standing: Option<Standing>) -> bool {
+        self.grants.set(output, standing)
+    }
+
+    /// The identity that is known to be an output's: its binding's present one, or the one last written for it.
+    fn known<'a>(&'a self, standing: &Standing, written: Option<&'a Identity>) -> Option<&'a Identity> {
+        let present = self.identity(&standing.binding).map(Arc::as_ref);
+        [present, written].into_iter().flatten().find(|identity| standing.grant.is_of(identity))
+    }
+
+    /// The live outputs, other than the binding's own, that stand against writing its identity.
+    pub(super) fn blockers<'a>(
+        &'a self,
+        name: &ObjectName,
+        wanted: &Identity,
+        written: impl Fn(&ObjectName) -> Option<&'a Identity>,
+    ) -> BTreeSet<ObjectName> {
+        self.grants
+            .near(wanted)
+            .filter(|(_, standing)| standing.binding != *name)
+            .filter(|(_, standing)| {
+                standing.grant.stands_against(self.known(standing, written(&standing.binding)), wanted)
+            })
+            .map(|(output, _)| output.clone())
+            .collect()
+    }
+
+    /// Whether a binding's live output stands against what a peer that comes first is to have.
+    pub(super) fn stands_against_older(
+        &self,
+        name: &ObjectName,
+        output: &ObjectName,
+        written: Option<&Identity>,
+    ) -> bool {
+        let (Some(own), Some(standing)) = (self.claims.get(name), self.grants.get(output)) else {
+            return false;
+        };
+        let known = self.known(standing, written);
+        let face = Face { spiffe_id: &standing.grant.spiffe_id, items: &standing.grant.items };
+        self.claims
+            .near(face)
+            .filter(|peer| peer.precedence < own.precedence)
+            .filter(|peer| standing.grant.stands_against(known, &peer.identity))
+            .any(|peer| self.conflict(&peer.precedence.name).is_none())
     }
 
     fn conflict(&self, name: &ObjectName) -> Option<Conflict> {

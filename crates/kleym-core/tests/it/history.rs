@@ -376,7 +376,8 @@ fn an_object_of_a_kind_that_is_proved_absent_does_not_count() {
 
 #[test]
 fn only_those_a_change_can_affect_are_looked_at_again() {
-    let others = (0..200).map(|n| binding(&format!("other-{n}")).container(&format!("c{n}")).objective("code"));
+    let others =
+        (0..200).map(|n| binding(&format!("other-{n}")).container(&format!("c{n}")).objective("code"));
     let mut index = serving(&others.collect::<Vec<_>>());
     index.apply(put_objective(&objective("code", "mistral")));
     index.apply(put_pool(&pool("mistral", &[("app", "mistral")])));

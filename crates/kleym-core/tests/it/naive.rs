@@ -6,8 +6,8 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kleym_core::fact::{
-    Availability, Binding, BindingSpec, Change, DiscriminatorType, Fact, FactKey, Known, Mode, Objective, Pool,
-    SpecField, Target,
+    Availability, Binding, BindingSpec, Change, DiscriminatorType, Fact, FactKey, Known, Mode, Objective,
+    Pool, SpecField, Target,
 };
 use kleym_core::index::{Decision, Verdict};
 use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
@@ -70,8 +70,8 @@ impl From<&Verdict> for Answer {
             Verdict::Waiting(_) => Answer::Waiting,
             Verdict::Refused(Refusal::Conflict(conflict)) => {
                 let peers = conflict.peers.iter();
-                let peers =
-                    peers.map(|peer| (peer.name.to_string(), peer.cause.reason(), peer.spiffe_id.to_string()));
+                let peers = peers
+                    .map(|peer| (peer.name.to_string(), peer.cause.reason(), peer.spiffe_id.to_string()));
                 Answer::Outranked(conflict.cause().reason(), peers.collect(), conflict.count)
             }
             Verdict::Refused(refusal) => Answer::Refused(refusal.reason()),
@@ -254,7 +254,8 @@ impl Naive {
             return Err(No::Because(Reason::TargetObjectiveNotFound));
         }
         // One hit, or several that say the same, lead wherever the first leads.
-        if hits.len() == 1 || hits.iter().all(|hit| hit.pool_ref.is_ok() && hit.pool_ref == hits[0].pool_ref) {
+        if hits.len() == 1 || hits.iter().all(|hit| hit.pool_ref.is_ok() && hit.pool_ref == hits[0].pool_ref)
+        {
             return self.follow(binding, hits[0], consulted);
         }
         // Otherwise all of them must lead to the same pool; a malformed one disagrees with every other.

@@ -106,7 +106,8 @@ pub(crate) fn item(text: &str) -> Result<(), Broken> {
         _ => return Err("key"),
     }
     let starts = |kind: &str, keys: &[&str]| {
-        keys.iter().any(|key| rest.contains(&format!("{kind}{key}:"))) || rest.contains(&format!("{kind}pod-uid:"))
+        keys.iter().any(|key| rest.contains(&format!("{kind}{key}:")))
+            || rest.contains(&format!("{kind}pod-uid:"))
     };
     let all: Vec<&str> = K8S.into_iter().chain(K8S_NESTED).chain(UNIX).collect();
     if starts("k8s", &all) || starts("unix", &all) { Err("embedded") } else { Ok(()) }
@@ -211,9 +212,10 @@ pub(crate) fn identity(identity: &Plain, namespace: &str) -> Result<(), Broken> 
     if identity.subject.0 != subject {
         return Err("subject");
     }
-    let contained = identity.items.iter().any(|item| {
-        item.starts_with("k8s:container-name:") || item.starts_with("k8s:container-image:")
-    });
+    let contained = identity
+        .items
+        .iter()
+        .any(|item| item.starts_with("k8s:container-name:") || item.starts_with("k8s:container-image:"));
     if identity.mode == Mode::PerObjective && !contained {
         return Err("no container");
     }

@@ -2,8 +2,8 @@
 //! are frequent.
 
 use kleym_core::fact::{
-    Binding, BindingSpec, Change, Discriminator, DiscriminatorType, Fact, FactKey, Mode, Objective, Pool, PoolRef,
-    PoolRefError, SpecError, SpecField, Target, Trouble, ValueProblem, pool_labels,
+    Binding, BindingSpec, Change, Discriminator, DiscriminatorType, Fact, FactKey, Mode, Objective, Pool,
+    PoolRef, PoolRefError, SpecError, SpecField, Target, Trouble, ValueProblem, pool_labels,
 };
 use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
 use kleym_core::name::Uid;
@@ -127,7 +127,8 @@ fn id_template() -> impl Strategy<Value = &'static str> {
 }
 
 fn templates() -> impl Strategy<Value = Box<[Box<str>]>> {
-    let account = prop_oneof![12 => Just("k8s:sa:server"), 3 => Just("k8s:sa:other"), 1 => Just("unix:uid:1")];
+    let account =
+        prop_oneof![12 => Just("k8s:sa:server"), 3 => Just("k8s:sa:other"), 1 => Just("unix:uid:1")];
     let extra = prop_oneof![
         3 => Just(Vec::new()).boxed(),
         2 => proptest::collection::vec(template(), 1..3).boxed(),
@@ -229,7 +230,14 @@ pub(crate) fn member() -> impl Strategy<Value = Binding> {
     let id = option::weighted(0.5, proper_id());
     let life = (created(), any::<bool>(), rarely());
     (select(&CROWD), select(&OBJECTIVES), shape, templates, id, life).prop_map(
-        |(binding, objective, (mode, discriminator), (account, extra), id, (created, finalizer, deleting))| {
+        |(
+            binding,
+            objective,
+            (mode, discriminator),
+            (account, extra),
+            id,
+            (created, finalizer, deleting),
+        )| {
             let first = ["k8s:ns:{{ .Namespace }}", account];
             Binding {
                 key: key("llm", binding),

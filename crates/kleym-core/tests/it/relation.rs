@@ -67,7 +67,10 @@ fn the_proof_of_disjointness_names_one_item_of_each_set_in_one_slot() {
     let a = pool_only(&["k8s:sa:server", "k8s:pod-label:tier:a"], "spiffe://example.org/ns/llm/a");
     let b = pool_only(&["k8s:sa:server", "k8s:pod-label:tier:b"], "spiffe://example.org/ns/llm/b");
     let proof = disjoint(&a, &b).unwrap();
-    assert_eq!((proof.first.as_str(), proof.second.as_str()), ("k8s:pod-label:tier:a", "k8s:pod-label:tier:b"));
+    assert_eq!(
+        (proof.first.as_str(), proof.second.as_str()),
+        ("k8s:pod-label:tier:a", "k8s:pod-label:tier:b")
+    );
 }
 
 #[test]
@@ -174,9 +177,7 @@ fn rendered(
     declared = match per_objective {
         None => declared.pool_only(),
         Some(true) => declared.container("vllm"),
-        Some(false) => {
-            declared.discriminator(DiscriminatorType::ContainerImage, "r:5000/vllm@sha256:aa")
-        }
+        Some(false) => declared.discriminator(DiscriminatorType::ContainerImage, "r:5000/vllm@sha256:aa"),
     };
     declared = items.iter().fold(declared, |declared, item| declared.template(item));
     if let Some(id) = id {

@@ -152,17 +152,21 @@ impl Declared {
         Change::Put(Fact::Binding(Box::new(self.0.clone())))
     }
 
-    /// Renders the binding on a pool called `llama` with these labels.
-    pub(crate) fn render_on(&self, labels: &[(&str, &str)]) -> Result<Identity, Refusal> {
+    /// Renders the binding on a pool with these labels.
+    pub(crate) fn render_in(&self, pool: &str, labels: &[(&str, &str)]) -> Result<Identity, Refusal> {
         let spec = self.0.spec.as_ref().unwrap();
         let objective = match &spec.target {
             Target::Objective { name, .. } => Some((name.clone(), ObjectiveGroup::LlmD)),
             Target::Pool { .. } => None,
         };
-        let pool =
-            ResolvedPool { name: name("llama"), labels: pool_labels(labels.iter().copied()).unwrap() };
+        let pool = ResolvedPool { name: name(pool), labels: pool_labels(labels.iter().copied()).unwrap() };
         let resolved = Resolved { objective, pool, pool_group: PoolGroup::Inference };
         render(&settings(), &self.0.key, spec, &resolved)
+    }
+
+    /// Renders the binding on the pool `llama` with these labels.
+    pub(crate) fn render_on(&self, labels: &[(&str, &str)]) -> Result<Identity, Refusal> {
+        self.render_in("llama", labels)
     }
 
     /// Renders the binding on the pool `llama` with the label `app: llama`.
@@ -251,8 +255,9 @@ pub(crate) struct Population {
     holders: BTreeMap<&'static str, Matching>,
 }
 
-/// What a workload of the population may hold, at most one of each line.
-const CHOICES: [&[&str]; 9] = [
+/// What a workload of the population may hold, one of each line. The last lines are held by all of them, so that they
+/// tell nothing apart.
+const CHOICES: [&[&str]; 12] = [
     &["k8s:ns:llm", "k8s:ns:web"],
     &["k8s:sa:server", "k8s:sa:other"],
     &["", "k8s:pod-label:app:llama", "k8s:pod-label:app:mistral"],
@@ -262,6 +267,9 @@ const CHOICES: [&[&str]; 9] = [
     &["", "k8s:container-image:r:5000/vllm@sha256:aa", "k8s:container-image:sha256:bb"],
     &["k8s:node-name:n1", "k8s:node-name:n2"],
     &["k8s:pod-name:p1", "k8s:pod-name:p2"],
+    &["k8s:pod-image-count:2"],
+    &["k8s:ns-label:team:llm"],
+    &["unix:uid:0"],
 ];
 
 /// Which workloads of a population match: one bit each.

@@ -142,52 +142,39 @@ impl Book {
         self.bindings.drain().map(|(key, _)| key).collect()
     }
 
-    /// Notes an output; answers the binding it stands for, if more than SPIRE's counts changed.
-    pub(super) fn saw_output(&mut self, output: LiveOutput) -> Dirty {
-        let name = output.name.clone();
-        if self.outputs.put(output) { self.owner(&name) } else { Dirty::new() }
+    /// Notes an output; answers whether more than SPIRE's counts changed.
+    pub(super) fn saw_output(&mut self, output: LiveOutput) -> bool {
+        self.outputs.put(output)
     }
 
-    /// Forgets an output, unless another one has its name now; answers the binding it stood for.
-    pub(super) fn output_gone(&mut self, name: &ObjectName, uid: Option<&Uid>) -> Option<BindingKey> {
-        let known = self.outputs.get(name)?;
+    /// The output of that name.
+    pub(super) fn output(&self, name: &ObjectName) -> Option<&Arc<LiveOutput>> {
+        self.outputs.get(name)
+    }
+
+    /// Forgets an output, unless another one has its name now; answers what it was.
+    pub(super) fn output_gone(&mut self, name: &ObjectName, uid: Option<&Uid>) -> Option<Arc<LiveOutput>> {
+        let known = Arc::clone(self.outputs.get(name)?);
         if uid.is_some_and(|uid| known.uid != *uid) {
             return None;
         }
         self.outputs.remove(name);
-        self.owners.get(name).cloned()
+        Some(known)
     }
 
-    /// Takes a finished list of outputs.
-    pub(super) fn outputs_listed(&mut self, items: Vec<Item>) -> Dirty {
-        let mut dirty = Dirty::new();
-        let mut listed = BTreeSet::new();
-        for item in items {
-            let Item::Output(output) = item else { continue };
-            listed.insert(output.name.clone());
-            dirty.extend(self.saw_output(*output));
-        }
-        let vanished: Vec<ObjectName> = self
-            .outputs
+    /// The names of all outputs but these.
+    pub(super) fn outputs_but(&self, these: &BTreeSet<ObjectName>) -> Vec<ObjectName> {
+        self.outputs
             .iter()
             .map(|output| &output.name)
-            .filter(|name| !listed.contains(*name))
+            .filter(|name| !these.contains(*name))
             .cloned()
-            .collect();
-        for name in vanished {
-            dirty.extend(self.output_gone(&name, None));
-        }
-        dirty
+            .collect()
     }
 
-    /// Forgets every output: their definition is gone.
-    pub(super) fn outputs_absent(&mut self) -> Dirty {
-        self.outputs = Outputs::default();
-        self.keys().collect()
-    }
-
-    fn owner(&self, name: &ObjectName) -> Dirty {
-        self.owners.get(name).cloned().into_iter().collect()
+    /// The living binding whose output name this is.
+    pub(super) fn owner_of(&self, output: &ObjectName) -> Option<BindingKey> {
+        self.owners.get(output).cloned()
     }
 }
 

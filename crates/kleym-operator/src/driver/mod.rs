@@ -5,15 +5,17 @@
 //! grace is over; a binding has one turn at a time; a turn always begins from what is live.
 
 mod book;
+mod memory;
+mod outputs;
 mod turn;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use kleym_core::fact::{Availability, Change, Trouble};
 use kleym_core::index::{Dirty, Index};
 use kleym_core::kind::Kind;
-use kleym_core::name::BindingKey;
+use kleym_core::name::{BindingKey, Namespace, ObjectName};
 use kleym_core::queue::{Now, Queue};
 use kleym_core::relist::Difference;
 use kleym_core::settings::Settings;
@@ -27,6 +29,7 @@ use crate::client::CALL_DEADLINE;
 use crate::feed::{GoneKey, Item, News};
 use crate::perform::{Answer, Call, perform};
 use book::Book;
+use memory::Memory;
 use turn::Running;
 
 /// How many calls may be under way at once, for all bindings together.
@@ -44,6 +47,11 @@ pub struct Driver {
     book: Book,
     queue: Queue<BindingKey>,
     running: HashMap<BindingKey, Running>,
+    memory: HashMap<BindingKey, Memory>,
+    /// Who waits for an output to go or to change.
+    waiters: HashMap<ObjectName, Dirty>,
+    /// The namespaces that are served; empty means all.
+    namespaces: BTreeSet<Namespace>,
     calls: JoinSet<(Call, Answer)>,
     origin: Instant,
     started: bool,
@@ -52,13 +60,21 @@ pub struct Driver {
 
 impl Driver {
     /// A driver that knows nothing yet.
-    pub fn new(client: Client, settings: Settings, readiness: watch::Sender<Unready>) -> Self {
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        namespaces: BTreeSet<Namespace>,
+        readiness: watch::Sender<Unready>,
+    ) -> Self {
         Self {
             client,
             book: Book::new(settings.instance.as_str()),
             index: Index::new(settings),
             queue: Queue::new(),
             running: HashMap::new(),
+            memory: HashMap::new(),
+            waiters: HashMap::new(),
+            namespaces,
             calls: JoinSet::new(),
             origin: Instant::now(),
             started: false,
@@ -126,7 +142,7 @@ impl Driver {
                 tracing::info!(%kind, "the CustomResourceDefinition is not installed");
                 let mut dirty = self.index.apply(Change::Absent(kind));
                 match kind {
-                    Kind::Output => dirty.extend(self.book.outputs_absent()),
+                    Kind::Output => dirty.extend(self.outputs_absent()),
                     Kind::Binding => dirty.extend(self.book.bindings_absent()),
                     Kind::Objective(_) | Kind::Pool(_) => {}
                 }
@@ -150,35 +166,22 @@ impl Driver {
     fn objects(
         &mut self,
         kind: Kind,
-        namespace: Option<kleym_core::name::Namespace>,
+        namespace: Option<Namespace>,
         difference: Difference<Item, GoneKey>,
     ) -> Dirty {
         match (kind, difference) {
-            (Kind::Output, Difference::Listed(items)) => {
-                let known = self.index.is_known(Kind::Output);
-                let mut dirty = self.index.apply(Change::Listed(kind, Vec::new()));
-                dirty.extend(self.book.outputs_listed(items));
-                if !known {
-                    dirty.extend(self.book.keys());
-                }
-                dirty
-            }
-            (Kind::Output, Difference::Put(Item::Output(output))) => self.book.saw_output(*output),
-            (Kind::Output, Difference::Gone(key)) => {
-                let owner = self.book.output_gone(&key.name, key.uid.as_ref());
-                if let (Some(owner), Some(uid)) = (&owner, key.uid)
-                    && let Some(running) = self.running.get_mut(owner)
-                {
-                    running.note_gone(uid);
-                }
-                owner.into_iter().collect()
-            }
+            (Kind::Output, Difference::Listed(items)) => self.outputs_listed(items),
+            (Kind::Output, Difference::Put(Item::Output(output))) => self.saw_output(*output),
+            (Kind::Output, Difference::Gone(key)) => self.output_gone(&key.name, key.uid.as_ref()),
             (Kind::Binding, Difference::Listed(items)) => {
                 let (mut dirty, facts) = self.book.bindings_listed(namespace.as_ref(), items);
                 dirty.extend(self.index.apply(match namespace {
                     None => Change::Listed(kind, facts),
                     Some(namespace) => Change::ListedIn(kind, namespace, facts),
                 }));
+                for key in dirty.clone() {
+                    self.refresh_grant(&key, &mut dirty);
+                }
                 dirty
             }
             (_, Difference::Listed(items)) => {
@@ -203,6 +206,9 @@ impl Driver {
                     dirty.insert(binding);
                 }
                 dirty.extend(self.index.apply(Change::Gone(fact_key)));
+                for key in dirty.clone() {
+                    self.refresh_grant(&key, &mut dirty);
+                }
                 dirty
             }
         }

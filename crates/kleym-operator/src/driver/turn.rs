@@ -1,17 +1,23 @@
 //! One turn of one binding: steps until it settles, then its status, then rest or back-off.
 
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
 use kleym_api::decode;
 use kleym_api::encode::{self, StatusDigest, StatusSeen};
 use kleym_core::fact::{Change, Fact};
-use kleym_core::index::Dirty;
+use kleym_core::index::{Dirty, Index, Verdict};
 use kleym_core::kind::Kind;
-use kleym_core::name::{BindingKey, Uid};
-use kleym_core::plan::{self, Failure, Reply, Situation, Standing, Step, Turn};
+use kleym_core::name::{BindingKey, ObjectName, Uid};
+use kleym_core::output::LiveOutput;
+use kleym_core::plan::{self, Failure, Gate, Reply, Situation, Standing, Step, Turn, Wait};
+use kleym_core::render::Identity;
 use kleym_core::status;
 use serde_json::Value;
 
 use super::Driver;
 use super::book::News;
+use super::memory::{Memory, PATIENCE};
 use crate::feed::{self, SeenBinding};
 use crate::perform::{Action, Answer, Call};
 
@@ -46,20 +52,27 @@ impl Driver {
         let decision = self.index.verdict(&key);
         let known = self.book.binding(&key);
         let output = self.book.output_of(&key).cloned();
+        let memory = self.memory.get(&key);
+        let gate =
+            Gatekeeper { index: &self.index, memory: &self.memory, key: &key, output: output.as_deref() };
         let situation = Situation {
             settings: self.index.settings(),
             key: &key,
             decision: &decision,
             binding: known.map(|known| &known.live),
+            bindings: self.index.availability(Kind::Binding),
             outputs: self.index.availability(Kind::Output),
             output: output.as_deref(),
+            gate: &gate,
+            out_of_patience: memory.is_some_and(|memory| memory.out_of_patience(self.now())),
+            cooling: memory.is_some_and(|memory| memory.cools_for(self.now()).is_some()),
         };
         let action = match plan::next(&situation, &running.turn) {
             Step::Settle(standing) => {
                 let written = running.status != StatusWrite::NotTried;
                 match (written, self.status_to_write(&key, &decision, &standing)) {
                     (false, Some(status)) => Action::WriteStatus(status),
-                    _ => return self.end(&key),
+                    _ => return self.end(&key, &standing),
                 }
             }
             step => Action::Step(step),
@@ -93,8 +106,18 @@ impl Driver {
         }
         match &action {
             Action::Step(step) => {
-                if let (Step::LookAtOutput { name }, Reply::ProvedAbsent) = (step, &answer.reply) {
-                    self.book.output_gone(name, None);
+                match (step, &answer.reply) {
+                    (Step::LookAtOutput { name }, Reply::ProvedAbsent) => {
+                        dirty.extend(self.output_gone(name, None))
+                    }
+                    (Step::DeleteOutput { .. }, Reply::Done) => {
+                        // A class change deletes too; only what is refused has to cool down.
+                        if matches!(self.index.verdict(&key).verdict, Verdict::Refused(_)) {
+                            let now = self.now();
+                            self.memory.entry(key.clone()).or_default().withdrawn(now);
+                        }
+                    }
+                    _ => {}
                 }
                 log(&key, step, &answer.reply);
                 if let Some(running) = self.running.get_mut(&key) {
@@ -139,7 +162,7 @@ impl Driver {
                 Ok(output) => {
                     let late =
                         self.running.get(key).is_some_and(|running| running.gone.contains(&output.uid));
-                    if late { Dirty::new() } else { self.book.saw_output(output) }
+                    if late { Dirty::new() } else { self.saw_output(output) }
                 }
                 Err(error) => {
                     tracing::error!(binding = %key, %error, "the API server answered with an unusable ClusterSPIFFEID");
@@ -160,14 +183,17 @@ impl Driver {
                 dirty.insert(seen.fact.key.clone());
             }
         }
+        let key = seen.fact.key.clone();
         dirty.extend(self.index.apply(Change::Put(Fact::Binding(Box::new(seen.fact)))));
+        self.refresh_grant(&key, &mut dirty);
         dirty
     }
 
-    /// Ends a turn: rest, or another one after the back-off.
-    fn end(&mut self, key: &BindingKey) {
+    /// Ends a turn: rest, or another one when what it waits for can have changed.
+    fn end(&mut self, key: &BindingKey, standing: &Standing) {
         let Some(running) = self.running.remove(key) else { return };
         self.queue.done(key);
+        let now = self.now();
         let failures = [
             running.turn.failure(),
             match running.status {
@@ -176,11 +202,81 @@ impl Driver {
             },
         ];
         if failures.into_iter().flatten().any(Failure::passes) {
-            let delay = self.queue.back_off(key, key.to_string().as_bytes(), self.now());
+            let delay = self.queue.back_off(key, key.to_string().as_bytes(), now);
             tracing::debug!(binding = %key, ?delay, "tried again later");
         } else {
             self.queue.succeeded(key);
         }
+        self.remember(key, standing, running.turn.failure().is_some());
+    }
+
+    /// Keeps what the next turn needs to know of this one.
+    fn remember(&mut self, key: &BindingKey, standing: &Standing, failed: bool) {
+        let now = self.now();
+        match standing {
+            Standing::Leaving if self.book.binding(key).is_none() => {
+                self.memory.remove(key);
+            }
+            Standing::Granted { identity, .. } => {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.settled();
+                memory.written = Some(std::sync::Arc::clone(identity));
+            }
+            Standing::Waiting(Wait::Outputs(blockers)) => {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.stuck(now);
+                let news: Vec<_> = blockers.difference(&memory.blockers).cloned().collect();
+                memory.blockers.clone_from(blockers);
+                // Whose output blocks must look again: it may have to delete it rather than replace it.
+                for owner in news.iter().filter_map(|output| self.book.owner_of(output)) {
+                    self.queue.add(owner);
+                }
+                for output in blockers {
+                    self.waiters.entry(output.clone()).or_default().insert(key.clone());
+                }
+                // Whether a blocker's mode is known can change without the blocker; looking again costs no call.
+                self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+            }
+            Standing::Waiting(Wait::Cooling) => {
+                if let Some(left) = self.memory.get(key).and_then(|memory| memory.cools_for(now)) {
+                    self.queue.add_after(key.clone(), now, left);
+                }
+            }
+            Standing::Refused { .. } if failed => {
+                self.memory.entry(key.clone()).or_default().stuck(now);
+                self.queue.add_after(key.clone(), now, PATIENCE);
+            }
+            Standing::Leaving | Standing::Undecided(_) | Standing::Waiting(_) | Standing::Refused { .. } => {}
+        }
+    }
+}
+
+/// How soon a binding that waits for other outputs looks again by itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What other live outputs stand against, as the index and the driver's memory know it.
+struct Gatekeeper<'a> {
+    index: &'a Index,
+    memory: &'a HashMap<BindingKey, Memory>,
+    key: &'a BindingKey,
+    output: Option<&'a LiveOutput>,
+}
+
+impl<'a> Gatekeeper<'a> {
+    fn written(&self, binding: &ObjectName) -> Option<&'a Identity> {
+        let key = BindingKey::new(self.key.namespace.clone(), binding.clone());
+        self.memory.get(&key)?.written.as_deref()
+    }
+}
+
+impl Gate for Gatekeeper<'_> {
+    fn blockers(&self, wanted: &Identity) -> BTreeSet<ObjectName> {
+        self.index.blockers(self.key, wanted, |binding| self.written(binding))
+    }
+
+    fn in_the_way(&self) -> bool {
+        let written = self.written(&self.key.name);
+        self.output.is_some_and(|output| self.index.stands_against_older(self.key, &output.name, written))
     }
 }
 
@@ -198,6 +294,13 @@ fn log(key: &BindingKey, step: &Step, reply: &Reply) {
         Step::DeleteOutput { name, .. } => {
             tracing::info!(binding = %key, output = %name, "identity withdrawn");
         }
-        Step::AddFinalizer | Step::RemoveFinalizer | Step::LookAtOutput { .. } | Step::Settle(_) => {}
+        Step::NeutraliseOutput { name } => {
+            tracing::info!(binding = %key, output = %name, "output made to select nothing: a foreign finalizer keeps it");
+        }
+        Step::AddFinalizer
+        | Step::RemoveFinalizer
+        | Step::LookAtOutput { .. }
+        | Step::LookAtBinding
+        | Step::Settle(_) => {}
     }
 }

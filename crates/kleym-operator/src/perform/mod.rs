@@ -69,7 +69,7 @@ pub async fn perform(client: &Client, call: &Call) -> Answer {
         Ok(Ok(body)) => read(call, kind, body),
         Ok(Err(error)) => {
             let failure = classify::failure(&error);
-            tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, %error, "a call failed");
+            tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, error = classify::describe(&error), "a call failed");
             Answer::failed(failure)
         }
         Err(_) => {
@@ -97,6 +97,11 @@ fn build(call: &Call) -> Result<(Request<Vec<u8>>, Kind), Unbuildable> {
         Step::ReplaceOutput(wanted) => {
             (request::replace_output(wanted, call.output.as_deref().ok_or_else(missing)?)?, Kind::Output)
         }
+        Step::NeutraliseOutput { .. } => {
+            let live = call.output.as_deref().ok_or_else(missing)?;
+            (request::replace_output(&live.neutralised(), live)?, Kind::Output)
+        }
+        Step::LookAtBinding => (request::list_bindings(&call.key)?, Kind::Binding),
         Step::DeleteOutput { name, uid } => (request::delete_output(name, uid)?, Kind::Output),
         Step::LookAtOutput { name } => (request::list_outputs(name)?, Kind::Output),
         Step::Settle(_) => return Err(Unbuildable::because("settling needs no call")),
@@ -106,13 +111,22 @@ fn build(call: &Call) -> Result<(Request<Vec<u8>>, Kind), Unbuildable> {
 /// Reads a 2xx answer. What is not the object or list that was asked for proves nothing.
 fn read(call: &Call, kind: Kind, body: Value) -> Answer {
     let is = |wanted: &str| body.get("kind").and_then(Value::as_str) == Some(wanted);
-    if let Action::Step(Step::LookAtOutput { name }) = &call.action {
+    let looked_for = match &call.action {
+        Action::Step(Step::LookAtOutput { name }) => Some(name),
+        Action::Step(Step::LookAtBinding) => Some(&call.key.name),
+        _ => None,
+    };
+    if let Some(name) = looked_for {
         let list = is(&format!("{}List", kind.kind()));
         return match body.get("items").and_then(Value::as_array) {
             Some(items) if list && items.is_empty() && !continues(&body) => {
                 Answer { reply: Reply::ProvedAbsent, objects: Vec::new() }
             }
-            Some(items) if list && items.iter().all(|item| object_name(item) == Some(name.as_str())) => {
+            Some(items)
+                if list
+                    && !items.is_empty()
+                    && items.iter().all(|item| object_name(item) == Some(name.as_str())) =>
+            {
                 Answer {
                     reply: Reply::Done,
                     objects: items.iter().map(|item| (kind, item.clone())).collect(),

@@ -69,6 +69,16 @@ pub(super) fn list_outputs(name: &ObjectName) -> Built {
     Request::builder().uri(uri).body(Vec::new()).map_err(|error| Unbuildable(error.to_string()))
 }
 
+/// Lists bindings of one name.
+pub(super) fn list_bindings(key: &BindingKey) -> Built {
+    let uri = format!(
+        "{}?fieldSelector=metadata.name%3D{}",
+        path(Kind::Binding, Some(key.namespace.as_str())),
+        key.name
+    );
+    Request::builder().uri(uri).body(Vec::new()).map_err(|error| Unbuildable(error.to_string()))
+}
+
 /// Sets the binding's finalizers: with ours, or without.
 pub(super) fn patch_finalizers(key: &BindingKey, live: &LiveBinding, with_ours: bool) -> Built {
     let others =

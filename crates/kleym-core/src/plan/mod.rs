@@ -1,0 +1,287 @@
+//! The protocol of a binding and its output: from a verdict and what was last seen live to the next single step.
+//!
+//! Flow: a turn begins; [`next`] gives a step of at most one API call; whoever performs it hands the [`Reply`] to
+//! [`Turn::take`] and asks again, until [`Step::Settle`].
+//!
+//! Guarantees: a finalizer stands before the first output is created and leaves only when the output is proved absent;
+//! no identity is written while another live output stands against it; a foreign object is never changed; an orphan is
+//! deleted only after a live look at its binding; every delete is bound to a uid and every replace to a
+//! resourceVersion; a crash between any two steps loses nothing, because the next turn begins with what is live.
+//!
+//! Assumptions: the caller applies what replies and watches say to its view of bindings and outputs before it asks for
+//! the next step.
+//!
+//! Nothing in here waits or calls anything.
+
+mod next;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::fact::Availability;
+use crate::index::Decision;
+use crate::name::{BindingKey, ObjectName, Uid};
+use crate::output::{FINALIZER, LiveOutput, WantedOutput};
+use crate::refusal::{Refusal, WriteFailure};
+use crate::render::Identity;
+use crate::resolve::Troubles;
+use crate::settings::Settings;
+
+/// What the protocol needs of a live binding beside its facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveBinding {
+    /// Its uid.
+    pub uid: Uid,
+    /// Its resourceVersion; every write is bound to it.
+    pub resource_version: Box<str>,
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// All its finalizers.
+    pub finalizers: Box<[Box<str>]>,
+}
+
+impl LiveBinding {
+    /// Whether Kleym's finalizer is there.
+    pub fn holds_finalizer(&self) -> bool {
+        self.finalizers.iter().any(|finalizer| **finalizer == *FINALIZER)
+    }
+}
+
+/// Asked before an identity is written: what stands against it.
+pub trait Gate {
+    /// The live outputs of other bindings that stand against writing this identity.
+    fn blockers(&self, wanted: &Identity) -> BTreeSet<ObjectName>;
+    /// Whether the binding's own live output stands against what a peer that comes first is to have.
+    fn in_the_way(&self) -> bool;
+}
+
+/// A gate that nothing stands against.
+#[derive(Debug, Clone, Copy)]
+pub struct Open;
+
+impl Gate for Open {
+    fn blockers(&self, _: &Identity) -> BTreeSet<ObjectName> {
+        BTreeSet::new()
+    }
+
+    fn in_the_way(&self) -> bool {
+        false
+    }
+}
+
+/// What a turn starts from: everything known of one binding.
+#[derive(Clone, Copy)]
+pub struct Situation<'a> {
+    /// The operator's configuration.
+    pub settings: &'a Settings,
+    /// Which binding.
+    pub key: &'a BindingKey,
+    /// What is to become of it.
+    pub decision: &'a Decision,
+    /// The binding as last seen; none when it is gone.
+    pub binding: Option<&'a LiveBinding>,
+    /// How well ClusterSPIFFEIDs are known.
+    pub outputs: Availability,
+    /// What stands at the binding's output name, as last seen.
+    pub output: Option<&'a LiveOutput>,
+    /// What other live outputs stand against.
+    pub gate: &'a dyn Gate,
+    /// How well bindings are known.
+    pub bindings: Availability,
+    /// Whether a replace has been kept waiting, or has been failing, for longer than a grant that is too wide may stand
+    /// (5 seconds).
+    pub out_of_patience: bool,
+    /// Whether a withdrawal was so recent that granting again has to wait.
+    pub cooling: bool,
+}
+
+pub use next::next;
+
+/// The next step: at most one API call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Add Kleym's finalizer to the binding.
+    AddFinalizer,
+    /// Take Kleym's finalizer off the binding.
+    RemoveFinalizer,
+    /// Create the output.
+    CreateOutput(Box<WantedOutput>),
+    /// Replace the live output, bound to its uid and resourceVersion; foreign metadata stays.
+    ReplaceOutput(Box<WantedOutput>),
+    /// Delete the output with this uid.
+    DeleteOutput {
+        /// Its name.
+        name: ObjectName,
+        /// Its uid, as a precondition.
+        uid: Uid,
+    },
+    /// Replace an output that a foreign finalizer would keep by one that selects no namespace, before it is deleted:
+    /// spire-controller-manager does not skip terminating objects.
+    NeutraliseOutput {
+        /// Its name.
+        name: ObjectName,
+    },
+    /// List outputs by this name: what is there, or the proof that nothing is.
+    LookAtOutput {
+        /// The name.
+        name: ObjectName,
+    },
+    /// List bindings by this binding's name: what is there, or the proof that nothing is.
+    LookAtBinding,
+    /// Nothing more to do in this turn: report how the binding stands.
+    Settle(Standing),
+}
+
+/// How a binding stands at the end of a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Gone or going: there is nothing to report.
+    Leaving,
+    /// Kinds it needs were never listed.
+    Undecided(Troubles),
+    /// Refused, or its output cannot be written.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Foreign finalizers that keep the withdrawn output terminating.
+        kept_by: Vec<Box<str>>,
+    },
+    /// To be granted, as soon as what is in the way is gone.
+    Waiting(Wait),
+    /// The output in the cluster equals the identity.
+    Granted {
+        /// The identity.
+        identity: Arc<Identity>,
+        /// The output's name.
+        output: ObjectName,
+        /// The output's uid.
+        uid: Uid,
+    },
+}
+
+/// What an identity that is to be granted waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// Other live outputs that stand against it.
+    Outputs(BTreeSet<ObjectName>),
+    /// Its own former output, which is still there.
+    Absence,
+    /// Its own former output, which foreign finalizers keep terminating.
+    Finalizers(Vec<Box<str>>),
+    /// Its own back-off after a withdrawal.
+    Cooling,
+}
+
+/// What a call answered, classified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The write is done, or the list found something.
+    Done,
+    /// A list by name, complete and not older than our last write, is empty.
+    ProvedAbsent,
+    /// It failed.
+    Failed(Failure),
+}
+
+/// Every way a call can fail. None of them proves that an object is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Failure {
+    /// Time-out, broken connection, 429, 5xx: it may or may not have happened.
+    Transient,
+    /// 409: what we saw is old, or the name is taken.
+    Stale,
+    /// 404: perhaps gone, perhaps the API is.
+    Absent,
+    /// 401, 403.
+    Forbidden,
+    /// 400, 422: the API server or a webhook will not take it.
+    Rejected,
+    /// The installed CRD does not know a field we write.
+    FieldUnknown,
+}
+
+impl Failure {
+    fn as_write_failure(self) -> WriteFailure {
+        match self {
+            Failure::Transient | Failure::Stale | Failure::Absent => WriteFailure::Unavailable,
+            Failure::Forbidden => WriteFailure::Forbidden,
+            Failure::Rejected => WriteFailure::Rejected,
+            Failure::FieldUnknown => WriteFailure::FieldUnknown,
+        }
+    }
+
+    /// Whether the same call may succeed later without anything being changed.
+    pub fn passes(self) -> bool {
+        !matches!(self, Failure::Rejected | Failure::FieldUnknown)
+    }
+}
+
+/// What the calls of one turn answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The output that was deleted in this turn.
+    deleted: Option<Uid>,
+    /// What stands at the name was looked at after the last write, by a live list.
+    looked: bool,
+    /// The binding was looked at by a live list.
+    looked_at_binding: bool,
+    /// The binding was proved absent by that list.
+    binding_absent: bool,
+    /// A write met something that was not expected: look before going on.
+    must_look: bool,
+    /// The finalizer was taken off: the binding is the API server's to remove now.
+    released: bool,
+    /// The failure that ended the turn.
+    failure: Option<Failure>,
+    calls: u8,
+}
+
+/// The most calls of one turn; a turn that needs more is fighting somebody and backs off.
+const MAX_CALLS: u8 = 10;
+
+impl Turn {
+    /// A new turn.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The failure that ended the turn, if one did.
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure
+    }
+
+    /// Takes the reply to a step.
+    pub fn take(&mut self, step: &Step, reply: &Reply) {
+        self.calls = self.calls.saturating_add(1);
+        match (step, reply) {
+            (Step::LookAtBinding, Reply::Done | Reply::ProvedAbsent) => {
+                self.looked_at_binding = true;
+                self.binding_absent = *reply == Reply::ProvedAbsent;
+            }
+            (Step::LookAtOutput { .. }, Reply::Done | Reply::ProvedAbsent) => {
+                self.looked = true;
+                self.must_look = false;
+            }
+            // The name is taken, or the object moved on: look at it and decide again.
+            (
+                Step::CreateOutput(_) | Step::ReplaceOutput(_) | Step::DeleteOutput { .. },
+                Reply::Failed(Failure::Stale),
+            )
+            | (Step::ReplaceOutput(_) | Step::DeleteOutput { .. }, Reply::Failed(Failure::Absent)) => {
+                self.looked = false;
+                self.must_look = true;
+            }
+            (_, Reply::Failed(failure)) => self.failure = Some(*failure),
+            (Step::DeleteOutput { uid, .. }, _) => {
+                self.deleted = Some(uid.clone());
+                self.looked = false;
+            }
+            (Step::CreateOutput(_) | Step::ReplaceOutput(_), _) => self.looked = false,
+            (Step::RemoveFinalizer, _) => self.released = true,
+            _ => {}
+        }
+        if self.calls >= MAX_CALLS && self.failure.is_none() {
+            self.failure = Some(Failure::Stale);
+        }
+    }
+}

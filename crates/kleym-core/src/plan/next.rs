@@ -1,0 +1,265 @@
+//! The decision itself: one situation, one step.
+
+use std::sync::Arc;
+
+use super::{LiveBinding, Situation, Standing, Step, Turn, Wait};
+use crate::fact::{Availability, Known, Trouble};
+use crate::index::Verdict;
+use crate::kind::Kind;
+use crate::name::{ObjectName, output_name};
+use crate::output::{LiveOutput, Ownership, WantedOutput};
+use crate::refusal::Refusal;
+use crate::render::Identity;
+use crate::resolve::Troubles;
+
+/// The next step of a turn.
+pub fn next(situation: &Situation<'_>, turn: &Turn) -> Step {
+    let name = output_name(situation.settings.instance.as_str(), situation.key);
+    let plan = Plan { situation, turn, name };
+    match &situation.decision.verdict {
+        Verdict::Gone => plan.sweep(),
+        Verdict::Deleting => plan.leave(),
+        Verdict::Waiting(kinds) => plan.keep(Standing::Undecided(kinds.clone())),
+        Verdict::Refused(refusal) => plan.withdraw(refusal),
+        Verdict::Wanted(identity) => plan.grant(identity),
+    }
+}
+
+/// What stands at the output's name.
+enum Found<'a> {
+    Nothing,
+    Foreign,
+    /// Ours, or an orphan: the latter has another uid than the live binding's.
+    Ours(&'a LiveOutput, Ownership),
+}
+
+struct Plan<'a> {
+    situation: &'a Situation<'a>,
+    turn: &'a Turn,
+    name: ObjectName,
+}
+
+impl<'a> Plan<'a> {
+    fn found(&self) -> Found<'a> {
+        let Some(live) = self.situation.output else { return Found::Nothing };
+        let Some(binding) = self.situation.binding else { return Found::Foreign };
+        match live.ownership_at_own_name(self.situation.key, &binding.uid) {
+            Ownership::Foreign => Found::Foreign,
+            whose => Found::Ours(live, whose),
+        }
+    }
+
+    fn holds_finalizer(&self) -> bool {
+        self.situation.binding.is_some_and(LiveBinding::holds_finalizer)
+    }
+
+    fn look(&self) -> Step {
+        Step::LookAtOutput { name: self.name.clone() }
+    }
+
+    /// The step that takes a live output away: where a foreign finalizer would keep it, make it select nothing; delete;
+    /// look whether it is gone. `None` when all of it is done and the output is still going.
+    fn remove(&self, live: &LiveOutput) -> Option<Step> {
+        let name = self.name.clone();
+        if !live.finalizers.is_empty() && !live.selects_nothing() {
+            return Some(Step::NeutraliseOutput { name });
+        }
+        let deleted = live.deleting || self.turn.deleted.as_ref() == Some(&live.uid);
+        match (deleted, self.turn.looked) {
+            (false, _) => Some(Step::DeleteOutput { name, uid: live.uid.clone() }),
+            (true, false) if live.finalizers.is_empty() => Some(self.look()),
+            (true, _) => None,
+        }
+    }
+
+    /// The same for an output at a living binding's name: an orphan is looked at through its binding first.
+    fn remove_at_own_name(&self, live: &LiveOutput, whose: Ownership) -> Option<Step> {
+        if whose == Ownership::Orphan && !self.turn.looked_at_binding {
+            return Some(Step::LookAtBinding);
+        }
+        self.remove(live)
+    }
+
+    /// No such binding: what carries complete proof of having been this binding's is an orphan.
+    fn sweep(&self) -> Step {
+        let at_rest = Step::Settle(Standing::Leaving);
+        let Some(live) = self.situation.output else { return at_rest };
+        let ours =
+            live.proven_binding(self.situation.settings).is_some_and(|(key, _)| key == *self.situation.key);
+        if !ours || self.turn.failure.is_some() {
+            return at_rest;
+        }
+        if self.turn.must_look {
+            return self.look();
+        }
+        match self.situation.bindings {
+            // No binding of any name lives where the kind is proved absent.
+            Availability { known: Known::Absent, trouble: None } => {}
+            Availability { known: Known::Listed, .. } if self.turn.binding_absent => {}
+            Availability { known: Known::Listed, .. } if !self.turn.looked_at_binding => {
+                return Step::LookAtBinding;
+            }
+            _ => return at_rest,
+        }
+        self.remove(live).unwrap_or(at_rest)
+    }
+
+    /// Deleting: output first; the finalizer leaves only on proof.
+    fn leave(&self) -> Step {
+        let at_rest = Step::Settle(Standing::Leaving);
+        if !self.holds_finalizer() || self.turn.released || self.turn.failure.is_some() {
+            return at_rest;
+        }
+        match self.situation.outputs {
+            Availability { known: Known::Absent, trouble: None } => return Step::RemoveFinalizer,
+            Availability { known: Known::Listed, .. } => {}
+            _ => return at_rest,
+        }
+        if self.turn.must_look {
+            return self.look();
+        }
+        match self.found() {
+            Found::Ours(live, whose) => {
+                let kept = if live.finalizers.is_empty() { at_rest } else { self.waiting_for(live) };
+                self.remove_at_own_name(live, whose).unwrap_or(kept)
+            }
+            Found::Nothing | Found::Foreign if self.turn.looked => Step::RemoveFinalizer,
+            Found::Nothing | Found::Foreign => self.look(),
+        }
+    }
+
+    /// Undecided: what is there stays, and an output of ours keeps its finalizer.
+    fn keep(&self, standing: Standing) -> Step {
+        match self.found() {
+            Found::Ours(_, Ownership::Ours) if !self.holds_finalizer() && self.turn.failure.is_none() => {
+                Step::AddFinalizer
+            }
+            _ => Step::Settle(standing),
+        }
+    }
+
+    /// Refused: the output goes, and nothing waits for anything.
+    fn withdraw(&self, refusal: &Refusal) -> Step {
+        let settled = |kept_by| Step::Settle(Standing::Refused { refusal: refusal.clone(), kept_by });
+        if self.turn.failure.is_some() {
+            return settled(Vec::new());
+        }
+        if self.turn.must_look {
+            return self.look();
+        }
+        match self.found() {
+            Found::Ours(live, whose) => {
+                self.remove_at_own_name(live, whose).unwrap_or_else(|| settled(live.finalizers.to_vec()))
+            }
+            Found::Nothing | Found::Foreign => settled(Vec::new()),
+        }
+    }
+
+    fn grant(&self, identity: &Arc<Identity>) -> Step {
+        let Some(binding) = self.situation.binding else { return Step::Settle(Standing::Leaving) };
+        match self.situation.outputs {
+            Availability { known: Known::Absent, trouble: None } => {
+                return refused(Refusal::OutputCrdMissing);
+            }
+            Availability { known: Known::Nothing | Known::Absent, trouble } => {
+                let troubles = Troubles::from([(Kind::Output, trouble.unwrap_or(Trouble::Starting))]);
+                return self.keep(Standing::Undecided(troubles));
+            }
+            Availability { known: Known::Listed, .. } => {}
+        }
+        if self.turn.must_look && self.turn.failure.is_none() {
+            return self.look();
+        }
+        let (live, whose) = match self.found() {
+            Found::Ours(live, whose) => (live, whose),
+            _ if self.turn.failure.is_some() => return self.failed(),
+            Found::Foreign if self.turn.looked => {
+                return refused(Refusal::OutputForeign { name: self.name.clone() });
+            }
+            Found::Foreign => return self.look(),
+            Found::Nothing => return self.create(binding, identity),
+        };
+        let wanted = self.wanted(binding, identity);
+        if self.turn.failure.is_some() {
+            return if self.must_go_at_once(live, &wanted) { self.delete_now(live) } else { self.failed() };
+        }
+        if whose == Ownership::Orphan || live.deleting {
+            return self.remove_at_own_name(live, whose).unwrap_or_else(|| self.waiting_for(live));
+        }
+        if !self.holds_finalizer() {
+            return Step::AddFinalizer;
+        }
+        if live.drift(&wanted).is_empty() {
+            let granted = Standing::Granted {
+                identity: Arc::clone(identity),
+                output: self.name.clone(),
+                uid: live.uid.clone(),
+            };
+            return Step::Settle(granted);
+        }
+        // spire-controller-manager keeps an output's old counts when it moves to a class that is not watched. And what
+        // stands against a peer that comes first is deleted, not replaced, so that waits end.
+        if live.spec.class_name != wanted.spec.class_name || self.situation.gate.in_the_way() {
+            return self.remove(live).unwrap_or_else(|| self.waiting_for(live));
+        }
+        let blockers = self.situation.gate.blockers(identity);
+        if !blockers.is_empty() {
+            let too_wide = self.situation.out_of_patience && live.grants_more_than(&wanted);
+            return if too_wide {
+                self.delete_now(live)
+            } else {
+                Step::Settle(Standing::Waiting(Wait::Outputs(blockers)))
+            };
+        }
+        Step::ReplaceOutput(Box::new(wanted))
+    }
+
+    fn create(&self, binding: &LiveBinding, identity: &Arc<Identity>) -> Step {
+        if self.situation.cooling {
+            return Step::Settle(Standing::Waiting(Wait::Cooling));
+        }
+        let blockers = self.situation.gate.blockers(identity);
+        if !blockers.is_empty() {
+            return Step::Settle(Standing::Waiting(Wait::Outputs(blockers)));
+        }
+        if !self.holds_finalizer() {
+            return Step::AddFinalizer;
+        }
+        Step::CreateOutput(Box::new(self.wanted(binding, identity)))
+    }
+
+    /// Whether a replace that failed cannot be waited for: the live output grants more than is wanted, and the replace
+    /// was rejected or has been failing for too long.
+    fn must_go_at_once(&self, live: &LiveOutput, wanted: &WantedOutput) -> bool {
+        let hopeless = self.turn.failure.is_some_and(|failure| !failure.passes());
+        (hopeless || self.situation.out_of_patience) && live.grants_more_than(wanted)
+    }
+
+    /// Revocation does not wait: spire-controller-manager's webhook does not see deletes.
+    fn delete_now(&self, live: &LiveOutput) -> Step {
+        if live.deleting || self.turn.deleted.as_ref() == Some(&live.uid) {
+            return if self.turn.failure.is_some() { self.failed() } else { self.waiting_for(live) };
+        }
+        Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() }
+    }
+
+    fn failed(&self) -> Step {
+        let Some(failure) = self.turn.failure else { return Step::Settle(Standing::Leaving) };
+        refused(Refusal::OutputWrite { name: self.name.clone(), failure: failure.as_write_failure() })
+    }
+
+    fn waiting_for(&self, live: &LiveOutput) -> Step {
+        Step::Settle(Standing::Waiting(match &*live.finalizers {
+            [] => Wait::Absence,
+            finalizers => Wait::Finalizers(finalizers.to_vec()),
+        }))
+    }
+
+    fn wanted(&self, binding: &LiveBinding, identity: &Identity) -> WantedOutput {
+        WantedOutput::of(self.situation.settings, self.situation.key, Some(&binding.uid), identity)
+    }
+}
+
+fn refused(refusal: Refusal) -> Step {
+    Step::Settle(Standing::Refused { refusal, kept_by: Vec::new() })
+}

@@ -1,0 +1,96 @@
+//! What the driver remembers of a binding between its turns. Lost with the process, and never needed for safety: what is
+//! forgotten only makes the next turn more careful.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kleym_core::name::ObjectName;
+use kleym_core::queue::{FIRST_DELAY, LONGEST_DELAY, Now};
+use kleym_core::render::Identity;
+
+/// How long a grant that is too wide may stand while its replacement waits or fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// After this long without a withdrawal the next one cools down as briefly as the first.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
+
+/// The memory of one binding.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// The identity that was last confirmed in its output.
+    pub(crate) written: Option<Arc<Identity>>,
+    /// The outputs that it waited for at the end of its last turn.
+    pub(crate) blockers: BTreeSet<ObjectName>,
+    stuck_since: Option<Now>,
+    withdrawals: u32,
+    withdrawn_at: Now,
+}
+
+impl Memory {
+    /// Notes that the output could not be made right in this turn.
+    pub(crate) fn stuck(&mut self, now: Now) {
+        self.stuck_since.get_or_insert(now);
+    }
+
+    /// Notes that nothing waits or fails.
+    pub(crate) fn settled(&mut self) {
+        self.stuck_since = None;
+        self.blockers.clear();
+    }
+
+    /// Whether the output has been wrong for longer than a grant that is too wide may stand.
+    pub(crate) fn out_of_patience(&self, now: Now) -> bool {
+        self.stuck_since.is_some_and(|since| now.saturating_sub(since) >= PATIENCE)
+    }
+
+    /// Notes a withdrawal.
+    pub(crate) fn withdrawn(&mut self, now: Now) {
+        if now.saturating_sub(self.withdrawn_at) >= FORGIVEN_AFTER {
+            self.withdrawals = 0;
+        }
+        self.withdrawals = self.withdrawals.saturating_add(1);
+        self.withdrawn_at = now;
+    }
+
+    /// How much longer granting again has to wait after withdrawals, so that a flapping target does not flood SPIRE.
+    pub(crate) fn cools_for(&self, now: Now) -> Option<Duration> {
+        if self.withdrawals == 0 {
+            return None;
+        }
+        let doublings = (self.withdrawals - 1).min(20);
+        let pause = FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
+        (self.withdrawn_at + pause).checked_sub(now).filter(|left| !left.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Now {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_flapping_binding_waits_twice_as_long_each_time() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.cools_for(at(0)), None);
+        memory.withdrawn(at(0));
+        assert_eq!(memory.cools_for(at(50)), Some(at(200)));
+        assert_eq!(memory.cools_for(at(250)), None);
+        memory.withdrawn(at(1000));
+        assert_eq!(memory.cools_for(at(1000)), Some(at(500)));
+        memory.withdrawn(at(1000) + FORGIVEN_AFTER);
+        assert_eq!(memory.cools_for(at(1000) + FORGIVEN_AFTER), Some(at(250)));
+    }
+
+    #[test]
+    fn patience_runs_from_the_first_failure_and_ends_with_success() {
+        let mut memory = Memory::default();
+        memory.stuck(at(0));
+        memory.stuck(at(4000));
+        assert!(!memory.out_of_patience(at(4999)) && memory.out_of_patience(at(5000)));
+        memory.settled();
+        assert!(!memory.out_of_patience(at(60_000)));
+    }
+}

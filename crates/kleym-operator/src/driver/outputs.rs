@@ -1,0 +1,95 @@
+//! Live outputs as they come and go: whose they are, what they grant, and who waits for them.
+
+use kleym_core::fact::Change;
+use kleym_core::grant::Grant;
+use kleym_core::index::Dirty;
+use kleym_core::kind::Kind;
+use kleym_core::name::{BindingKey, ObjectName, Uid, output_name};
+use kleym_core::output::{LiveOutput, Ownership};
+
+use super::Driver;
+use crate::feed::Item;
+
+impl Driver {
+    /// Takes an output that was seen; answers who must have a turn.
+    pub(super) fn saw_output(&mut self, output: LiveOutput) -> Dirty {
+        let name = output.name.clone();
+        let holder = self.holder(&output);
+        let mut dirty = Dirty::new();
+        if self.book.saw_output(output)
+            && let Some(holder) = holder
+        {
+            self.note_grant(&holder, &name, &mut dirty);
+            dirty.insert(holder);
+        }
+        dirty
+    }
+
+    /// Forgets an output that is gone; answers who must have a turn.
+    pub(super) fn output_gone(&mut self, name: &ObjectName, uid: Option<&Uid>) -> Dirty {
+        let mut dirty = Dirty::new();
+        let Some(gone) = self.book.output_gone(name, uid) else { return dirty };
+        if let Some(holder) = self.holder(&gone) {
+            if let Some(running) = self.running.get_mut(&holder) {
+                running.note_gone(gone.uid.clone());
+            }
+            self.note_grant(&holder, name, &mut dirty);
+            dirty.insert(holder);
+        }
+        dirty
+    }
+
+    /// Takes a finished list of outputs; answers who must have a turn.
+    pub(super) fn outputs_listed(&mut self, items: Vec<Item>) -> Dirty {
+        let first = !self.index.is_known(Kind::Output);
+        let mut dirty = self.index.apply(Change::Listed(Kind::Output, Vec::new()));
+        let mut listed = std::collections::BTreeSet::new();
+        for item in items {
+            let Item::Output(output) = item else { continue };
+            listed.insert(output.name.clone());
+            dirty.extend(self.saw_output(*output));
+        }
+        for name in self.book.outputs_but(&listed) {
+            dirty.extend(self.output_gone(&name, None));
+        }
+        if first {
+            dirty.extend(self.book.keys());
+        }
+        dirty
+    }
+
+    /// Forgets every output: their definition is proved absent.
+    pub(super) fn outputs_absent(&mut self) -> Dirty {
+        let mut dirty: Dirty = self.book.keys().collect();
+        for name in self.book.outputs_but(&std::collections::BTreeSet::new()) {
+            dirty.extend(self.output_gone(&name, None));
+        }
+        dirty
+    }
+
+    /// Notes what stands at a binding's output name; wakes whoever waits for it when that changed.
+    pub(super) fn refresh_grant(&mut self, key: &BindingKey, dirty: &mut Dirty) {
+        let name = output_name(self.index.settings().instance.as_str(), key);
+        self.note_grant(key, &name, dirty);
+    }
+
+    /// The binding that an output was written for: the living one whose name it has, or the one that it carries complete
+    /// proof of, in the namespaces that are served.
+    fn holder(&self, output: &LiveOutput) -> Option<BindingKey> {
+        let proven = || output.proven_binding(self.index.settings()).map(|(key, _)| key);
+        let serves =
+            |key: &BindingKey| self.namespaces.is_empty() || self.namespaces.contains(&key.namespace);
+        self.book.owner_of(&output.name).or_else(proven).filter(serves)
+    }
+
+    fn note_grant(&mut self, key: &BindingKey, name: &ObjectName, dirty: &mut Dirty) {
+        let ours = |live: &LiveOutput| match self.book.binding(key) {
+            Some(known) => live.ownership_at_own_name(key, &known.live.uid) != Ownership::Foreign,
+            None => live.proven_binding(self.index.settings()).is_some_and(|(proven, _)| proven == *key),
+        };
+        let grant = self.book.output(name).filter(|live| ours(live)).map(|live| Grant::of(live));
+        if self.index.set_grant(key, name, grant) {
+            dirty.extend(self.waiters.remove(name).unwrap_or_default());
+        }
+    }
+}

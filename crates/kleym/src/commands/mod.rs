@@ -1,0 +1,59 @@
+//! From what was typed to what is done: one module a command, each with what it was meant to do checked first.
+
+mod render;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::Path;
+
+use clap::{CommandFactory, FromArgMatches};
+use kleym_core::name::{Namespace, describe};
+
+use crate::args::{Arguments, Command};
+use crate::console::Console;
+use crate::exit::{Exit, Failure};
+use crate::settings::Environment;
+
+/// Parses the arguments and runs the command.
+pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Result<Exit, Failure> {
+    let typed = Arguments::command()
+        .bin_name(called_as(arguments.first()))
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let Arguments { command, color, verbose } = match typed {
+        Ok(typed) => typed,
+        Err(answer) => {
+            // Help and version are answers, everything else is a complaint; clap knows where each goes.
+            answer.print()?;
+            return Ok(match answer.kind() {
+                clap::error::ErrorKind::DisplayHelp
+                | clap::error::ErrorKind::DisplayVersion
+                | clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Fine,
+                _ => Exit::Unusable,
+            });
+        }
+    };
+    let mut console = Console::new(color, verbose, environment);
+    let exit = match command {
+        Command::Render(render) => render::run(&render, &mut console, environment)?,
+        Command::Version => {
+            writeln!(console.out, "kleym {}", env!("CARGO_PKG_VERSION"))?;
+            Exit::Fine
+        }
+    };
+    console.out.flush()?;
+    drop(console.err.flush());
+    Ok(exit)
+}
+
+/// How help texts name the program: as a plugin of kubectl it is called through that.
+fn called_as(program: Option<&OsString>) -> &'static str {
+    let name = program.and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
+    if name.is_some_and(|name| name.starts_with("kubectl-")) { "kubectl kleym" } else { "kleym" }
+}
+
+/// The namespace of objects that name none.
+fn home(text: &str) -> Result<Namespace, Failure> {
+    Namespace::parse(text)
+        .map_err(|error| Failure::unusable(format!("--namespace: {}", describe(text, &error))))
+}

@@ -1,0 +1,243 @@
+//! From documents to facts: which objects are declared, which document declares each, and what is to be said of the files
+//! themselves. Decides nothing about bindings: the index does.
+
+use std::collections::BTreeMap;
+
+use kleym_api::decode::{self, DecodeError};
+use kleym_core::fact::{Change, Fact, FactKey};
+use kleym_core::index::Index;
+use kleym_core::kind::Kind;
+use kleym_core::name::Namespace;
+use kleym_core::report::{self, Code, FieldPath, Finding, Place, Reference};
+use kleym_core::settings::Settings;
+use kleym_core::text::{Quoted, quoted_list};
+use serde_json::Value;
+
+use crate::source::{self, Document, Files, Outlines, Problem, Spot};
+
+/// A finding, and where it stands in the files.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// What is said.
+    pub(crate) finding: Finding,
+    /// Where.
+    pub(crate) at: Option<Spot>,
+    /// What else is to be seen, and where.
+    pub(crate) also: Vec<(String, Spot)>,
+}
+
+/// Everything that files declare.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    /// The files.
+    pub(crate) files: Files,
+    /// The engine, with every fact in it.
+    pub(crate) index: Index,
+    /// How many documents were read.
+    pub(crate) documents: usize,
+    /// How many objects of kinds that Kleym does not read, by what they are.
+    pub(crate) ignored: BTreeMap<String, usize>,
+    parsed: Vec<Document>,
+    declared: BTreeMap<FactKey, Origin>,
+    problems: Vec<(source::FileId, Problem)>,
+    objections: Vec<Objection>,
+}
+
+/// Where an object is declared: in which document, and where in that.
+#[derive(Debug, Clone)]
+struct Origin {
+    document: usize,
+    path: FieldPath,
+}
+
+/// What is wrong with the declaration of an object.
+#[derive(Debug)]
+struct Objection {
+    finding: Finding,
+    at: Origin,
+    field: FieldPath,
+    also: Option<(&'static str, Origin)>,
+}
+
+impl Declared {
+    /// Takes what stands in files; `home` is the namespace of objects that name none.
+    pub(crate) fn read(files: Files, home: &Namespace, settings: Settings) -> Self {
+        let mut gathered = Gathered::new(home);
+        let mut problems = Vec::new();
+        let mut parsed = Vec::new();
+        for (id, file) in files.iter() {
+            let (documents, unreadable) = source::documents(id, file);
+            problems.extend(unreadable.into_iter().map(|problem| (id, problem)));
+            for mut document in documents {
+                let value = std::mem::take(&mut document.value);
+                gathered.object(&value, &Origin { document: parsed.len(), path: FieldPath::default() });
+                parsed.push(document);
+            }
+        }
+        let Gathered { mut facts, declared, ignored, objections, .. } = gathered;
+        let mut index = Index::new(settings);
+        // Bindings last, so that each is rendered once, with everything it needs there already. Files are all there is,
+        // so every kind counts as listed, and what is not declared is not found.
+        for kind in Kind::ALL.into_iter().rev() {
+            index.apply(Change::Listed(kind, facts.remove(&kind).unwrap_or_default()));
+        }
+        Self { files, index, documents: parsed.len(), ignored, parsed, declared, problems, objections }
+    }
+
+    /// Everything there is to say: of the files first, then of the bindings.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        let mut outlines = Outlines::default();
+        let unparsed = self.problems.iter().map(|(file, problem)| {
+            let mut finding = Finding::new(Code::Unparsable, problem.message.clone());
+            finding.hint.clone_from(&problem.hint);
+            let at = Some(Spot { file: *file, range: problem.range.clone() });
+            Told { finding, at, also: Vec::new() }
+        });
+        let mut told: Vec<Told> = unparsed.collect();
+        for Objection { finding, at, field, also } in &self.objections {
+            let also = also.iter().map(|(what, origin)| {
+                ((*what).to_owned(), self.spot(&mut outlines, origin, &FieldPath::name()))
+            });
+            let also = also.collect();
+            let at = Some(self.spot(&mut outlines, at, field));
+            told.push(Told { finding: finding.clone(), at, also });
+        }
+        told.sort_by_key(|told| told.at.as_ref().map(|spot| (spot.file, spot.range.start)));
+        for mut finding in report::findings(&self.index) {
+            if !self.problems.is_empty() && is_not_found(finding.code) {
+                finding.note = Some("a file that cannot be parsed may declare it".to_owned());
+            }
+            let at = finding.place.as_ref().and_then(|place| self.spot_of(&mut outlines, place));
+            let also = finding.related.iter().filter_map(|related| {
+                Some((related.what.clone(), self.spot_of(&mut outlines, &related.place)?))
+            });
+            let also = also.collect();
+            told.push(Told { finding, at, also });
+        }
+        told
+    }
+
+    fn spot_of(&self, outlines: &mut Outlines, place: &Place) -> Option<Spot> {
+        let origin = self.declared.get(&place.object)?;
+        Some(self.spot(outlines, origin, &place.field))
+    }
+
+    fn spot(&self, outlines: &mut Outlines, origin: &Origin, field: &FieldPath) -> Spot {
+        self.parsed[origin.document].spot(outlines, &self.files, &origin.path.clone().join(field))
+    }
+}
+
+fn is_not_found(code: Code) -> bool {
+    matches!(code, Code::TargetObjectiveNotFound | Code::TargetPoolNotFound)
+}
+
+/// What documents were found to declare so far.
+struct Gathered<'a> {
+    home: &'a Namespace,
+    facts: BTreeMap<Kind, Vec<Fact>>,
+    declared: BTreeMap<FactKey, Origin>,
+    ignored: BTreeMap<String, usize>,
+    objections: Vec<Objection>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(home: &'a Namespace) -> Self {
+        Self {
+            home,
+            facts: BTreeMap::new(),
+            declared: BTreeMap::new(),
+            ignored: BTreeMap::new(),
+            objections: Vec::new(),
+        }
+    }
+
+    fn object(&mut self, object: &Value, origin: &Origin) {
+        let text = |field: &str| object.get(field).and_then(Value::as_str);
+        let (Some(api_version), Some(kind_name)) = (text("apiVersion"), text("kind")) else {
+            return self.ignore("documents that are no Kubernetes objects".to_owned());
+        };
+        if let (Some(element), Some(Value::Array(items))) =
+            (kind_name.strip_suffix("List"), object.get("items"))
+        {
+            return self.list(api_version, element, items, origin);
+        }
+        match decode::kind(object) {
+            Some(Kind::Output) => self.ignore(in_words(api_version, kind_name)),
+            Some(kind) => self.fact(kind, object, origin),
+            None => match other_version(api_version, kind_name) {
+                Some(kind) => self.unsupported(kind, api_version, object, origin),
+                None => self.ignore(in_words(api_version, kind_name)),
+            },
+        }
+    }
+
+    /// The items of a List; those of a list of one kind need not say what they are.
+    fn list(&mut self, api_version: &str, element: &str, items: &[Value], origin: &Origin) {
+        for (index, item) in items.iter().enumerate() {
+            let at =
+                Origin { document: origin.document, path: origin.path.clone().field("items").item(index) };
+            match item {
+                Value::Object(fields) if !element.is_empty() && !fields.contains_key("kind") => {
+                    let mut fields = fields.clone();
+                    fields.insert("apiVersion".to_owned(), api_version.into());
+                    fields.insert("kind".to_owned(), element.into());
+                    self.object(&Value::Object(fields), &at);
+                }
+                item => self.object(item, &at),
+            }
+        }
+    }
+
+    fn fact(&mut self, kind: Kind, object: &Value, origin: &Origin) {
+        let fact = match decode::fact_in(kind, object, self.home) {
+            Ok(fact) => fact,
+            Err(error) => return self.unnamed(kind, &error, origin),
+        };
+        let key = fact.key();
+        // Of a fact given twice the index takes the last, as applying the files would.
+        self.facts.entry(kind).or_default().push(fact);
+        if let Some(first) = self.declared.insert(key.clone(), origin.clone()) {
+            let reference = Reference::from(&key);
+            let mut finding = Finding::new(Code::DeclaredTwice, format!("{reference} is declared twice"));
+            finding.references = vec![reference];
+            finding.hint = Some("remove one; here the last one counts, as if the files were applied".to_owned());
+            let also = Some(("it is declared here too", first));
+            self.objections.push(Objection { finding, at: origin.clone(), field: FieldPath::name(), also });
+        }
+    }
+
+    fn unnamed(&mut self, kind: Kind, error: &DecodeError, origin: &Origin) {
+        let field = match error {
+            DecodeError::Field { field, .. } => FieldPath::dotted(field),
+            DecodeError::NotAnObject { .. } | DecodeError::NoFacts(_) => FieldPath::default(),
+        };
+        let finding = Finding::new(Code::Unnamed, format!("{} cannot be used: {error}", kind.kind()));
+        self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
+    }
+
+    fn unsupported(&mut self, kind: Kind, api_version: &str, object: &Value, origin: &Origin) {
+        let name = decode::Meta::of(object).name().map(|name| format!(" {}", Quoted(name))).unwrap_or_default();
+        let message = format!("{}{name} has the version {}, which is not read", kind.kind(), Quoted(api_version));
+        let mut finding = Finding::new(Code::UnsupportedVersion, message);
+        let known = Kind::ALL.into_iter().filter(|known| known.kind() == kind.kind());
+        let known: Vec<String> = known.map(Kind::api_version).collect();
+        finding.hint = Some(format!("write {}", quoted_list(known.iter().map(String::as_str))));
+        let field = FieldPath::dotted("apiVersion");
+        self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
+    }
+
+    fn ignore(&mut self, what: String) {
+        *self.ignored.entry(what).or_default() += 1;
+    }
+}
+
+/// The kind that Kleym reads in another version.
+fn other_version(api_version: &str, kind_name: &str) -> Option<Kind> {
+    let (group, _) = api_version.split_once('/')?;
+    let same = |kind: &Kind| *kind != Kind::Output && kind.group() == group && kind.kind() == kind_name;
+    Kind::ALL.into_iter().find(same)
+}
+
+fn in_words(api_version: &str, kind_name: &str) -> String {
+    format!("{} ({})", Quoted(kind_name), Quoted(api_version)).replace('`', "")
+}

@@ -1,0 +1,60 @@
+//! Findings for people: the code, what is wrong, the line of the file with a mark under what is meant, and what to do.
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
+use kleym_core::report::Severity;
+
+use super::Summary;
+use crate::console::Console;
+use crate::declared::Told;
+use crate::source::{Files, Spot};
+
+/// Lines longer than this are named and not shown.
+const LONGEST_LINE: usize = 2_000;
+
+/// Prints the summary and every finding.
+pub(crate) fn findings(console: &mut Console, files: &Files, summary: &Summary, told: &[Told]) {
+    console.remark(&summary.line());
+    let renderer = if console.color { Renderer::styled() } else { Renderer::plain() };
+    let renderer = renderer.decor_style(DecorStyle::Ascii);
+    for told in told {
+        let text = renderer.render(&groups(files, told));
+        console.remark(&text);
+    }
+}
+
+fn groups<'a>(files: &'a Files, told: &'a Told) -> Vec<Group<'a>> {
+    let Told { finding, at, also } = told;
+    let level = match finding.severity() {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Info => Level::INFO,
+    };
+    let title = level.primary_title(finding.message.as_str()).id(finding.code.to_string());
+    let mut first = Group::with_title(title).elements(at.as_ref().map(|spot| shown(files, spot)));
+    if let Some(note) = &finding.note {
+        first = first.element(Level::NOTE.message(note.as_str()));
+    }
+    if let Some(hint) = &finding.hint {
+        first = first.element(Level::HELP.message(hint.as_str()));
+    }
+    let others = also.iter().map(|(what, spot)| {
+        Group::with_title(Level::NOTE.secondary_title(what.as_str())).element(shown(files, spot))
+    });
+    std::iter::once(first).chain(others).collect()
+}
+
+/// The line that a spot is in, with a mark under as much of the spot as stands in that line.
+fn shown<'a>(files: &'a Files, spot: &Spot) -> Element<'a> {
+    let file = files.get(spot.file);
+    let (number, line) = file.line_of(spot.range.start);
+    let start = spot.range.start.clamp(line.start, line.end) - line.start;
+    let end = spot.range.end.clamp(line.start, line.end) - line.start;
+    let text = &file.text[line];
+    if text.len() > LONGEST_LINE {
+        let column = text[..start].chars().count() + 1;
+        return Origin::path(file.name.as_str()).line(number).char_column(column).into();
+    }
+    let mark = AnnotationKind::Primary.span(start..end.max(start));
+    Snippet::source(text).line_start(number).path(file.name.as_str()).annotation(mark).into()
+}

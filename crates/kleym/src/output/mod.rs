@@ -1,0 +1,72 @@
+//! How answers look: objects as YAML or JSON on stdout, findings for people on stderr. Decides nothing.
+
+mod findings;
+mod objects;
+
+use kleym_core::report::Severity;
+
+pub(crate) use self::findings::findings;
+pub(crate) use self::objects::objects;
+use crate::console::Console;
+use crate::declared::{Declared, Told};
+use crate::exit::Exit;
+
+/// The numbers of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Summary {
+    bindings: usize,
+    identities: usize,
+    errors: usize,
+    warnings: usize,
+    infos: usize,
+}
+
+impl Summary {
+    /// Counts.
+    pub(crate) fn of(bindings: usize, identities: usize, told: &[Told]) -> Self {
+        let count =
+            |severity| told.iter().filter(|told| told.finding.severity() == severity).count();
+        Self {
+            bindings,
+            identities,
+            errors: count(Severity::Error),
+            warnings: count(Severity::Warning),
+            infos: count(Severity::Info),
+        }
+    }
+
+    /// The exit code that the findings ask for.
+    pub(crate) fn exit(&self, strict: bool) -> Exit {
+        if self.errors > 0 || strict && self.warnings > 0 { Exit::Findings } else { Exit::Fine }
+    }
+
+    /// In one line.
+    pub(crate) fn line(&self) -> String {
+        let mut parts = vec![
+            counted(self.bindings, "binding", "bindings"),
+            counted(self.identities, "identity", "identities"),
+            counted(self.errors, "error", "errors"),
+            counted(self.warnings, "warning", "warnings"),
+        ];
+        if self.infos > 0 {
+            parts.push(counted(self.infos, "info", "infos"));
+        }
+        parts.join(", ")
+    }
+}
+
+fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
+/// What was read, and what of it was ignored.
+pub(crate) fn what_was_read(console: &mut Console, declared: &Declared) {
+    let files = counted(declared.files.len(), "file", "files");
+    let documents = counted(declared.documents, "document", "documents");
+    console.remark(&format!("read {documents} in {files}"));
+    if !declared.ignored.is_empty() {
+        let ignored: Vec<String> =
+            declared.ignored.iter().map(|(what, number)| format!("{number} {what}")).collect();
+        console.remark(&format!("ignored {}", ignored.join(", ")));
+    }
+}
