@@ -18,7 +18,7 @@
 //! | `KLM7nnn` | service mesh |
 //! | `KLM9nnn` | files and the tool itself |
 //!
-//! Within a group, `n0nn` are refusals and `n1nn` everything else. [`Code`] is the table of them all.
+//! Within a group, `n0nn` are errors and `n1nn` warnings and remarks. [`Code`] is the table of them all.
 
 mod place;
 

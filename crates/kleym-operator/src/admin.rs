@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::Unready;
+use crate::reconciler::Unready;
 
 /// Opens the listener, so that a taken address stops the start.
 ///

@@ -1,7 +1,7 @@
 //! The Kleym operator: the hands of the engine in `kleym-core`.
 //!
-//! Watches become changes ([`feed`]), one owner keeps index and queue ([`driver`]), and one step at a time becomes one
-//! API call ([`perform`]). Only [`perform`] changes anything in the cluster; nothing in here decides.
+//! Watches become news ([`feed`]), one owner keeps index and queue and gives calls ([`reconciler`], run by [`driver`]), and
+//! one step at a time becomes one API call ([`perform`]). Only [`perform`] changes anything in the cluster; nothing in here decides.
 
 pub mod admin;
 pub mod client;
@@ -9,5 +9,6 @@ pub mod driver;
 pub mod feed;
 pub mod log;
 pub mod perform;
+pub mod reconciler;
 pub mod run;
 pub mod settings;

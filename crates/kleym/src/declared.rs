@@ -84,7 +84,7 @@ impl Declared {
         Self { files, index, documents: parsed.len(), ignored, parsed, declared, problems, objections }
     }
 
-    /// Everything there is to say: of the files first, then of the bindings.
+    /// Everything there is to say, the most serious first: of the files, then of the bindings.
     pub(crate) fn told(&self) -> Vec<Told> {
         let mut outlines = Outlines::default();
         let unparsed = self.problems.iter().map(|(file, problem)| {
@@ -114,6 +114,7 @@ impl Declared {
             let also = also.collect();
             told.push(Told { finding, at, also });
         }
+        told.sort_by_key(|told| told.finding.severity());
         told
     }
 
@@ -221,7 +222,7 @@ impl<'a> Gathered<'a> {
         let mut finding = Finding::new(Code::UnsupportedVersion, message);
         let known = Kind::ALL.into_iter().filter(|known| known.kind() == kind.kind());
         let known: Vec<String> = known.map(Kind::api_version).collect();
-        finding.hint = Some(format!("write {}", quoted_list(known.iter().map(String::as_str))));
+        finding.hint = Some(format!("what is read: {}", quoted_list(known.iter().map(String::as_str))));
         let field = FieldPath::dotted("apiVersion");
         self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
     }

@@ -1,25 +1,17 @@
 //! Bad input at the core: whatever a binding holds, it is refused with the right reason and a message that disturbs
 //! nothing, or rendered to something safe. A CRD can be older than the program, so nothing is taken on trust.
 
-use kleym_core::fact::{
-    DiscriminatorType, PoolRefError, PoolSelectorError, SpecError, SpecField, ValueProblem, pool_labels,
-};
-use kleym_core::index::Verdict;
-use kleym_core::refusal::{Condition, Reason, Refusal, WriteFailure};
+use kleym_core::fact::DiscriminatorType;
+use kleym_core::refusal::{Condition, Reason, Refusal};
 use kleym_core::render::Identity;
-use proptest::collection::vec;
-use proptest::option;
-use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
-use proptest::sample::select;
 
 use crate::bad_names::NEVER;
-use crate::naive::{Naive, Plain};
+use crate::naive::Plain;
 use crate::obligations;
-use crate::random::furniture;
-use crate::world::{Declared, assert_presentable, binding, cases, key, listed, name, ns};
+use crate::world::{Declared, assert_presentable, binding};
 
 /// A refusal in words people can be shown, or an identity that obeys everything.
-fn judged(result: Result<Identity, Refusal>) -> Result<Plain, Reason> {
+pub(crate) fn judged(result: Result<Identity, Refusal>) -> Result<Plain, Reason> {
     match result {
         Ok(identity) => {
             let plain = Plain::from(&identity);
@@ -283,7 +275,10 @@ fn a_set_of_good_items_may_still_be_unsafe() {
         (&["k8s:ns:llm"], &["add `k8s:sa:"]),
         (&["k8s:ns:llm", "k8s:ns:web", "k8s:sa:server"], &["`k8s:ns:web`", "`k8s:ns:llm`"]),
         (&["k8s:ns:llm", "k8s:sa:a", "k8s:sa:b"], &["`k8s:sa:a`", "`k8s:sa:b`"]),
-        (&["k8s:ns:llm", "k8s:sa:a", "k8s:pod-label:app:x"], &["`k8s:pod-label:app:x`", "`k8s:pod-label:app:llama`"]),
+        (
+            &["k8s:ns:llm", "k8s:sa:a", "k8s:pod-label:app:x"],
+            &["`k8s:pod-label:app:x`", "`k8s:pod-label:app:llama`"],
+        ),
         (&["k8s:ns:llm", "k8s:sa:a", "k8s:node-name:a", "k8s:node-name:b"], &["`k8s:node-name:a`"]),
         (&["k8s:ns:llm", "k8s:sa:a", "k8s:pod-name:a", "k8s:pod-name:b"], &["`k8s:pod-name:b`"]),
         (
@@ -439,169 +434,4 @@ fn a_million_placeholders_are_refused_for_their_length_alone() {
     assert_eq!(refused(&binding("b").template(&unclosed)).0, Reason::SelectorTemplateRenderFailed);
     let templates = vec!["k8s:ns:llm"; 1_000_000];
     assert_eq!(refused(&binding("b").templates(templates)).0, Reason::UnsafeSelector);
-}
-
-/// Every refusal there is, with a text from outside in every place that takes one.
-fn refusals(text: &str) -> Vec<Refusal> {
-    let found = || -> Box<str> { text.into() };
-    let mut all = Vec::new();
-    for problem in [
-        ValueProblem::Missing,
-        ValueProblem::WrongType { wanted: "a string", found: "a number" },
-        ValueProblem::Length { min: 1, max: 512, found: text.len() },
-        ValueProblem::NotOneOf { found: found(), allowed: &["PoolOnly", "PerObjective"] },
-        ValueProblem::Name { found: found(), error: kleym_core::name::NameError::Empty },
-        ValueProblem::Duplicate(found()),
-    ] {
-        all.push(Refusal::Spec(SpecError { field: SpecField::SelectorTemplate(31), problem: problem.clone() }));
-        all.push(Refusal::PoolRef {
-            group: kleym_core::kind::ObjectiveGroup::LlmD,
-            objective: name("chat"),
-            error: PoolRefError::Field { field: "spec.poolRef.name", problem },
-        });
-    }
-    let pool_selectors = [
-        PoolSelectorError::UnknownField(found()),
-        PoolSelectorError::Field { field: found(), problem: ValueProblem::Duplicate(found()) },
-        PoolSelectorError::MatchExpressions,
-        PoolSelectorError::Empty,
-    ];
-    let labels = [pool_labels([(text, "v")]), pool_labels([("k", text)]), pool_labels([(text, text)])];
-    for error in pool_selectors.into_iter().chain(labels.into_iter().filter_map(Result::err)) {
-        let group = kleym_core::kind::PoolGroup::Inference;
-        all.push(Refusal::PoolSelector { group, pool: name("llama"), error });
-    }
-    for error in [
-        PoolRefError::OtherNamespace(found()),
-        PoolRefError::UnknownKind(found()),
-        PoolRefError::UnknownGroup(found()),
-    ] {
-        let group = kleym_core::kind::ObjectiveGroup::Inference;
-        all.push(Refusal::PoolRef { group, objective: name("chat"), error });
-    }
-    for failure in [
-        WriteFailure::Rejected,
-        WriteFailure::FieldUnknown,
-        WriteFailure::Forbidden,
-        WriteFailure::Unavailable,
-    ] {
-        all.push(Refusal::OutputWrite { name: name(&"o".repeat(253)), failure });
-    }
-    all.push(Refusal::OutputForeign { name: name(&"o".repeat(253)) });
-    all.push(Refusal::OutputCrdMissing);
-    for declared in [binding("b").template(text), binding("b").id(text), binding("b").container(text)] {
-        all.extend(declared.render().err());
-    }
-    all
-}
-
-#[test]
-fn every_message_is_short_and_printable_whatever_it_quotes() {
-    let long = ["x".repeat(1_000_000), "\u{202e}".repeat(1_000_000), "\u{1b}[31m".repeat(1000), "`".repeat(512)];
-    for text in NEVER.into_iter().chain(long.iter().map(String::as_str)) {
-        for refusal in refusals(text) {
-            assert_presentable(&refusal.message());
-            refusal.hint().iter().for_each(|hint| assert_presentable(hint));
-        }
-    }
-}
-
-/// Texts that are nearly what is asked for: pieces of templates, selectors and IDs in any order.
-fn soup() -> impl Strategy<Value = String> {
-    let pieces = select(&[
-        "{{", "}}", "{", "}", "-", " ", "\n", ".Namespace", "{{ .Namespace }}", "{{.PoolName}}", "{{- .Mode -}}",
-        "{{.ContainerDiscriminatorValue}}", "{{.ObjectiveName}}", "{{ .TrustDomain }}", "{{.X}}", "k8s:", "unix:",
-        "k8s", "unix", "ns:", "sa:", "pod-label:", "pod-uid:", "container-name:", "container-image:", "uid:", "app:",
-        "llama", "LLAMA", "server", "llm", "web", "vllm", ":", "::", "/", "//", ".", "..", "@", "%2f", "spiffe://",
-        "SPIFFE://", "example.org", "/ns/", "/NS/", "/sa/", "/pool/", "/objective/", "chat", "/team-a", "/Team-A",
-        "\u{430}", "\u{202e}", "\0", "x", "X", "0",
-    ]);
-    vec(pieces, 0..9).prop_map(|pieces| pieces.concat())
-}
-
-fn path() -> impl Strategy<Value = String> {
-    let segments = select(&[
-        "ns", "llm", "web", "sa", "server", "pool", "llama", "objective", "chat", "x", "X", ".", "{{ .PoolName }}",
-        "{{.BindingName}}", "{{ .ObjectiveName -}} ", "{{.ContainerDiscriminatorValue}}", "a_-.", "%2f", "SA",
-    ]);
-    let head = select(&["/ns/llm", "/ns/{{ .Namespace }}", "/team-a", "/Team-C", "/team-b", ""]);
-    (head, vec(segments, 0..4)).prop_map(|(head, segments)| {
-        segments.into_iter().fold(format!("spiffe://{{{{.TrustDomain}}}}{head}"), |id, segment| id + "/" + segment)
-    })
-}
-
-fn item() -> impl Strategy<Value = String> {
-    let key = select(&[
-        "k8s:container-image", "k8s:pod-image", "k8s:pod-label:tier", "k8s:pod-label:app", "k8s:ns-label:a/b",
-        "k8s:pod-owner:Job", "unix:path", "unix:uid", "k8s:node-name", "k8s:image-signature-subject", "k8s:pod-uid",
-    ]);
-    let value = vec(
-        select(&["a", "B", "{{ .PoolName }}", "{{.Mode}}", ":", "/", "@", "-", "k8s", "unix", "uid:", ".", "llama"]),
-        1..4,
-    );
-    (key, value).prop_map(|(key, value)| format!("{key}:{}", value.concat()))
-}
-
-fn text() -> impl Strategy<Value = String> {
-    let id = soup().prop_map(|soup| format!("spiffe://example.org/ns/llm/{soup}"));
-    prop_oneof![3 => soup(), 4 => path(), 5 => item(), 1 => id, 1 => any::<String>()]
-}
-
-proptest! {
-    #![proptest_config(cases(6000))]
-
-    /// Rendering never panics; what it gives obeys every proof obligation; what it refuses, it refuses presentably, and
-    /// for the reason a second reading of the contract gives.
-    #[test]
-    fn anything_is_refused_presentably_or_rendered_safely(
-        templates in vec(prop_oneof![4 => item(), 1 => text()], 0..3),
-        usual in prop_oneof![1 => Just(false), 4 => Just(true)],
-        id in option::of(prop_oneof![3 => path(), 1 => text()]),
-        discriminator in option::of((
-            prop_oneof![1 => Just(false), 4 => Just(true)],
-            prop_oneof![soup(), "[a-zA-Z0-9/:@.]{1,9}"],
-        )),
-        target in select(&["chat", "code", "llama"]),
-    ) {
-        let mut declared = if target == "llama" {
-            binding("b").of_pool("llama", None)
-        } else {
-            binding("b").objective(target).pool_only()
-        };
-        let templates = templates.iter().map(String::as_str);
-        let usually = ["k8s:ns:llm", "k8s:sa:server"].into_iter().filter(|_| usual);
-        declared = declared.templates(usually.chain(templates));
-        if let Some(id) = &id {
-            declared = declared.id(id);
-        }
-        if let Some((per_objective, value)) = &discriminator {
-            declared = declared.container(value);
-            if *per_objective {
-                declared.0.spec.as_mut().unwrap().mode = kleym_core::fact::Mode::PerObjective;
-            }
-        }
-        let (mut index, mut model) = (listed(), Naive::default());
-        for kind in kleym_core::kind::Kind::ALL {
-            model.apply(&kleym_core::fact::Change::Listed(kind, Vec::new()));
-        }
-        for change in furniture("llm", true, true).into_iter().chain([declared.put()]) {
-            model.apply(&change);
-            index.apply(change);
-        }
-        let decision = index.verdict(&key("llm", "b"));
-        model.assert_agrees(&key("llm", "b"), &decision);
-        match decision.verdict {
-            Verdict::Wanted(identity) => drop(judged(Ok((*identity).clone()))),
-            Verdict::Refused(refusal) => drop(judged(Err(refusal))),
-            other => panic!("neither wanted nor refused: {other:?}"),
-        }
-        assert_eq!(index.bindings().next().unwrap().key.namespace, ns("llm"));
-    }
-
-    #[test]
-    fn any_text_can_be_quoted_in_any_message(text in prop_oneof![any::<String>(), soup()]) {
-        for refusal in refusals(&text) {
-            assert_presentable(&refusal.message());
-        }
-    }
 }

@@ -90,13 +90,16 @@ enum No {
 /// Kinds that were looked at.
 type Consulted = BTreeSet<Kind>;
 
+/// What every binding's own declaration leads to.
+type Rendered = BTreeMap<BindingKey, (Result<Plain, No>, Consulted)>;
+
 /// Everything that was declared.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Naive {
     pub(crate) facts: BTreeMap<FactKey, Fact>,
     availability: BTreeMap<Kind, Availability>,
     /// What every binding's own declaration leads to, and what was looked at for it; until the next change.
-    rendered: OnceCell<BTreeMap<BindingKey, (Result<Plain, No>, Consulted)>>,
+    rendered: OnceCell<Rendered>,
 }
 
 impl Naive {
@@ -203,7 +206,7 @@ impl Naive {
         }
     }
 
-    fn rendered(&self) -> &BTreeMap<BindingKey, (Result<Plain, No>, Consulted)> {
+    fn rendered(&self) -> &Rendered {
         self.rendered.get_or_init(|| {
             let rendered = |binding: &Binding| {
                 let mut consulted = Consulted::new();

@@ -349,7 +349,7 @@ fn the_first_failure_in_the_order_of_the_stages_is_reported() {
     expect(&mut index, &wrong, Some(Reason::InvalidPoolSelector));
     index.apply(put_pool(&pool("llama", LLAMA)));
     expect(&mut index, &wrong, Some(Reason::MissingContainerDiscriminator));
-    expect(&mut index, &wrong.clone().container("a b"), Some(Reason::InvalidContainerDiscriminator));
+    expect(&mut index, &wrong.container("a b"), Some(Reason::InvalidContainerDiscriminator));
     // A template that renders to an unsafe item stands before one that does not render: rendering comes first.
     let wrong = bare().template("k8s:ns:web").template("{{").container("vllm");
     expect(&mut index, &wrong, Some(Reason::SelectorTemplateRenderFailed));

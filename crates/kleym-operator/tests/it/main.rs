@@ -1,1 +1,7 @@
-//! The operator against a real API server.
+//! The operator against its contract: the real program, on a real etcd and kube-apiserver. What it did is read from
+//! the cluster, what it cost from the audit log; nothing in here looks inside the program.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod readiness;
+mod world;

@@ -47,6 +47,9 @@ fn groups<'a>(files: &'a Files, told: &'a Told) -> Vec<Group<'a>> {
 /// The line that a spot is in, with a mark under as much of the spot as stands in that line.
 fn shown<'a>(files: &'a Files, spot: &Spot) -> Element<'a> {
     let file = files.get(spot.file);
+    if file.text.is_empty() {
+        return Origin::path(file.name.as_str()).into();
+    }
     let (number, line) = file.line_of(spot.range.start);
     let start = spot.range.start.clamp(line.start, line.end) - line.start;
     let end = spot.range.end.clamp(line.start, line.end) - line.start;

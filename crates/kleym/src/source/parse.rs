@@ -116,8 +116,14 @@ fn yaml_problem(text: &str, error: &Error) -> Problem {
     });
     let length = location.and_then(|location| location.span().byte_len()).unwrap_or(0);
     let end = start.saturating_add(usize::try_from(length).unwrap_or(0));
-    Problem { message, hint: hint.map(str::to_owned), range: on_characters(text, start..end) }
+    let range = on_characters(text, start..end);
+    let line = text[..range.end].rsplit('\n').next().unwrap_or_default();
+    let hint = if line.contains("{{") { Some(TEMPLATE) } else { hint };
+    Problem { message: format!("cannot be read as YAML: {message}"), hint: hint.map(str::to_owned), range }
 }
+
+/// What to do about braces that YAML takes for a mapping.
+const TEMPLATE: &str = "quote what begins with `{{`; a chart's template is rendered first, as with `helm template`";
 
 /// Errors in words of YAML, where the parser speaks of its own types and options.
 fn yaml_words(error: &Error) -> (String, Option<&'static str>) {
@@ -144,17 +150,27 @@ fn yaml_words(error: &Error) -> (String, Option<&'static str>) {
             (format!("the aliases of the document stand for more than {MAX_ALIASED} values"), Some(TOO_MUCH))
         }
         Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
-            (format!("the document is nested deeper than {MAX_DEPTH} levels"), None)
+            (too_deep(), None)
         }
         Error::Budget { .. } => {
             ("the document is too large or uses too many aliases".to_owned(), Some(TOO_MUCH))
         }
         other => {
             let words = DefaultMessageFormatter.format_message(other);
+            if words.contains(TOO_DEEP) {
+                return (too_deep(), None);
+            }
             let hint = words.contains("tab").then_some("indent with spaces");
             (plain(&words), hint)
         }
     }
+}
+
+/// How both parsers call it when their own limit is met first.
+const TOO_DEEP: &str = "recursion limit exceeded";
+
+fn too_deep() -> String {
+    format!("the document is nested deeper than {MAX_DEPTH} levels")
 }
 
 /// The text of a dependency as it may go to a terminal: one line, without control characters.
@@ -204,10 +220,12 @@ fn json_problem(text: &str, error: &serde_json::Error) -> Problem {
     let (line, column) = (error.line(), error.column());
     let suffix = format!(" at line {line} column {column}");
     let words = error.to_string();
-    let message = plain(words.strip_suffix(&suffix).unwrap_or(&words));
+    let words = plain(words.strip_suffix(&suffix).unwrap_or(&words));
+    let words = if words == TOO_DEEP { too_deep() } else { words };
     // Columns are bytes here, and 0 stands before the first of them.
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let at = start + column.saturating_sub(1);
+    let message = format!("cannot be read as JSON: {words}");
     Problem { message, hint: None, range: on_characters(text, at..at) }
 }
 

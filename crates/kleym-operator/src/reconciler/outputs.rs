@@ -7,10 +7,10 @@ use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, Uid, output_name};
 use kleym_core::output::{LiveOutput, Ownership};
 
-use super::Driver;
+use super::Reconciler;
 use crate::feed::Item;
 
-impl Driver {
+impl Reconciler {
     /// Takes an output that was seen; answers who must have a turn.
     pub(super) fn saw_output(&mut self, output: LiveOutput) -> Dirty {
         let name = output.name.clone();

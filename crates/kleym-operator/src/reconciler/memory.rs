@@ -1,4 +1,4 @@
-//! What the driver remembers of a binding between its turns. Lost with the process, and never needed for safety: what is
+//! What the reconciler remembers of a binding between its turns. Lost with the process, and never needed for safety: what is
 //! forgotten only makes the next turn more careful.
 
 use std::collections::BTreeSet;

@@ -1,8 +1,12 @@
-//! The one owner of the index, the live outputs and the queue. It takes news and answers, and starts at most one call
-//! at a time for each binding; what to do is asked of the engine, never decided here.
+//! The one owner of the index, the live outputs and the queue: takes news and answers, gives calls. It touches neither
+//! network nor clock, so that the same code runs in the operator and, step by step, in a simulation.
+//!
+//! Flow: [`Reconciler::take`] news; ask [`Reconciler::next_call`] until there is none; make each call and hand its answer
+//! to [`Reconciler::answered`], which may give the next call of that turn.
 //!
 //! Guarantees: nothing is started before every kind was listed, proved absent or found in trouble, or a first-start
-//! grace is over; a binding has one turn at a time; a turn always begins from what is live.
+//! grace is over; a binding has one turn, and one call, at a time; a turn always begins from what is live. What to do is
+//! asked of the engine, never decided here.
 
 mod book;
 mod memory;
@@ -12,6 +16,9 @@ mod turn;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::feed::{GoneKey, Item, News};
+use crate::perform::{Answer, Call};
+use book::Book;
 use kleym_core::fact::{Availability, Change, Trouble};
 use kleym_core::index::{Dirty, Index};
 use kleym_core::kind::Kind;
@@ -19,30 +26,27 @@ use kleym_core::name::{BindingKey, Namespace, ObjectName};
 use kleym_core::queue::{Now, Queue};
 use kleym_core::relist::Difference;
 use kleym_core::settings::Settings;
-use kube::Client;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
-
-use crate::client::CALL_DEADLINE;
-use crate::feed::{GoneKey, Item, News};
-use crate::perform::{Answer, Call, perform};
-use book::Book;
 use memory::Memory;
 use turn::Running;
 
-/// How many calls may be under way at once, for all bindings together.
-const CALLS_AT_ONCE: usize = 16;
 /// How long the first start waits for a kind of which nothing at all is heard.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What the driver says of its readiness: the kinds it cannot vouch for; ready when there are none.
+/// What the operator cannot vouch for: kinds that cannot be read, lists that are not complete. Ready when there is none.
 pub type Unready = Vec<String>;
 
-/// The driver.
-pub struct Driver {
-    client: Client,
+/// A moment, told from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// How long the process has run, on a clock that never jumps.
+    pub running: Now,
+    /// The time of day, for transition times alone.
+    pub wall: jiff::Timestamp,
+}
+
+/// The reconciler.
+#[derive(Debug)]
+pub struct Reconciler {
     index: Index,
     book: Book,
     queue: Queue<BindingKey>,
@@ -52,22 +56,14 @@ pub struct Driver {
     waiters: HashMap<ObjectName, Dirty>,
     /// The namespaces that are served; empty means all.
     namespaces: BTreeSet<Namespace>,
-    calls: JoinSet<(Call, Answer)>,
-    origin: Instant,
     started: bool,
-    readiness: watch::Sender<Unready>,
+    moment: Moment,
 }
 
-impl Driver {
-    /// A driver that knows nothing yet.
-    pub fn new(
-        client: Client,
-        settings: Settings,
-        namespaces: BTreeSet<Namespace>,
-        readiness: watch::Sender<Unready>,
-    ) -> Self {
+impl Reconciler {
+    /// A reconciler that knows nothing yet.
+    pub fn new(settings: Settings, namespaces: BTreeSet<Namespace>, moment: Moment) -> Self {
         Self {
-            client,
             book: Book::new(settings.instance.as_str()),
             index: Index::new(settings),
             queue: Queue::new(),
@@ -75,68 +71,57 @@ impl Driver {
             memory: HashMap::new(),
             waiters: HashMap::new(),
             namespaces,
-            calls: JoinSet::new(),
-            origin: Instant::now(),
             started: false,
-            readiness,
+            moment,
         }
     }
 
-    /// Drives until it is told to stop; calls under way are then waited for, up to their deadline.
-    ///
-    /// # Errors
-    /// When the feed ends.
-    pub async fn run(
-        mut self,
-        mut news: mpsc::Receiver<News>,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
-        let grace = self.origin + GRACE;
-        loop {
-            self.start_when_ready(grace);
-            self.start_turns();
-            let due = match (self.started, self.queue.next_due()) {
-                (false, _) => Some(grace),
-                (true, due) => due.map(|due| self.origin + due),
-            };
-            let wake = async {
-                match due {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(finished) = self.calls.join_next() => {
-                    let (call, answer) = finished?;
-                    self.answered(call, &answer);
-                }
-                received = news.recv() => match received {
-                    Some(received) => {
-                        self.take(received);
-                        // Take what is there already, so that a burst is seen as a whole before anything is started.
-                        while let Ok(received) = news.try_recv() {
-                            self.take(received);
-                        }
-                    }
-                    None => anyhow::bail!("the watches ended"),
-                },
-                () = wake => {}
+    /// Takes what a watch reported.
+    pub fn take(&mut self, moment: Moment, news: News) {
+        self.moment = moment;
+        let dirty = self.changed_by(news);
+        self.add(dirty);
+        self.start_when_ready();
+    }
+
+    /// The first call of the next turn, if one is ready. Turns that need no call are taken and ended on the way.
+    pub fn next_call(&mut self, moment: Moment) -> Option<Call> {
+        self.moment = moment;
+        self.start_when_ready();
+        while self.started {
+            let key = self.queue.pop(self.now())?;
+            self.running.insert(key.clone(), Running::default());
+            if let Some(call) = self.advance(key) {
+                return Some(call);
             }
         }
-        tracing::info!(calls = self.calls.len(), "stopping: waiting for calls under way");
-        let finish = async { while self.calls.join_next().await.is_some() {} };
-        let _ = timeout(CALL_DEADLINE, finish).await;
-        Ok(())
+        None
+    }
+
+    /// Takes the answer to a call; gives the next call of its turn, if there is one.
+    pub fn answered(&mut self, moment: Moment, call: Call, answer: &Answer) -> Option<Call> {
+        self.moment = moment;
+        let key = call.key.clone();
+        self.note_answer(call, answer);
+        self.advance(key)
+    }
+
+    /// When [`Reconciler::next_call`] should be asked again although nothing happened.
+    pub fn next_due(&self) -> Option<Now> {
+        if self.started { self.queue.next_due() } else { Some(GRACE).filter(|grace| *grace > self.now()) }
+    }
+
+    /// Whether nothing is ready, under way or due.
+    pub fn is_idle(&self) -> bool {
+        self.started && self.queue.is_idle()
     }
 
     fn now(&self) -> Now {
-        self.origin.elapsed()
+        self.moment.running
     }
 
-    fn take(&mut self, news: News) {
-        let dirty = match news {
+    fn changed_by(&mut self, news: News) -> Dirty {
+        match news {
             News::Objects(kind, namespace, difference) => self.objects(kind, namespace, difference),
             News::Absent(kind) => {
                 tracing::info!(%kind, "the CustomResourceDefinition is not installed");
@@ -158,9 +143,7 @@ impl Driver {
                 }
                 dirty
             }
-        };
-        self.add(dirty);
-        self.tell_readiness();
+        }
     }
 
     fn objects(
@@ -221,26 +204,26 @@ impl Driver {
     }
 
     /// Opens the gate: from here on turns are started.
-    fn start_when_ready(&mut self, grace: Instant) {
+    fn start_when_ready(&mut self) {
         if self.started {
             return;
         }
         let silent = |kind: &Kind| self.index.availability(*kind) == Availability::STARTING;
         let heard_of_all = !Kind::ALL.iter().any(silent);
         let bindings_known = self.index.is_known(Kind::Binding);
-        if bindings_known && (heard_of_all || Instant::now() >= grace) {
+        if bindings_known && (heard_of_all || self.now() >= GRACE) {
             self.started = true;
             tracing::info!(
                 bindings = self.book.binding_count(),
                 outputs = self.book.output_count(),
                 "serving: every kind was heard of"
             );
-            self.tell_readiness();
         }
     }
 
-    fn tell_readiness(&self) {
-        let unready: Unready = Kind::ALL
+    /// What the operator cannot vouch for.
+    pub fn unready(&self) -> Unready {
+        Kind::ALL
             .into_iter()
             .filter_map(|kind| match self.index.availability(kind) {
                 Availability { trouble: Some(trouble), .. } => Some((kind, trouble)),
@@ -250,27 +233,6 @@ impl Driver {
             .filter(|(_, trouble)| *trouble != Trouble::NotServed)
             .map(|(kind, trouble)| format!("{} is {}", kind.crd_name(), trouble.as_str()))
             .chain((!self.started).then(|| "the first lists are not complete".to_owned()))
-            .collect();
-        self.readiness.send_if_modified(|known| {
-            let changed = *known != unready;
-            *known = unready;
-            changed
-        });
-    }
-
-    fn start_turns(&mut self) {
-        while self.started && self.calls.len() < CALLS_AT_ONCE {
-            let Some(key) = self.queue.pop(self.now()) else { return };
-            self.running.insert(key.clone(), Running::default());
-            self.advance(key);
-        }
-    }
-
-    fn call(&mut self, call: Call) {
-        let client = self.client.clone();
-        self.calls.spawn(async move {
-            let answer = perform(&client, &call).await;
-            (call, answer)
-        });
+            .collect()
     }
 }

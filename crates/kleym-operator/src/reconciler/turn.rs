@@ -15,7 +15,7 @@ use kleym_core::render::Identity;
 use kleym_core::status;
 use serde_json::Value;
 
-use super::Driver;
+use super::Reconciler;
 use super::book::News;
 use super::memory::{Memory, PATIENCE};
 use crate::feed::{self, SeenBinding};
@@ -45,10 +45,10 @@ impl Running {
     }
 }
 
-impl Driver {
-    /// The next call of a turn, or its end.
-    pub(super) fn advance(&mut self, key: BindingKey) {
-        let Some(running) = self.running.get(&key) else { return };
+impl Reconciler {
+    /// The next call of a turn; none when it is at its end.
+    pub(super) fn advance(&mut self, key: BindingKey) -> Option<Call> {
+        let running = self.running.get(&key)?;
         let decision = self.index.verdict(&key);
         let known = self.book.binding(&key);
         let output = self.book.output_of(&key).cloned();
@@ -72,13 +72,16 @@ impl Driver {
                 let written = running.status != StatusWrite::NotTried;
                 match (written, self.status_to_write(&key, &decision, &standing)) {
                     (false, Some(status)) => Action::WriteStatus(status),
-                    _ => return self.end(&key, &standing),
+                    _ => {
+                        self.end(&key, &standing);
+                        return None;
+                    }
                 }
             }
             step => Action::Step(step),
         };
         let binding = known.map(|known| known.live.clone());
-        self.call(Call { key, action, binding, output });
+        Some(Call { key, action, binding, output })
     }
 
     /// The status to write, if the live one does not say it already.
@@ -90,15 +93,15 @@ impl Driver {
     ) -> Option<Value> {
         let known = self.book.binding(key)?;
         let facts = status::report(self.index.settings(), key, known.live.generation, decision, standing)?;
-        let status = encode::status(&facts, Some(&known.status), jiff::Timestamp::now());
+        let status = encode::status(&facts, Some(&known.status), self.moment.wall);
         let status = serde_json::to_value(status).ok()?;
         let wanted = StatusDigest::of(&status);
         let stands = known.status.digest == wanted || known.wrote == Some((wanted, known.status.digest));
         (!stands).then_some(status)
     }
 
-    /// Takes the answer to a call and goes on with the turn.
-    pub(super) fn answered(&mut self, call: Call, answer: &Answer) {
+    /// Notes what a call answered.
+    pub(super) fn note_answer(&mut self, call: Call, answer: &Answer) {
         let Call { key, action, .. } = call;
         let mut dirty = Dirty::new();
         for (kind, object) in &answer.objects {
@@ -141,7 +144,6 @@ impl Driver {
             }
         }
         self.add(dirty);
-        self.advance(key);
     }
 
     /// Takes an object that an answer showed, as if a watch had.
@@ -254,7 +256,7 @@ impl Driver {
 /// How soon a binding that waits for other outputs looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What other live outputs stand against, as the index and the driver's memory know it.
+/// What other live outputs stand against, as the index and the memory know it.
 struct Gatekeeper<'a> {
     index: &'a Index,
     memory: &'a HashMap<BindingKey, Memory>,

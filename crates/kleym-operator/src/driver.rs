@@ -1,0 +1,115 @@
+//! Runs the reconciler: hands it news and answers with the time, and makes the calls it gives, a bounded number at once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kleym_core::name::Namespace;
+use kleym_core::settings::Settings;
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::CALL_DEADLINE;
+use crate::feed::News;
+use crate::perform::{Answer, Call, perform};
+use crate::reconciler::{Moment, Reconciler, Unready};
+
+/// How many calls may be under way at once, for all bindings together.
+const CALLS_AT_ONCE: usize = 16;
+
+/// The driver.
+pub struct Driver {
+    client: Client,
+    reconciler: Reconciler,
+    calls: JoinSet<(Call, Answer)>,
+    origin: Instant,
+    readiness: watch::Sender<Unready>,
+}
+
+impl Driver {
+    /// A driver that knows nothing yet.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        namespaces: BTreeSet<Namespace>,
+        readiness: watch::Sender<Unready>,
+    ) -> Self {
+        let start = Moment { running: Duration::ZERO, wall: jiff::Timestamp::now() };
+        let reconciler = Reconciler::new(settings, namespaces, start);
+        Self { client, reconciler, calls: JoinSet::new(), origin: Instant::now(), readiness }
+    }
+
+    /// Drives until it is told to stop; calls under way are then waited for, up to their deadline.
+    ///
+    /// # Errors
+    /// When the feed ends, or a call panics.
+    pub async fn run(
+        mut self,
+        mut news: mpsc::Receiver<News>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        loop {
+            while self.calls.len() < CALLS_AT_ONCE {
+                let Some(call) = self.reconciler.next_call(self.moment()) else { break };
+                self.start(call);
+            }
+            self.tell_readiness();
+            let due = self.reconciler.next_due().map(|due| self.origin + due);
+            let room = self.calls.len() < CALLS_AT_ONCE;
+            let wake = async {
+                match due {
+                    Some(at) if room => sleep_until(at).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(finished) = self.calls.join_next() => {
+                    let (call, answer) = finished?;
+                    if let Some(next) = self.reconciler.answered(self.moment(), call, &answer) {
+                        self.start(next);
+                    }
+                }
+                received = news.recv() => match received {
+                    Some(received) => {
+                        self.reconciler.take(self.moment(), received);
+                        // Take what is there already, so that a burst is seen as a whole before anything is started.
+                        while let Ok(received) = news.try_recv() {
+                            self.reconciler.take(self.moment(), received);
+                        }
+                    }
+                    None => anyhow::bail!("the watches ended"),
+                },
+                () = wake => {}
+            }
+        }
+        tracing::info!(calls = self.calls.len(), "stopping: waiting for calls under way");
+        let finish = async { while self.calls.join_next().await.is_some() {} };
+        let _ = timeout(CALL_DEADLINE, finish).await;
+        Ok(())
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { running: self.origin.elapsed(), wall: jiff::Timestamp::now() }
+    }
+
+    fn start(&mut self, call: Call) {
+        let client = self.client.clone();
+        self.calls.spawn(async move {
+            let answer = perform(&client, &call).await;
+            (call, answer)
+        });
+    }
+
+    fn tell_readiness(&self) {
+        let unready = self.reconciler.unready();
+        self.readiness.send_if_modified(|known| {
+            let changed = *known != unready;
+            *known = unready;
+            changed
+        });
+    }
+}

@@ -1,0 +1,301 @@
+//! One test's world: a namespace nobody else has, an operator for it alone, and everything a test asks of the two.
+//!
+//! Each world has an operator user, an instance name and a namespace of its own, so that tests share a control plane
+//! without meeting, and the audit log tells their calls apart. Nothing in here waits for a fixed time.
+
+mod calls;
+mod objects;
+mod operator;
+mod plane;
+mod report;
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, ensure};
+use kleym_core::kind::Kind;
+use kleym_core::name::{BindingKey, Namespace, ObjectName, output_name};
+use kleym_testenv::{Audit, ControlPlane, eventually};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::Value;
+
+pub(crate) use objects::{Object, objective, objective_of, per_objective, pool, pool_only, pool_x, put};
+pub(crate) use operator::{Operator, refused_start};
+pub(crate) use plane::{Plane, install, permissive, remove};
+pub(crate) use report::{Kstatus, granted, refused, resolved, status_of, text, undecided, waiting};
+
+/// How long anything may take that is expected to happen: long, because the machine may be busy.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// How long nothing must happen for a test to believe that nothing more will.
+pub(crate) const AT_REST: Duration = Duration::from_millis(400);
+
+/// Kind InferencePool as GAIE ships it today.
+pub(crate) const POOL: Kind = Kind::Pool(kleym_core::kind::PoolGroup::Inference);
+/// Kind InferencePool of GAIE up to 1.4.
+pub(crate) const POOL_X: Kind = Kind::Pool(kleym_core::kind::PoolGroup::InferenceX);
+/// Kind InferenceObjective of llm-d.
+pub(crate) const OBJECTIVE: Kind = Kind::Objective(kleym_core::kind::ObjectiveGroup::LlmD);
+/// Kind InferenceObjective of GAIE up to 1.5.
+pub(crate) const OBJECTIVE_X: Kind = Kind::Objective(kleym_core::kind::ObjectiveGroup::InferenceX);
+
+/// One test's world.
+pub(crate) struct World {
+    /// A client of the administrator.
+    pub(crate) client: Client,
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// The operator's instance name.
+    pub(crate) instance: String,
+    /// The operator's user.
+    pub(crate) user: String,
+    audit: Audit,
+    began: kleym_testenv::Mark,
+    // Last, so that it outlives everything above.
+    plane: Plane,
+}
+
+impl World {
+    /// A world on the control plane that all tests share, with every definition installed.
+    pub(crate) async fn new(name: &str) -> Self {
+        let plane = Plane::shared().await;
+        let namespace = plane.namespace(name).await.unwrap();
+        Self::of(plane, namespace).await
+    }
+
+    /// A world on the shared control plane whose namespace and instance have exactly these names.
+    pub(crate) async fn named(namespace: &str, instance: &str) -> Self {
+        let plane = Plane::shared().await;
+        plane.namespace_named(namespace).await;
+        let mut world = Self::of(plane, namespace.to_owned()).await;
+        world.instance = instance.to_owned();
+        world
+    }
+
+    /// A world on a control plane of its own, with these definitions installed and no others.
+    pub(crate) async fn with_only(name: &str, kinds: &[Kind]) -> Self {
+        let plane = Plane::own(kinds).await;
+        let namespace = plane.namespace(name).await.unwrap();
+        Self::of(plane, namespace).await
+    }
+
+    async fn of(plane: Plane, namespace: String) -> Self {
+        let (client, audit) = (plane.client().unwrap(), plane.audit().unwrap());
+        let user = format!("operator-of-{namespace}");
+        let began = audit.mark().await.unwrap();
+        Self { client, instance: namespace.clone(), namespace, user, audit, began, plane }
+    }
+
+    /// Starts an operator for this world and waits until it is ready.
+    pub(crate) async fn operator(&self) -> Operator {
+        self.operator_with(&[]).await
+    }
+
+    /// Starts an operator for this world with further flags and waits until it is ready.
+    pub(crate) async fn operator_with(&self, flags: &[&str]) -> Operator {
+        let operator = self.start_operator(flags).await;
+        operator.ready().await;
+        operator
+    }
+
+    /// Starts an operator for this world; it need not become ready.
+    pub(crate) async fn start_operator(&self, flags: &[&str]) -> Operator {
+        let kubeconfig = self.plane.operator_kubeconfig(&self.user);
+        Operator::start(&kubeconfig, &self.namespace, &self.instance, flags).await
+    }
+
+    /// The objects of a kind: in the namespace, or all where the kind has none.
+    pub(crate) fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        let resource = ApiResource {
+            group: kind.group().to_owned(),
+            version: kind.version().to_owned(),
+            api_version: kind.api_version(),
+            kind: kind.kind().to_owned(),
+            plural: kind.plural().to_owned(),
+        };
+        if kind.namespaced() {
+            Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+        } else {
+            Api::all_with(self.client.clone(), &resource)
+        }
+    }
+
+    /// Creates an object; it must be taken.
+    pub(crate) async fn create(&self, object: Object) -> Value {
+        let name = object.name().to_owned();
+        self.try_create(object).await.unwrap_or_else(|error| panic!("cannot create `{name}`: {error}"))
+    }
+
+    /// Creates several objects, in order.
+    pub(crate) async fn create_all(&self, objects: impl IntoIterator<Item = Object>) {
+        for object in objects {
+            self.create(object).await;
+        }
+    }
+
+    /// Creates an object, or gives the API server's words on why not.
+    pub(crate) async fn try_create(&self, object: Object) -> Result<Value, String> {
+        let (kind, object) = object.into_dynamic();
+        match self.api(kind).create(&PostParams::default(), &object).await {
+            Ok(created) => Ok(value(&created)),
+            Err(kube::Error::Api(status)) => Err(status.message),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Merge-patches an object.
+    pub(crate) async fn edit(&self, kind: Kind, name: &str, patch: Value) -> Value {
+        let parameters = PatchParams::default();
+        value(&self.api(kind).patch(name, &parameters, &Patch::Merge(patch)).await.unwrap())
+    }
+
+    /// Merge-patches an object's status.
+    pub(crate) async fn edit_status(&self, kind: Kind, name: &str, patch: Value) -> Value {
+        let parameters = PatchParams::default();
+        value(&self.api(kind).patch_status(name, &parameters, &Patch::Merge(patch)).await.unwrap())
+    }
+
+    /// Asks for an object to be deleted.
+    pub(crate) async fn delete(&self, kind: Kind, name: &str) {
+        self.api(kind).delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// An object as it stands.
+    pub(crate) async fn find(&self, kind: Kind, name: &str) -> Option<Value> {
+        self.api(kind).get_opt(name).await.unwrap().as_ref().map(value)
+    }
+
+    /// An object that must be there.
+    pub(crate) async fn get(&self, kind: Kind, name: &str) -> Value {
+        self.find(kind, name).await.unwrap_or_else(|| panic!("there is no {kind} `{name}`"))
+    }
+
+    /// A binding that must be there.
+    pub(crate) async fn binding(&self, name: &str) -> Value {
+        self.get(Kind::Binding, name).await
+    }
+
+    /// The name of a binding's output.
+    pub(crate) fn output_name(&self, binding: &str) -> String {
+        let namespace = Namespace::parse(&self.namespace).unwrap();
+        let key = BindingKey::new(namespace, ObjectName::parse(binding).unwrap());
+        output_name(&self.instance, &key).to_string()
+    }
+
+    /// What stands at the name of a binding's output.
+    pub(crate) async fn find_output(&self, binding: &str) -> Option<Value> {
+        self.find(Kind::Output, &self.output_name(binding)).await
+    }
+
+    /// A binding's output, which must be there.
+    pub(crate) async fn output(&self, binding: &str) -> Value {
+        self.find_output(binding).await.unwrap_or_else(|| panic!("`{binding}` has no output"))
+    }
+
+    /// The names of the bindings of this namespace that have an output, whoever made it.
+    pub(crate) async fn granted(&self) -> Vec<String> {
+        let outputs = self.api(Kind::Output).list(&ListParams::default()).await.unwrap();
+        let outputs: Vec<String> = outputs.into_iter().filter_map(|output| output.metadata.name).collect();
+        let bindings = self.api(Kind::Binding).list(&ListParams::default()).await.unwrap();
+        let names = bindings.into_iter().filter_map(|binding| binding.metadata.name);
+        names.filter(|name| outputs.contains(&self.output_name(name))).collect()
+    }
+
+    /// Waits until a condition holds for an object, or for its absence, and gives what the condition gives.
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        kind: Kind,
+        name: &str,
+        condition: impl Fn(Option<&Value>) -> anyhow::Result<T>,
+    ) -> T {
+        let api = self.api(kind);
+        let look = || async {
+            let found = api.get_opt(name).await?;
+            condition(found.as_ref().map(value).as_ref())
+        };
+        eventually(what, SOON, look).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Waits until an object is gone.
+    pub(crate) async fn gone(&self, kind: Kind, name: &str) {
+        let what = format!("the {kind} `{name}` is gone");
+        self.until(&what, kind, name, |found| match found {
+            None => Ok(()),
+            Some(object) => Err(anyhow!("{object}")),
+        })
+        .await;
+    }
+
+    /// Waits until a binding's status speaks of its spec and fulfils a condition; gives the binding.
+    pub(crate) async fn reported(
+        &self,
+        what: &str,
+        name: &str,
+        condition: impl Fn(&Value) -> anyhow::Result<()>,
+    ) -> Value {
+        self.until(what, Kind::Binding, name, |found| {
+            let binding = found.context("it is not there")?;
+            let status = &binding["status"];
+            ensure!(status["observedGeneration"] == binding["metadata"]["generation"], "{status}");
+            condition(binding).with_context(|| status.to_string())?;
+            Ok(binding.clone())
+        })
+        .await
+    }
+
+    /// Waits until a binding is Ready; gives it.
+    pub(crate) async fn ready(&self, name: &str) -> Value {
+        let what = format!("`{name}` is Ready");
+        self.reported(&what, name, |binding| {
+            ensure!(report::ready(binding) == ("True", "Reconciled"), "it is not Ready");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until a binding is refused for a reason; gives it.
+    pub(crate) async fn refused(&self, name: &str, reason: &str) -> Value {
+        let what = format!("`{name}` is refused with {reason}");
+        self.reported(&what, name, |binding| {
+            ensure!(report::ready(binding) == ("False", reason), "it is not refused with {reason}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until the clock of the API server shows a later second than an object's creation: within one second, it
+    /// is the name that decides which binding comes first.
+    pub(crate) async fn second_after(&self, object: &Value) {
+        let created: jiff::Timestamp = text(&object["metadata"]["creationTimestamp"]).parse().unwrap();
+        eventually("the next second begins", SOON, || async move {
+            ensure!(jiff::Timestamp::now().as_second() > created.as_second(), "not yet");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+}
+
+impl Deref for World {
+    type Target = ControlPlane;
+
+    fn deref(&self) -> &ControlPlane {
+        &self.plane
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- calls of `{}`:", self.user);
+            for call in self.audit.recorded_since(self.began).iter().filter(|call| call.user == self.user) {
+                eprintln!("{} {} {} {} {}", call.received, call.verb, call.target(), call.name, call.code);
+            }
+        }
+    }
+}
+
+fn value(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap()
+}

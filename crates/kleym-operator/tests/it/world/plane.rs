@@ -1,0 +1,184 @@
+//! Control planes with the definitions and the rights an operator finds in a cluster.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kleym_api::{binding, standin};
+use kleym_core::kind::Kind;
+use kleym_testenv::{ControlPlane, Options, apply_yaml, eventually};
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::SOON;
+
+/// The group that holds every operator of these tests.
+const OPERATORS: &str = "kleym-operators";
+
+/// What an operator may do: the verbs it needs and no others.
+const RIGHTS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: kleym-operator}
+rules:
+- apiGroups: [kleym.sonda.red]
+  resources: [inferenceidentitybindings]
+  verbs: [get, list, watch, patch]
+- apiGroups: [kleym.sonda.red]
+  resources: [inferenceidentitybindings/status]
+  verbs: [update]
+- apiGroups: [llm-d.ai, inference.networking.x-k8s.io, inference.networking.k8s.io]
+  resources: [inferenceobjectives]
+  verbs: [get, list, watch]
+- apiGroups: [inference.networking.k8s.io, inference.networking.x-k8s.io]
+  resources: [inferencepools]
+  verbs: [get, list, watch]
+- apiGroups: [spire.spiffe.io]
+  resources: [clusterspiffeids]
+  verbs: [get, list, watch, create, update, delete]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: kleym-operator}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kleym-operator}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: kleym-operators}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: kleym-operator, namespace: default}
+rules:
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, update]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: kleym-operator, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: kleym-operator}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: kleym-operators}]
+";
+
+static PREPARED: OnceCell<()> = OnceCell::const_new();
+
+/// A control plane: the shared one, or one of a test's own that ends with it.
+pub(crate) enum Plane {
+    /// The one that all tests share.
+    Shared(&'static ControlPlane),
+    /// One that only this test uses.
+    Own(Box<ControlPlane>),
+}
+
+impl Deref for Plane {
+    type Target = ControlPlane;
+
+    fn deref(&self) -> &ControlPlane {
+        match self {
+            Plane::Shared(plane) => plane,
+            Plane::Own(plane) => plane,
+        }
+    }
+}
+
+impl Plane {
+    /// The shared control plane, with every definition installed.
+    pub(crate) async fn shared() -> Self {
+        let plane = ControlPlane::shared().await.unwrap();
+        PREPARED.get_or_init(|| prepare(plane, &Kind::ALL)).await;
+        Self::Shared(plane)
+    }
+
+    /// A control plane of one's own, with these definitions.
+    pub(crate) async fn own(kinds: &[Kind]) -> Self {
+        let plane = ControlPlane::start(Options::default()).await.unwrap();
+        prepare(&plane, kinds).await;
+        Self::Own(Box::new(plane))
+    }
+
+    /// Creates a namespace of exactly this name.
+    pub(crate) async fn namespace_named(&self, name: &str) {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        Api::all(self.client().unwrap()).create(&PostParams::default(), &namespace).await.unwrap();
+    }
+
+    /// A kubeconfig of a user with an operator's rights.
+    pub(crate) fn operator_kubeconfig(&self, user: &str) -> PathBuf {
+        self.kubeconfig_as(user, &[OPERATORS]).unwrap()
+    }
+}
+
+async fn prepare(plane: &ControlPlane, kinds: &[Kind]) {
+    let client = plane.client().unwrap();
+    apply_yaml(&client, RIGHTS).await.unwrap();
+    install(&client, kinds).await;
+    let probe = plane.client_as("rights-probe", &[OPERATORS]).unwrap();
+    let attributes = ResourceAttributes {
+        group: Some("events.k8s.io".to_owned()),
+        resource: Some("events".to_owned()),
+        verb: Some("create".to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let question = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let reviews = Api::<SelfSubjectAccessReview>::all(probe);
+    eventually("operators have their rights", SOON, || async {
+        let answer = reviews.create(&PostParams::default(), &question).await?;
+        ensure!(answer.status.is_some_and(|status| status.allowed), "they may not create events yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// The definition of a kind, as JSON.
+fn definition(kind: Kind) -> Value {
+    let definition = standin::definition(kind).unwrap_or_else(binding::definition);
+    serde_json::to_value(definition).unwrap()
+}
+
+/// The definition of a kind without any rule: every object of any shape is taken, and kept as it is.
+pub(crate) fn permissive(kind: Kind) -> Value {
+    let mut definition = definition(kind);
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let version = &mut definition["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"] = anything;
+    version.as_object_mut().unwrap().remove("selectableFields");
+    definition
+}
+
+/// Installs the definitions of kinds, or brings them back to what they should be, and waits until they are served.
+pub(crate) async fn install(client: &Client, kinds: &[Kind]) {
+    install_all(client, kinds.iter().map(|kind| definition(*kind)).collect()).await;
+}
+
+/// Installs definitions as they are given, and waits until they are served.
+pub(crate) async fn install_all(client: &Client, definitions: Vec<Value>) {
+    let list = json!({"kind": "List", "items": definitions});
+    apply_yaml(client, &list.to_string()).await.unwrap();
+}
+
+/// Removes the definition of a kind, with all its objects, and waits until it is gone.
+pub(crate) async fn remove(client: &Client, kind: Kind) {
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    let name = kind.crd_name();
+    definitions.delete(&name, &DeleteParams::default()).await.unwrap();
+    eventually(&format!("the definition `{name}` is gone"), SOON, || async {
+        ensure!(definitions.get_opt(&name).await?.is_none(), "it is still there");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
