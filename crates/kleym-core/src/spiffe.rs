@@ -424,7 +424,12 @@ impl PathGrants {
         self.0.iter().flat_map(|(namespace, prefixes)| prefixes.iter().map(move |prefix| (namespace, prefix)))
     }
 
-    /// Whether a path lies deeper than a prefix granted to the namespace.
+    /// Whether a path, such as `/team/x`, lies deeper than a prefix granted to the namespace.
+    pub fn covers(&self, namespace: &Namespace, path: &str) -> bool {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        self.cover(namespace, &segments)
+    }
+
     fn cover(&self, namespace: &Namespace, path: &[&str]) -> bool {
         self.of(namespace).any(|prefix| prefix.covers(path) && path.len() > prefix.0.len())
     }

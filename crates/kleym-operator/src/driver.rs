@@ -1,10 +1,8 @@
 //! Runs the reconciler: hands it news and answers with the time, and makes the calls it gives, a bounded number at once.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kleym_core::name::Namespace;
-use kleym_core::settings::Settings;
+use kleym_core::brake::Difference;
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -15,6 +13,7 @@ use crate::client::CALL_DEADLINE;
 use crate::feed::News;
 use crate::perform::{Answer, Call, perform};
 use crate::reconciler::{Moment, Reconciler, Unready};
+use crate::settings::Configuration;
 
 /// How many calls may be under way at once, for all bindings together.
 const CALLS_AT_ONCE: usize = 16;
@@ -30,21 +29,18 @@ pub struct Driver {
 
 impl Driver {
     /// A driver that knows nothing yet.
-    pub fn new(
-        client: Client,
-        settings: Settings,
-        namespaces: BTreeSet<Namespace>,
-        readiness: watch::Sender<Unready>,
-    ) -> Self {
+    pub fn new(client: Client, configuration: Configuration, readiness: watch::Sender<Unready>) -> Self {
+        let Configuration { settings, namespaces, allow_configuration_change, .. } = configuration;
         let start = Moment { running: Duration::ZERO, wall: jiff::Timestamp::now() };
-        let reconciler = Reconciler::new(settings, namespaces, start);
+        let reconciler = Reconciler::new(settings, namespaces, start)
+            .allow_configuration_change(allow_configuration_change);
         Self { client, reconciler, calls: JoinSet::new(), origin: Instant::now(), readiness }
     }
 
     /// Drives until it is told to stop; calls under way are then waited for, up to their deadline.
     ///
     /// # Errors
-    /// When the feed ends, or a call panics.
+    /// When the feed ends, a call panics, or the configuration fits no issued output and may not change.
     pub async fn run(
         mut self,
         mut news: mpsc::Receiver<News>,
@@ -54,6 +50,9 @@ impl Driver {
             while self.calls.len() < CALLS_AT_ONCE {
                 let Some(call) = self.reconciler.next_call(self.moment()) else { break };
                 self.start(call);
+            }
+            if !self.reconciler.braked().is_empty() {
+                anyhow::bail!(braked(self.reconciler.braked()));
             }
             self.tell_readiness();
             let due = self.reconciler.next_due().map(|due| self.origin + due);
@@ -112,4 +111,12 @@ impl Driver {
             changed
         });
     }
+}
+
+fn braked(differences: &[Difference]) -> String {
+    let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    format!(
+        "the configuration fits none of the outputs that SPIRE has made entries for, and starting would withdraw or move every identity: {}; correct it, or start once with --allow-configuration-change",
+        differences.join("; ")
+    )
 }

@@ -29,7 +29,7 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     announce(&configuration);
     let mut watches = JoinSet::new();
     let news = feed::start(&client, &configuration.namespaces, &mut watches);
-    let driver = Driver::new(client, configuration.settings, configuration.namespaces, readiness);
+    let driver = Driver::new(client, configuration, readiness);
     tasks.spawn(driver.run(news, stop.clone()));
 
     let ended = tokio::select! {

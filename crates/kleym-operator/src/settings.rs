@@ -39,6 +39,11 @@ pub struct Flags {
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
 
+    /// Start although the configuration fits none of the outputs that SPIRE has made entries for: a new trust domain,
+    /// class, set of path grants or instance
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_configuration_change: Option<String>,
+
     /// Address of /healthz and /readyz; 0 turns it off [default: :8081]
     #[arg(long, value_name = "ADDRESS")]
     pub health_probe_bind_address: Option<String>,
@@ -73,6 +78,8 @@ pub struct Configuration {
     pub settings: Settings,
     /// The namespaces that are served; empty means all.
     pub namespaces: BTreeSet<Namespace>,
+    /// Whether to start although the configuration fits no issued output.
+    pub allow_configuration_change: bool,
     /// Where /healthz and /readyz listen.
     pub health_address: Option<SocketAddr>,
     /// The kubeconfig that was named.
@@ -187,6 +194,11 @@ impl Flags {
         Ok(Configuration {
             settings,
             namespaces,
+            allow_configuration_change: truth(&or_default(
+                "allow-configuration-change",
+                &self.allow_configuration_change,
+                "false",
+            )?)?,
             health_address: address(&or_default(
                 "health-probe-bind-address",
                 &self.health_probe_bind_address,
@@ -210,6 +222,14 @@ impl Flags {
             },
             log_filter: log_level.value,
         })
+    }
+}
+
+fn truth(given: &Given) -> Result<bool, BadSetting> {
+    match given.value.as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(given.bad("is neither true nor false")),
     }
 }
 
@@ -272,6 +292,17 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_is_on_when_it_is_named_and_can_be_said_either_way() {
+        let allowed = |arguments: &[&str], variables: &[(&str, &str)]| {
+            resolve(arguments, variables).unwrap().allow_configuration_change
+        };
+        assert!(!allowed(&[], &[]) && allowed(&["--allow-configuration-change"], &[]));
+        assert!(allowed(&[], &[("KLEYM_ALLOW_CONFIGURATION_CHANGE", "true")]));
+        let variables = [("KLEYM_ALLOW_CONFIGURATION_CHANGE", "true")];
+        assert!(!allowed(&["--allow-configuration-change=false"], &variables));
+    }
+
+    #[test]
     fn repeatable_flags_are_comma_separated_in_the_environment() {
         let configuration =
             resolve(&[], &[("KLEYM_WATCH_NAMESPACE", "a, b"), ("KLEYM_PATH_GRANT", "a=/x,b=/y")]).unwrap();
@@ -296,6 +327,7 @@ mod tests {
             (vec!["--log-format=xml"], "--log-format: "),
             (vec!["--log-level=="], "--log-level: "),
             (vec!["--kubeconfig="], "--kubeconfig: "),
+            (vec!["--allow-configuration-change=maybe"], "--allow-configuration-change: "),
         ] {
             let error = resolve(&arguments, &[]).unwrap_err().to_string();
             assert!(error.starts_with(start) && !error.contains('\n'), "{arguments:?}: {error}");

@@ -201,7 +201,8 @@ impl<'a> Gathered<'a> {
             let reference = Reference::from(&key);
             let mut finding = Finding::new(Code::DeclaredTwice, format!("{reference} is declared twice"));
             finding.references = vec![reference];
-            finding.hint = Some("remove one; here the last one counts, as if the files were applied".to_owned());
+            finding.hint =
+                Some("remove one; here the last one counts, as if the files were applied".to_owned());
             let also = Some(("it is declared here too", first));
             self.objections.push(Objection { finding, at: origin.clone(), field: FieldPath::name(), also });
         }
@@ -217,8 +218,10 @@ impl<'a> Gathered<'a> {
     }
 
     fn unsupported(&mut self, kind: Kind, api_version: &str, object: &Value, origin: &Origin) {
-        let name = decode::Meta::of(object).name().map(|name| format!(" {}", Quoted(name))).unwrap_or_default();
-        let message = format!("{}{name} has the version {}, which is not read", kind.kind(), Quoted(api_version));
+        let name =
+            decode::Meta::of(object).name().map(|name| format!(" {}", Quoted(name))).unwrap_or_default();
+        let message =
+            format!("{}{name} has the version {}, which is not read", kind.kind(), Quoted(api_version));
         let mut finding = Finding::new(Code::UnsupportedVersion, message);
         let known = Kind::ALL.into_iter().filter(|known| known.kind() == kind.kind());
         let known: Vec<String> = known.map(Kind::api_version).collect();

@@ -53,7 +53,11 @@ impl Given {
     }
 }
 
-fn one(flag: &str, typed: Option<&String>, environment: Environment<'_>) -> Result<Option<Given>, BadSetting> {
+fn one(
+    flag: &str,
+    typed: Option<&String>,
+    environment: Environment<'_>,
+) -> Result<Option<Given>, BadSetting> {
     if let Some(value) = typed {
         return Ok(Some(Given { name: format!("--{flag}"), value: value.clone() }));
     }
@@ -91,10 +95,11 @@ pub(crate) fn settings(typed: &args::Settings, environment: Environment<'_>) -> 
     let class_name = one("clusterspiffeid-class-name", class_name.as_ref(), environment)?
         .filter(|class| !class.value.is_empty());
     let grants = several("path-grant", path_grants, environment)?;
-    let path_grants = PathGrants::parse(grants.iter().map(|grant| grant.value.as_str())).map_err(|error| {
-        let name = grants.first().map_or_else(|| "--path-grant".to_owned(), |grant| grant.name.clone());
-        BadSetting { name, problem: error.to_string() }
-    })?;
+    let path_grants =
+        PathGrants::parse(grants.iter().map(|grant| grant.value.as_str())).map_err(|error| {
+            let name = grants.first().map_or_else(|| "--path-grant".to_owned(), |grant| grant.name.clone());
+            BadSetting { name, problem: error.to_string() }
+        })?;
     Ok(Settings {
         trust_domain: TrustDomain::parse(&trust_domain.value).map_err(|error| trust_domain.bad(error))?,
         class_name: class_name

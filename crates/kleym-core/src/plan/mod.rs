@@ -104,6 +104,9 @@ pub enum Step {
     AddFinalizer,
     /// Take Kleym's finalizer off the binding.
     RemoveFinalizer,
+    /// Ask whether the output could be created, without creating it. That its name is taken counts as yes: the API
+    /// server says so after every other check.
+    TryOutput(Box<WantedOutput>),
     /// Create the output.
     CreateOutput(Box<WantedOutput>),
     /// Replace the live output, bound to its uid and resourceVersion; foreign metadata stays.
@@ -223,6 +226,8 @@ pub struct Turn {
     deleted: Option<Uid>,
     /// What stands at the name was looked at after the last write, by a live list.
     looked: bool,
+    /// The output could be created.
+    tried: bool,
     /// The binding was looked at by a live list.
     looked_at_binding: bool,
     /// The binding was proved absent by that list.
@@ -254,6 +259,7 @@ impl Turn {
     pub fn take(&mut self, step: &Step, reply: &Reply) {
         self.calls = self.calls.saturating_add(1);
         match (step, reply) {
+            (Step::TryOutput(_), Reply::Done | Reply::Failed(Failure::Stale)) => self.tried = true,
             (Step::LookAtBinding, Reply::Done | Reply::ProvedAbsent) => {
                 self.looked_at_binding = true;
                 self.binding_absent = *reply == Reply::ProvedAbsent;

@@ -197,10 +197,18 @@ impl<'a> Plan<'a> {
             };
             return Step::Settle(granted);
         }
-        // spire-controller-manager keeps an output's old counts when it moves to a class that is not watched. And what
-        // stands against a peer that comes first is deleted, not replaced, so that waits end.
-        if live.spec.class_name != wanted.spec.class_name || self.situation.gate.in_the_way() {
+        // What stands against a peer that comes first is deleted, not replaced, so that waits end.
+        if self.situation.gate.in_the_way() {
             return self.remove(live).unwrap_or_else(|| self.waiting_for(live));
+        }
+        // spire-controller-manager keeps an output's old counts when it moves to a class that is not watched. What is
+        // deleted must be possible to create again, so that is asked first.
+        if live.spec.class_name != wanted.spec.class_name {
+            let begun = self.turn.tried || self.turn.deleted.is_some();
+            return match begun {
+                false => Step::TryOutput(Box::new(wanted)),
+                true => self.remove(live).unwrap_or_else(|| self.waiting_for(live)),
+            };
         }
         let blockers = self.situation.gate.blockers(identity);
         if !blockers.is_empty() {

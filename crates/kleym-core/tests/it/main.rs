@@ -6,6 +6,7 @@
 mod anything;
 mod bad_input;
 mod bad_names;
+mod grants;
 mod history;
 mod naive;
 mod naming;

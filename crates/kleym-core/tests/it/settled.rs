@@ -1,12 +1,13 @@
 //! What is wanted when everything has settled, by brute force: no container gets two identities that compete, no ID is
 //! wanted twice, no path belongs to two namespaces, and who comes later takes nothing away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kleym_core::fact::{Binding, Change, Fact};
 use kleym_core::index::{Decision, Index, Verdict};
 use kleym_core::name::BindingKey;
+use kleym_core::output::WantedOutput;
 use kleym_core::relation::Precedence;
 use kleym_core::render::Identity;
 use kleym_core::spiffe::{Truth, check};
@@ -88,6 +89,25 @@ proptest! {
                     key.namespace == other.namespace && a.subject == b.subject && a.pool == b.pool;
                 assert!(!one_id || one_subject, "{key} {a:?} and {other} {b:?}");
             }
+        }
+    }
+
+    /// spire-controller-manager executes the strings it gets as Go templates: one without a brace it copies.
+    #[test]
+    fn every_string_of_an_output_is_a_literal_to_a_go_template_engine(crowd in crowd()) {
+        let index = settled(crowd, true);
+        for (key, identity) in everything_wanted(&index) {
+            let spec = WantedOutput::of(index.settings(), &key, None, &identity).spec;
+            let mut strings: Vec<&str> = spec.selectors.iter().map(|text| &**text).collect();
+            assert!(strings.iter().copied().eq(identity.selectors.texts()));
+            strings.extend([&*spec.spiffe_id, spec.hint.as_deref().unwrap()]);
+            for text in strings {
+                assert!(!text.contains(['{', '}']) && text.bytes().all(|b| b.is_ascii_graphic()), "{text}");
+            }
+            let namespace = spec.namespace_selector.unwrap().match_labels;
+            assert_eq!(namespace.get("kubernetes.io/metadata.name").map(|text| &**text), Some(key.namespace.as_str()));
+            let pods = spec.pod_selector.unwrap().match_labels;
+            assert!(pods.iter().map(|(k, v)| (&**k, &**v)).eq(BTreeMap::from_iter(identity.selectors.pod_labels())));
         }
     }
 

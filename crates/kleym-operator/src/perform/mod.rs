@@ -69,7 +69,13 @@ pub async fn perform(client: &Client, call: &Call) -> Answer {
         Ok(Ok(body)) => read(call, kind, body),
         Ok(Err(error)) => {
             let failure = classify::failure(&error);
-            tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, error = classify::describe(&error), "a call failed");
+            let error = classify::describe(&error);
+            // That somebody else was faster is everyday life; the next step looks again.
+            if failure == Failure::Stale {
+                tracing::debug!(binding = %call.key, %method, path = uri.path(), error, "a call met a newer state");
+            } else {
+                tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, error, "a call failed");
+            }
             Answer::failed(failure)
         }
         Err(_) => {
@@ -93,6 +99,7 @@ fn build(call: &Call) -> Result<(Request<Vec<u8>>, Kind), Unbuildable> {
     Ok(match step {
         Step::AddFinalizer => (request::patch_finalizers(&call.key, binding()?, true)?, Kind::Binding),
         Step::RemoveFinalizer => (request::patch_finalizers(&call.key, binding()?, false)?, Kind::Binding),
+        Step::TryOutput(wanted) => (request::try_output(wanted)?, Kind::Output),
         Step::CreateOutput(wanted) => (request::create_output(wanted)?, Kind::Output),
         Step::ReplaceOutput(wanted) => {
             (request::replace_output(wanted, call.output.as_deref().ok_or_else(missing)?)?, Kind::Output)
@@ -134,6 +141,10 @@ fn read(call: &Call, kind: Kind, body: Value) -> Answer {
             }
             _ => Answer::failed(Failure::Transient),
         };
+    }
+    if let Action::Step(Step::TryOutput(_)) = &call.action {
+        // What a dry run shows does not exist.
+        return Answer { reply: Reply::Done, objects: Vec::new() };
     }
     if let Action::Step(Step::DeleteOutput { .. }) = &call.action {
         // A Status, or the object that is now being deleted. Either says only that the request was taken.

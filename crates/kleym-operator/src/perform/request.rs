@@ -46,6 +46,12 @@ pub(super) fn create_output(wanted: &WantedOutput) -> Built {
     build("POST", uri, JSON, &encode::cluster_spiffe_id(wanted))
 }
 
+/// Asks whether an output could be created.
+pub(super) fn try_output(wanted: &WantedOutput) -> Built {
+    let uri = format!("{}?fieldValidation=Strict&dryRun=All", path(Kind::Output, None));
+    build("POST", uri, JSON, &encode::cluster_spiffe_id(wanted))
+}
+
 /// Replaces a live output.
 pub(super) fn replace_output(wanted: &WantedOutput, live: &LiveOutput) -> Built {
     let uri = format!("{}/{}?fieldValidation=Strict", path(Kind::Output, None), live.name);

@@ -162,6 +162,11 @@ impl Book {
         Some(known)
     }
 
+    /// Every output, foreign ones included.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &Arc<LiveOutput>> {
+        self.outputs.iter()
+    }
+
     /// The names of all outputs but these.
     pub(super) fn outputs_but(&self, these: &BTreeSet<ObjectName>) -> Vec<ObjectName> {
         self.outputs

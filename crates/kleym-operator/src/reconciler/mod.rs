@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::feed::{GoneKey, Item, News};
 use crate::perform::{Answer, Call};
 use book::Book;
+use kleym_core::brake;
 use kleym_core::fact::{Availability, Change, Trouble};
 use kleym_core::index::{Dirty, Index};
 use kleym_core::kind::Kind;
@@ -56,6 +57,9 @@ pub struct Reconciler {
     waiters: HashMap<ObjectName, Dirty>,
     /// The namespaces that are served; empty means all.
     namespaces: BTreeSet<Namespace>,
+    allow_configuration_change: bool,
+    /// Why nothing is started, although everything was heard of.
+    braked: Vec<brake::Difference>,
     started: bool,
     moment: Moment,
 }
@@ -71,9 +75,23 @@ impl Reconciler {
             memory: HashMap::new(),
             waiters: HashMap::new(),
             namespaces,
+            allow_configuration_change: false,
+            braked: Vec::new(),
             started: false,
             moment,
         }
+    }
+
+    /// Lets it start although the configuration fits no issued output.
+    #[must_use]
+    pub fn allow_configuration_change(mut self, allow: bool) -> Self {
+        self.allow_configuration_change = allow;
+        self
+    }
+
+    /// In what the configuration differs from every output that SPIRE has made entries for; nothing is started then.
+    pub fn braked(&self) -> &[brake::Difference] {
+        &self.braked
     }
 
     /// Takes what a watch reported.
@@ -205,13 +223,17 @@ impl Reconciler {
 
     /// Opens the gate: from here on turns are started.
     fn start_when_ready(&mut self) {
-        if self.started {
+        if self.started || !self.braked.is_empty() {
             return;
         }
         let silent = |kind: &Kind| self.index.availability(*kind) == Availability::STARTING;
         let heard_of_all = !Kind::ALL.iter().any(silent);
         let bindings_known = self.index.is_known(Kind::Binding);
         if bindings_known && (heard_of_all || self.now() >= GRACE) {
+            self.look_for_changes();
+            if !self.braked.is_empty() {
+                return;
+            }
             self.started = true;
             tracing::info!(
                 bindings = self.book.binding_count(),
@@ -219,6 +241,42 @@ impl Reconciler {
                 "serving: every kind was heard of"
             );
         }
+    }
+
+    /// Compares the configuration with what is live, before anything is written.
+    fn look_for_changes(&mut self) {
+        let outputs = || self.book.outputs().map(AsRef::as_ref);
+        let found = brake::differences(
+            self.index.settings(),
+            outputs(),
+            |namespace| self.serves(namespace),
+            |binding| self.book.binding(binding).is_some(),
+        );
+        for difference in &found {
+            tracing::warn!("the configuration has changed: {difference}");
+        }
+        let outside: Vec<&str> = outputs()
+            .filter(|output| {
+                output
+                    .proven_binding(self.index.settings())
+                    .is_some_and(|(key, _)| !self.serves(&key.namespace))
+            })
+            .map(|output| output.name.as_str())
+            .collect();
+        if !outside.is_empty() {
+            let named = kleym_core::text::quoted_list(outside.iter().copied());
+            tracing::warn!(
+                outputs = outside.len(),
+                "outputs of this instance stand in namespaces that are not served, and are left alone: {named}"
+            );
+        }
+        if !self.allow_configuration_change {
+            self.braked = found;
+        }
+    }
+
+    fn serves(&self, namespace: &Namespace) -> bool {
+        self.namespaces.is_empty() || self.namespaces.contains(namespace)
     }
 
     /// What the operator cannot vouch for.

@@ -301,6 +301,7 @@ fn log(key: &BindingKey, step: &Step, reply: &Reply) {
         }
         Step::AddFinalizer
         | Step::RemoveFinalizer
+        | Step::TryOutput(_)
         | Step::LookAtOutput { .. }
         | Step::LookAtBinding
         | Step::Settle(_) => {}

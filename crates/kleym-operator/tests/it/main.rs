@@ -3,5 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod admission;
+mod cost;
 mod readiness;
 mod world;

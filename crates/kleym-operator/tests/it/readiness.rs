@@ -75,7 +75,7 @@ async fn a_binding_in_either_mode_becomes_ready_with_exactly_the_output_of_the_c
                 "uid": output["metadata"]["uid"],
                 "spiffeID": chat_id,
                 "selectorFingerprint":
-                    "sha256:ef3aef3f02fc72b78a8afd55fe46e53bf3ff28e8e1b9cb7d5e4a2ee4f2a2c7d8",
+                    "sha256:9d065e5d43756b2cd056a8d338d7d7fa0031cde2b0e27c00e7390ad489488a00",
                 "observedGeneration": 1,
             },
             "trustDomain": "kleym.sonda.red",
@@ -152,19 +152,11 @@ async fn the_configuration_of_the_operator_is_in_the_output_and_in_the_status() 
     let flags = [
         "--trust-domain=example.org",
         "--clusterspiffeid-class-name=spire-server-spire",
-        "--path-grant=classy=/teams/classy,elsewhere=/teams/elsewhere",
+        "--path-grant=classy=/teams/classy",
+        "--path-grant=elsewhere=/teams/elsewhere",
         "--path-grant=classy=/legacy",
     ];
-    let _operator = world
-        .operator_with(
-            &[
-                &flags[..2],
-                &["--path-grant=classy=/teams/classy"],
-                &["--path-grant=elsewhere=/teams/elsewhere", flags[3]],
-            ]
-            .concat(),
-        )
-        .await;
+    let _operator = world.operator_with(&flags).await;
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
     let templates = json!(["k8s:ns:{{ .Namespace }}", "k8s:sa:model-server", "k8s:pod-label:tier:gold"]);
     let binding = pool_only("chat", "chat")
@@ -176,7 +168,7 @@ async fn the_configuration_of_the_operator_is_in_the_output_and_in_the_status() 
     let id = "spiffe://example.org/teams/classy/llama";
     let selectors =
         json!(["k8s:ns:classy", "k8s:pod-label:app:vllm", "k8s:pod-label:tier:gold", "k8s:sa:model-server"]);
-    let name = "kleym-classy-chat-0";
+    let name = "kleym-classy-chat-f836ea36d7a56557efb788f40a24df5d";
     assert_eq!(
         output["spec"],
         json!({
@@ -210,7 +202,8 @@ async fn the_configuration_of_the_operator_is_in_the_output_and_in_the_status() 
                 "name": name,
                 "uid": output["metadata"]["uid"],
                 "spiffeID": id,
-                "selectorFingerprint": "sha256:0",
+                "selectorFingerprint":
+                    "sha256:145847d5440db72773df4a659c1de715dbf9009f6d38b0d27a318da86427d99c",
                 "observedGeneration": 1,
             },
             "trustDomain": "example.org",

@@ -24,8 +24,7 @@ pub(crate) struct Summary {
 impl Summary {
     /// Counts.
     pub(crate) fn of(bindings: usize, identities: usize, told: &[Told]) -> Self {
-        let count =
-            |severity| told.iter().filter(|told| told.finding.severity() == severity).count();
+        let count = |severity| told.iter().filter(|told| told.finding.severity() == severity).count();
         Self {
             bindings,
             identities,

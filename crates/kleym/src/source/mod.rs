@@ -70,7 +70,8 @@ impl File {
     /// The number, from 1, and the extent of the line that holds a byte; the line's end is not part of it.
     pub(crate) fn line_of(&self, offset: usize) -> (usize, Range<usize>) {
         let starts = self.lines.get_or_init(|| {
-            let after = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+            let after =
+                self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
             std::iter::once(0).chain(after).collect()
         });
         let number = starts.partition_point(|start| *start <= offset).max(1);

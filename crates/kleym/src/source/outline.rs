@@ -69,7 +69,9 @@ impl Node {
         for step in path.steps() {
             let (next, own) = match (step, &node.inside) {
                 (Step::Field(name), Inside::Fields(fields)) => {
-                    let Some((key, value)) = fields.iter().find(|(key, _)| key.value == **name) else { break };
+                    let Some((key, value)) = fields.iter().find(|(key, _)| key.value == **name) else {
+                        break;
+                    };
                     (value, range_of(&key.referenced))
                 }
                 (Step::Key(name), Inside::Fields(fields)) => {

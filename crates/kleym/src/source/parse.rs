@@ -96,6 +96,7 @@ pub(super) fn yaml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<Vec<T>, P
         // The size of the file bounds everything that is written out; what is not, is bounded here.
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
             max_events: 2 * MAX_FILE_BYTES,
             max_nodes: 2 * MAX_FILE_BYTES,
             max_documents: MAX_FILE_BYTES,
@@ -123,7 +124,8 @@ fn yaml_problem(text: &str, error: &Error) -> Problem {
 }
 
 /// What to do about braces that YAML takes for a mapping.
-const TEMPLATE: &str = "quote what begins with `{{`; a chart's template is rendered first, as with `helm template`";
+const TEMPLATE: &str =
+    "quote what begins with `{{`; a chart's template is rendered first, as with `helm template`";
 
 /// Errors in words of YAML, where the parser speaks of its own types and options.
 fn yaml_words(error: &Error) -> (String, Option<&'static str>) {
@@ -149,9 +151,7 @@ fn yaml_words(error: &Error) -> (String, Option<&'static str>) {
         | Error::AliasReplayStackDepthExceeded { .. } => {
             (format!("the aliases of the document stand for more than {MAX_ALIASED} values"), Some(TOO_MUCH))
         }
-        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
-            (too_deep(), None)
-        }
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => (too_deep(), None),
         Error::Budget { .. } => {
             ("the document is too large or uses too many aliases".to_owned(), Some(TOO_MUCH))
         }

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_marker_cuts_nothing() {
-        for text in ["a: |\n  ---\n  b\n", "---a: 1\n----\n", "a: 1 # ---\n", "# one\n%YAML 1.2\n---\na: 1\n"] {
+        for text in ["a: |\n  ---\n  b\n", "---a: 1\n----\n", "a: 1 # ---\n", "# one\n%YAML 1.2\n---\na: 1\n"]
+        {
             assert_eq!(parts(text), [text]);
         }
     }

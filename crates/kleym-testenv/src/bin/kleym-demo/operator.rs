@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kleym_testenv::{Process, eventually, supervised};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// What the operator and `kleym render` are told alike.
 pub(crate) const SETTINGS: [&str; 4] =
@@ -40,6 +42,20 @@ impl Operator {
             .stderr(file);
         let process = Mutex::new(Process::start("kleym-operator", &mut command)?);
         Ok(Self { process, log })
+    }
+
+    /// Whether it says of itself that it is ready to work.
+    pub(crate) async fn is_ready(&self) -> Result<()> {
+        let log = std::fs::read_to_string(&self.log)?;
+        let said = log.lines().find(|line| line.contains("health probes are answered"));
+        let address = said.and_then(|line| line.split("address=").nth(1)).map(str::trim);
+        let mut stream = TcpStream::connect(address.context("it has not started")?).await?;
+        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let status = answer.lines().next().unwrap_or_default();
+        ensure!(status.split(' ').nth(1) == Some("200"), "it answers `{answer}`");
+        Ok(())
     }
 
     /// How it ended, if it did.

@@ -65,10 +65,16 @@ impl Stage {
         let outputs = resource("spire.spiffe.io", "v1alpha1", "ClusterSPIFFEID").await?;
         // A user of its own, with every right for now, so that its calls can be counted.
         let kubeconfig = control_plane.kubeconfig_as(USER, &["system:masters"])?;
-        let operator = Operator::start(&kubeconfig, control_plane.folder())?;
         screen.pair("operator", &format!("kleym-operator {}", SETTINGS.join(" ")));
+        let started = Instant::now();
+        let operator = Operator::start(&kubeconfig, control_plane.folder())?;
         let audit = control_plane.audit()?;
-        Ok(Self { operator, control_plane, audit, client, root, screen: *screen, bindings, outputs })
+        let stage = Self { operator, control_plane, audit, client, root, screen: *screen, bindings, outputs };
+        stage.until("the operator is ready", || stage.operator.is_ready()).await.inspect_err(|_| {
+            stage.show_operator_log();
+        })?;
+        screen.pair("", &format!("ready {} later", after(started)));
+        Ok(stage)
     }
 
     /// Ends the operator, then the control plane, whose folder goes with it.

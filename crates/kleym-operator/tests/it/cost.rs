@@ -1,0 +1,183 @@
+//! What the operator asks of the API server: a call for a change, and none for what changes nothing.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use kleym_core::kind::Kind;
+use serde_json::json;
+
+use crate::world::{OBJECTIVE, Operator, POOL, World, objective, per_objective, pool, pool_only};
+
+/// A world with a pool, an objective, a binding `chat` that is Ready, and an operator at rest.
+async fn settled(name: &str) -> (World, Operator) {
+    let world = World::new(name).await;
+    let operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    world.at_rest().await;
+    (world, operator)
+}
+
+const FINALIZER: &str = "patch inferenceidentitybindings";
+const STATUS: &str = "update inferenceidentitybindings/status";
+const CREATE: &str = "create clusterspiffeids";
+const REPLACE: &str = "update clusterspiffeids";
+
+#[tokio::test]
+async fn a_binding_becomes_ready_with_three_writes_and_no_read() {
+    let world = World::new("new").await;
+    let _operator = world.operator().await;
+    let mark = world.at_rest().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    assert_eq!(world.calls(mark).await, Vec::<String>::new());
+
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    assert_eq!(world.calls(mark).await, [FINALIZER, CREATE, STATUS]);
+}
+
+#[tokio::test]
+async fn a_change_that_changes_no_identity_costs_nothing() {
+    let (world, _operator) = settled("noop").await;
+    let note =
+        json!({"metadata": {"annotations": {"example.com/note": "x"}, "labels": {"example.com/l": "x"}}});
+    let mark = world.at_rest().await;
+    world.edit(POOL, "llama", note.clone()).await;
+    world.edit(POOL, "llama", json!({"spec": {"targetPorts": [{"number": 9000}]}})).await;
+    world.edit(OBJECTIVE, "chat", note.clone()).await;
+    world.edit(OBJECTIVE, "chat", json!({"spec": {"priority": 7}})).await;
+    world.edit(Kind::Binding, "chat", note.clone()).await;
+    world.edit(Kind::Output, &world.output_name("chat"), note).await;
+    assert_eq!(world.calls(mark).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_spire_counts_costs_nothing() {
+    let (world, _operator) = settled("stats").await;
+    let mark = world.at_rest().await;
+    let output = world.output_name("chat");
+    for pods in 1..=20 {
+        let stats = json!({"namespacesSelected": 1, "podsSelected": pods, "entriesToSet": pods});
+        world.edit_status(Kind::Output, &output, json!({"status": {"stats": stats}})).await;
+    }
+    assert_eq!(world.calls(mark).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_drift_is_repaired_with_one_write() {
+    let (world, _operator) = settled("drift").await;
+    let mark = world.at_rest().await;
+    let output = world.output_name("chat");
+    world.edit(Kind::Output, &output, json!({"spec": {"admin": true}})).await;
+    assert_eq!(world.calls(mark).await, [REPLACE]);
+    assert_eq!(world.output("chat").await["spec"].get("admin"), None);
+}
+
+#[tokio::test]
+async fn an_edit_of_the_spec_costs_a_replace_and_a_status() {
+    let (world, _operator) = settled("edit").await;
+    let mark = world.at_rest().await;
+    let template = "spiffe://{{ .TrustDomain }}/ns/{{ .Namespace }}/model/{{ .ObjectiveName }}";
+    world.edit(Kind::Binding, "chat", json!({"spec": {"spiffeIDTemplate": template}})).await;
+    world.ready("chat").await;
+    assert_eq!(world.calls(mark).await, [REPLACE, STATUS]);
+    let id = format!("spiffe://kleym.sonda.red/ns/{}/model/chat", world.namespace);
+    assert_eq!(world.output("chat").await["spec"]["spiffeIDTemplate"], id);
+}
+
+#[tokio::test]
+async fn a_change_of_a_pool_costs_each_of_its_bindings_two_writes_and_others_nothing() {
+    let (world, _operator) = settled("dependants").await;
+    world.create_all([pool("other", &[("app", "other")]), objective("other", "other")]).await;
+    let containers = ["b", "c", "d"].map(|name| per_objective(name, "chat", name));
+    world.create_all([per_objective("other", "other", "vllm"), pool_only("pool", "chat")]).await;
+    world.create_all(containers).await;
+    let names = ["chat", "pool", "b", "c", "d"];
+    for name in ["other"].iter().chain(&names) {
+        world.ready(name).await;
+    }
+    let mark = world.at_rest().await;
+    world.edit(POOL, "llama", json!({"spec": {"selector": {"matchLabels": {"tier": "gold"}}}})).await;
+    let mut calls = world.named_calls(mark).await;
+    calls.sort();
+    let replaces = names.map(|name| format!("{REPLACE} {}", world.output_name(name)));
+    let statuses = names.map(|name| format!("{STATUS} {name}"));
+    let mut expected = [replaces, statuses].concat();
+    expected.sort();
+    assert_eq!(calls, expected);
+    for name in names {
+        let selector = world.output(name).await["spec"]["podSelector"].clone();
+        assert_eq!(selector, json!({"matchLabels": {"app": "vllm", "tier": "gold"}}), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_in_sync_lists_and_watches_and_writes_nothing() {
+    let (world, operator) = settled("restart").await;
+    operator.terminate().await;
+    let mark = world.mark().await;
+    let _operator = world.operator().await;
+    let mut calls = world.calls(mark).await;
+    calls.sort();
+    // What is served is asked for in each group once, and each kind is listed once.
+    assert_eq!(
+        calls,
+        [
+            "get /apis/inference.networking.k8s.io/v1",
+            "get /apis/inference.networking.k8s.io/v1",
+            "get /apis/inference.networking.x-k8s.io/v1alpha2",
+            "get /apis/inference.networking.x-k8s.io/v1alpha2",
+            "get /apis/kleym.sonda.red/v1alpha1",
+            "get /apis/llm-d.ai/v1alpha2",
+            "get /apis/spire.spiffe.io/v1alpha1",
+            "list clusterspiffeids",
+            "list customresourcedefinitions",
+            "list inferenceidentitybindings",
+            "list inferenceobjectives",
+            "list inferenceobjectives",
+            "list inferenceobjectives",
+            "list inferencepools",
+            "list inferencepools",
+        ]
+    );
+    assert_eq!(world.ready("chat").await["metadata"]["generation"], 1);
+}
+
+#[tokio::test]
+async fn a_class_change_over_a_restart_deletes_then_creates_with_at_most_four_writes() {
+    let (world, operator) = settled("class").await;
+    let old = world.output("chat").await;
+    operator.terminate().await;
+    let mark = world.mark().await;
+    let _operator = world.operator_with(&["--clusterspiffeid-class-name=gold"]).await;
+    world
+        .reported("the class is in the status", "chat", |binding| {
+            ensure!(binding["status"]["clusterSPIFFEIDClassName"] == "gold", "not yet");
+            Ok(())
+        })
+        .await;
+    world.ready("chat").await;
+    let new = world.output("chat").await;
+    assert_ne!(new["metadata"]["uid"], old["metadata"]["uid"]);
+    assert_eq!(new["metadata"]["name"], old["metadata"]["name"]);
+    assert_eq!(new["spec"]["className"], "gold");
+
+    let calls = world.calls(mark).await;
+    let about_outputs = calls.iter().filter(|call| call.ends_with("clusterspiffeids")).skip(1);
+    let about_outputs: Vec<&str> = about_outputs.map(String::as_str).collect();
+    let order = ["delete clusterspiffeids", "list clusterspiffeids", "create clusterspiffeids"];
+    assert!(about_outputs.ends_with(&order), "{calls:?}");
+    let reading = |call: &&String| call.starts_with("get ") || call.starts_with("list ");
+    let writes = calls.iter().filter(|call| !reading(call)).count();
+    assert!(writes <= 4, "{calls:?}");
+}
+
+#[tokio::test]
+async fn at_rest_nothing_is_asked() {
+    let (world, operator) = settled("rest").await;
+    let mark = world.at_rest().await;
+    world.at_rest_for(Duration::from_secs(5)).await;
+    assert_eq!(world.all_calls(mark).await, []);
+    drop(operator);
+}
