@@ -59,14 +59,14 @@ pub(crate) struct Render {
     pub(crate) source: Source,
 
     #[command(flatten)]
-    pub(crate) settings: Settings,
-
-    #[command(flatten)]
     pub(crate) strictness: Strictness,
 
     /// How the objects are printed
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Format::Yaml)]
     pub(crate) output: Format,
+
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 }
 
 /// How objects are printed.

@@ -342,7 +342,7 @@ impl Room {
             .near(face)
             .filter(|peer| peer.precedence < own.precedence)
             .filter(|peer| standing.grant.stands_against(known, &peer.identity))
-            .any(|peer| self.conflict(&peer.precedence.name).is_none())
+            .any(|peer| matches!(self.decision(&peer.precedence.name).verdict, Verdict::Wanted(_)))
     }
 
     fn conflict(&self, name: &ObjectName) -> Option<Conflict> {

@@ -1,21 +1,20 @@
 //! Which CustomResourceDefinitions exist, told to the watch of each kind. One metadata watch for all of them.
 
-use std::collections::BTreeMap;
-use std::pin::pin;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::StreamExt;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use http::Request;
 use kleym_core::fact::Trouble;
 use kleym_core::kind::Kind;
-use kube::api::ListParams;
-use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch_objects};
-use kube::{Api, Client};
-use tokio::sync::watch;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::stream::{self, Collection, Report};
 use crate::client::CALL_DEADLINE;
+
+/// Where CustomResourceDefinitions are.
+const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// What is known of a kind's CustomResourceDefinition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +28,6 @@ pub(super) enum Definition {
     /// CustomResourceDefinitions cannot be read.
     Unreadable(Trouble),
 }
-
-type Meta = PartialObjectMeta<CustomResourceDefinition>;
 
 /// The watch of CustomResourceDefinitions.
 pub(super) struct Definitions {
@@ -59,75 +56,84 @@ impl Definitions {
     /// # Errors
     /// Never; a watch that fails is opened again.
     pub(super) async fn run(mut self, client: Client) -> anyhow::Result<()> {
-        let api: Api<Meta> = Api::all(client);
-        let mut events = pin!(watch_objects(api.clone(), watcher::Config::default()).default_backoff());
-        let mut listing: Option<Vec<String>> = None;
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init) => listing = Some(Vec::new()),
-                Ok(Event::InitApply(object)) => {
-                    if let (Some(names), Some(name)) = (&mut listing, object.metadata.name.clone()) {
-                        names.push(name);
+        let (reports, mut received) = mpsc::channel(64);
+        let collection = Collection { path: PATH.to_owned(), metadata_only: true };
+        let follow = tokio::spawn(stream::follow(client.clone(), collection, reports));
+        let mut listing: Option<BTreeSet<String>> = None;
+        while let Some(report) = received.recv().await {
+            match report {
+                Report::ListBegins => listing = Some(BTreeSet::new()),
+                Report::ListItem(object) => {
+                    if let (Some(names), Some(name)) = (&mut listing, name_of(&object)) {
+                        names.insert(name.to_owned());
                     }
                     self.exists(&object);
                 }
-                Ok(Event::InitDone) => {
+                Report::ListEnds => {
                     let present = listing.take().unwrap_or_default();
                     let missing: Vec<String> =
-                        self.kinds.keys().filter(|name| !present.contains(name)).cloned().collect();
+                        self.kinds.keys().filter(|name| !present.contains(*name)).cloned().collect();
                     for name in missing {
-                        self.confirm_absent(&api, &name).await;
+                        self.confirm_absent(&client, &name).await;
                     }
                 }
-                Ok(Event::Apply(object)) => self.exists(&object),
-                Ok(Event::Delete(object)) => {
-                    if let Some(name) = object.metadata.name.filter(|name| self.kinds.contains_key(name)) {
-                        self.confirm_absent(&api, &name).await;
+                Report::Put(object) => self.exists(&object),
+                Report::Gone(object) => {
+                    if let Some(name) = name_of(&object).filter(|name| self.kinds.contains_key(*name)) {
+                        self.confirm_absent(&client, name).await;
                     }
                 }
-                Err(error) => self.failed(&error),
+                Report::Open => {}
+                Report::Failed(trouble) => {
+                    for sender in self.kinds.values() {
+                        sender.send_if_modified(unreadable(trouble));
+                    }
+                }
             }
         }
+        follow.abort();
         Ok(())
     }
 
-    fn exists(&mut self, object: &Meta) {
-        if let Some(sender) = object.metadata.name.as_ref().and_then(|name| self.kinds.get(name)) {
+    fn exists(&mut self, object: &Value) {
+        if let Some(sender) = name_of(object).and_then(|name| self.kinds.get(name)) {
             self.changes += 1;
             sender.send_replace(Definition::Exists(self.changes));
         }
     }
 
     /// Looks at one name live. Only an empty list proves absence; whatever goes wrong leaves what was known.
-    async fn confirm_absent(&mut self, api: &Api<Meta>, name: &str) {
+    async fn confirm_absent(&mut self, client: &Client, name: &str) {
         let Some(sender) = self.kinds.get(name) else { return };
-        let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
-        match timeout(CALL_DEADLINE, api.list(&by_name)).await {
-            Ok(Ok(list)) if list.items.is_empty() => {
+        match list_by_name(client, name).await {
+            Ok(true) => {
                 sender.send_replace(Definition::Absent);
             }
-            Ok(Ok(_)) => {
+            Ok(false) => {
                 self.changes += 1;
                 sender.send_replace(Definition::Exists(self.changes));
             }
-            Ok(Err(error)) => {
-                tracing::warn!(definition = name, %error, "cannot tell whether the definition is gone");
-                sender.send_if_modified(unreadable(Trouble::Failing));
-            }
-            Err(_) => {
-                tracing::warn!(definition = name, "cannot tell in time whether the definition is gone");
+            Err(error) => {
+                tracing::warn!(definition = name, error, "cannot tell whether the definition is gone");
                 sender.send_if_modified(unreadable(Trouble::Failing));
             }
         }
     }
+}
 
-    fn failed(&self, error: &watcher::Error) {
-        tracing::warn!(%error, "the watch of CustomResourceDefinitions fails; it is opened again");
-        let trouble = super::watch::trouble_of(error).unwrap_or(Trouble::Failing);
-        for sender in self.kinds.values() {
-            sender.send_if_modified(unreadable(trouble));
-        }
-    }
+fn name_of(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/name").and_then(Value::as_str)
+}
+
+/// Whether a complete list by this name is empty.
+async fn list_by_name(client: &Client, name: &str) -> Result<bool, String> {
+    let request = Request::get(format!("{PATH}?fieldSelector=metadata.name%3D{name}")).body(Vec::new());
+    let request = request.map_err(|error| error.to_string())?;
+    let list = timeout(CALL_DEADLINE, client.request::<Value>(request)).await;
+    let list = list.map_err(|_| "not answered in time".to_owned())?.map_err(|error| error.to_string())?;
+    let is_list = list.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinitionList");
+    let items = list.get("items").and_then(Value::as_array).filter(|_| is_list);
+    items.map(Vec::is_empty).ok_or_else(|| "the answer is not a list of definitions".to_owned())
 }
 
 /// What was known stays; only ignorance turns into the knowledge that nothing can be read.

@@ -7,7 +7,6 @@ use kleym_core::kind::Kind;
 use kleym_core::name::ObjectName;
 use kleym_core::output::LiveOutput;
 use kleym_core::plan::LiveBinding;
-use kube::core::DynamicObject;
 use serde_json::Value;
 
 /// A binding with what writes to it are bound to.
@@ -75,18 +74,5 @@ impl Item {
             Kind::Objective(_) | Kind::Pool(_) => Item::Input(decode::fact(kind, object)?),
             Kind::Output => Item::Output(Box::new(decode::output(object)?)),
         })
-    }
-}
-
-/// The object as JSON, without what no decision needs.
-pub(super) fn value(mut object: DynamicObject) -> Value {
-    object.metadata.managed_fields = None;
-    let metadata = serde_json::to_value(object.metadata).unwrap_or(Value::Null);
-    match object.data {
-        Value::Object(mut fields) => {
-            fields.insert("metadata".to_owned(), metadata);
-            Value::Object(fields)
-        }
-        _ => serde_json::json!({ "metadata": metadata }),
     }
 }

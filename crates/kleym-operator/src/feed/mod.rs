@@ -7,6 +7,7 @@
 mod definitions;
 mod item;
 mod served;
+mod stream;
 mod watch;
 
 use std::collections::BTreeSet;

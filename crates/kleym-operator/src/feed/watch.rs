@@ -1,55 +1,54 @@
 //! The watch of one kind: waits for its definition, then for discovery, then lists and watches until the definition
-//! changes. With several namespaces there is one watch for each, and the first lists are told as one.
+//! is gone. With several namespaces there is one watch for each, and the first lists are told as one.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::StreamExt;
-use futures::stream::{SelectAll, select_all};
-use kleym_core::fact::Trouble;
 use kleym_core::kind::Kind;
 use kleym_core::name::{Namespace, ObjectName, Uid};
 use kleym_core::relist::{Difference, Relist, Seen};
-use kube::api::{ApiResource, DynamicObject};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch_objects};
-use kube::{Api, Client};
+use kube::Client;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::JoinSet;
 
 use super::definitions::Definition;
-use super::item::value;
+use super::stream::{self, Collection, Report};
 use super::{GoneKey, Item, News, served};
-
-/// A watch that failed to open is taken for healthy again when no further failure comes for this long: longer than the
-/// longest back-off of the library's watches, which say nothing when they succeed.
-const HEALTHY_AFTER: Duration = Duration::from_secs(45);
 
 /// The watch of one kind.
 pub(super) struct Watch {
     /// Of what.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// With which client.
-    pub client: Client,
+    pub(super) client: Client,
     /// In which namespaces; empty means everywhere.
-    pub namespaces: Vec<Namespace>,
+    pub(super) namespaces: Vec<Namespace>,
     /// What is known of its definition.
-    pub definition: watch::Receiver<Definition>,
+    pub(super) definition: watch::Receiver<Definition>,
     /// Whom to tell.
-    pub news: mpsc::Sender<News>,
+    pub(super) news: mpsc::Sender<News>,
 }
 
-/// The driver is gone: the process is ending.
+/// The process is ending: nobody listens, or nobody tells.
 struct Ending;
 
-impl From<mpsc::error::SendError<News>> for Ending {
-    fn from(_: mpsc::error::SendError<News>) -> Self {
+impl<T> From<mpsc::error::SendError<T>> for Ending {
+    fn from(_: mpsc::error::SendError<T>) -> Self {
         Ending
     }
 }
 
+impl From<watch::error::RecvError> for Ending {
+    fn from(_: watch::error::RecvError) -> Self {
+        Ending
+    }
+}
+
+/// A namespace, or none for everywhere.
+type Scope = Option<Namespace>;
+
 impl Watch {
-    /// Watches until the driver is gone.
+    /// Watches until the process ends.
     ///
     /// # Errors
     /// Never; whatever fails is told as trouble and tried again.
@@ -63,149 +62,131 @@ impl Watch {
         loop {
             let known = *definition.borrow_and_update();
             match known {
-                Definition::Unknown => {}
-                Definition::Absent => self.news.send(News::Absent(self.kind)).await?,
+                Definition::Unknown => definition.changed().await?,
+                Definition::Absent => {
+                    self.news.send(News::Absent(self.kind)).await?;
+                    definition.changed().await?;
+                }
                 Definition::Exists(_) | Definition::Unreadable(_) => {
                     let served = served::wait(self.client.clone(), self.kind, self.news.clone());
                     tokio::select! {
-                        () = served => {}
-                        changed = definition.changed() => {
-                            changed.map_err(|_| Ending)?;
-                            continue;
-                        }
-                    }
-                    if self.objects(&mut definition).await? {
-                        continue;
+                        () = served => self.objects(&mut definition).await?,
+                        changed = definition.changed() => changed?,
                     }
                 }
             }
-            definition.changed().await.map_err(|_| Ending)?;
         }
     }
 
-    /// Lists and watches the objects until the definition is gone or has changed so that the kind must be asked for
-    /// again; answers whether the definition was looked at already.
-    async fn objects(&mut self, definition: &mut watch::Receiver<Definition>) -> Result<bool, Ending> {
-        let mut streams = self.streams();
-        let mut scopes = Scopes::new(self.kind, &self.namespaces);
-        let mut troubled = false;
-        let mut healthy_at: Option<Instant> = None;
+    /// Lists and watches the objects until the definition is gone.
+    async fn objects(&self, definition: &mut watch::Receiver<Definition>) -> Result<(), Ending> {
+        let (reports, mut received) = mpsc::channel(64);
+        // Ends with this function.
+        let mut streams = JoinSet::new();
+        for scope in self.scopes() {
+            streams.spawn(Self::tagged(self.client.clone(), self.collection(&scope), scope, reports.clone()));
+        }
+        drop(reports);
+        let mut lists = Lists::new(self.kind, self.scopes());
+        let mut troubled: BTreeSet<Scope> = BTreeSet::new();
         loop {
-            let healthy = async {
-                match healthy_at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 changed = definition.changed() => {
-                    changed.map_err(|_| Ending)?;
-                    let known = *definition.borrow_and_update();
-                    match known {
-                        // A new version of the definition that still serves the kind disturbs no watch; one that does
-                        // not ends them by itself.
-                        Definition::Exists(_) | Definition::Unreadable(_) | Definition::Unknown => {}
-                        Definition::Absent => {
-                            self.news.send(News::Absent(self.kind)).await?;
-                            return Ok(false);
-                        }
+                    changed?;
+                    // A new version of the definition that still serves the kind disturbs no watch; one that does not
+                    // makes them fail.
+                    let known = *definition.borrow();
+                    if known == Definition::Absent {
+                        definition.mark_changed();
+                        return Ok(());
                     }
                 }
-                () = healthy => {
-                    healthy_at = None;
-                    troubled = false;
-                    self.news.send(News::Trouble(self.kind, None)).await?;
-                }
-                event = streams.next() => match event {
-                    None => return Ok(false),
-                    Some((scope, Ok(event))) => {
-                        if troubled && !matches!(event, Event::Init | Event::InitApply(_)) {
-                            troubled = false;
-                            healthy_at = None;
-                            self.news.send(News::Trouble(self.kind, None)).await?;
-                        }
-                        if let Some(news) = scopes.apply(&scope, event) {
-                            self.news.send(news).await?;
-                        }
-                    }
-                    Some((_, Err(error))) => {
-                        tracing::warn!(kind = %self.kind, %error, "a watch fails; it is opened again");
-                        if let Some(trouble) = trouble_of(&error) {
-                            troubled = true;
-                            healthy_at = matches!(error, watcher::Error::WatchStartFailed(_))
-                                .then(|| Instant::now() + HEALTHY_AFTER);
+                report = received.recv() => {
+                    let Some((scope, report)) = report else { return Err(Ending) };
+                    match report {
+                        Report::Failed(trouble) => {
+                            troubled.insert(scope);
                             self.news.send(News::Trouble(self.kind, Some(trouble))).await?;
                         }
+                        Report::Open => {
+                            if troubled.remove(&scope) && troubled.is_empty() && lists.complete() {
+                                self.news.send(News::Trouble(self.kind, None)).await?;
+                            }
+                        }
+                        report => {
+                            if let Some(news) = lists.apply(&scope, report) {
+                                self.news.send(news).await?;
+                            }
+                        }
                     }
-                },
+                }
             }
         }
     }
 
-    fn streams(&self) -> SelectAll<futures::stream::BoxStream<'static, Report>> {
-        let kind = self.kind;
-        let resource = ApiResource {
-            group: kind.group().to_owned(),
-            version: kind.version().to_owned(),
-            api_version: kind.api_version(),
-            kind: kind.kind().to_owned(),
-            plural: kind.plural().to_owned(),
-        };
-        let watch = |scope: Option<Namespace>| {
-            let api: Api<DynamicObject> = match &scope {
-                Some(namespace) => Api::namespaced_with(self.client.clone(), namespace.as_str(), &resource),
-                None => Api::all_with(self.client.clone(), &resource),
-            };
-            let events = watch_objects(api, watcher::Config::default()).default_backoff();
-            events.map(move |event| (scope.clone(), event)).boxed()
-        };
+    fn scopes(&self) -> BTreeSet<Scope> {
         if self.namespaces.is_empty() {
-            select_all([watch(None)])
+            BTreeSet::from([None])
         } else {
-            select_all(self.namespaces.iter().cloned().map(|namespace| watch(Some(namespace))))
+            self.namespaces.iter().cloned().map(Some).collect()
         }
     }
-}
 
-/// What one stream says, with the namespace it watches.
-type Report = (Option<Namespace>, watcher::Result<Event<DynamicObject>>);
+    fn collection(&self, scope: &Scope) -> Collection {
+        let (group, version, plural) = (self.kind.group(), self.kind.version(), self.kind.plural());
+        let path = match scope {
+            Some(namespace) => format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}"),
+            None => format!("/apis/{group}/{version}/{plural}"),
+        };
+        Collection { path, metadata_only: false }
+    }
 
-/// What an error says of a kind. A broken connection or an expired resourceVersion says nothing: the library opens the
-/// watch again.
-pub(super) fn trouble_of(error: &watcher::Error) -> Option<Trouble> {
-    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
-        return None;
-    };
-    Some(match error {
-        kube::Error::Api(status) if matches!(status.code, 401 | 403) => Trouble::Forbidden,
-        kube::Error::Api(status) if status.code == 404 => Trouble::NotServed,
-        _ => Trouble::Failing,
-    })
+    /// One stream, each report with its scope.
+    async fn tagged(
+        client: Client,
+        collection: Collection,
+        scope: Scope,
+        reports: mpsc::Sender<(Scope, Report)>,
+    ) {
+        let (inner, mut received) = mpsc::channel(16);
+        let forward = async {
+            while let Some(report) = received.recv().await {
+                if reports.send((scope.clone(), report)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::join!(stream::follow(client, collection, inner), forward);
+    }
 }
 
 /// The lists of one kind, one for each scope.
-struct Scopes {
+struct Lists {
     kind: Kind,
-    relists: BTreeMap<Option<Namespace>, Relist<Item>>,
-    /// First lists, kept until every scope has one; `None` when that is done.
-    first: Option<BTreeMap<Option<Namespace>, Vec<Item>>>,
+    relists: BTreeMap<Scope, Relist<Item>>,
+    /// First lists, kept until every scope has one; none when that is done.
+    first: Option<BTreeMap<Scope, Vec<Item>>>,
 }
 
-impl Scopes {
-    fn new(kind: Kind, namespaces: &[Namespace]) -> Self {
-        let scopes: Vec<Option<Namespace>> =
-            if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+impl Lists {
+    fn new(kind: Kind, scopes: BTreeSet<Scope>) -> Self {
         let relists = scopes.into_iter().map(|scope| (scope, Relist::new())).collect();
         Self { kind, relists, first: Some(BTreeMap::new()) }
     }
 
-    fn apply(&mut self, scope: &Option<Namespace>, event: Event<DynamicObject>) -> Option<News> {
-        let seen = match event {
-            Event::Init => Seen::ListBegins,
-            Event::InitApply(object) => Seen::ListItem(self.decode(object)?),
-            Event::InitDone => Seen::ListEnds,
-            Event::Apply(object) => Seen::Put(self.decode(object)?),
-            Event::Delete(object) => Seen::Gone(gone(&object)?),
+    /// Whether every scope has been listed once.
+    fn complete(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn apply(&mut self, scope: &Scope, report: Report) -> Option<News> {
+        let seen = match report {
+            Report::ListBegins => Seen::ListBegins,
+            Report::ListItem(object) => Seen::ListItem(self.decode(&object)?),
+            Report::ListEnds => Seen::ListEnds,
+            Report::Put(object) => Seen::Put(self.decode(&object)?),
+            Report::Gone(object) => Seen::Gone(gone(&object)?),
+            Report::Open | Report::Failed(_) => return None,
         };
         let difference = self.relists.get_mut(scope)?.apply(seen)?;
         let Some(first) = &mut self.first else {
@@ -215,7 +196,7 @@ impl Scopes {
             Difference::Listed(items) => {
                 first.insert(scope.clone(), items);
             }
-            // An object that changes before the other scopes are listed belongs to its scope's list.
+            // What changes before the other scopes are listed belongs to the list of its scope.
             Difference::Put(item) => first.entry(scope.clone()).or_default().push(item),
             Difference::Gone(key) => {
                 first.entry(scope.clone()).or_default().retain(|item| item.name() != &key.name);
@@ -228,9 +209,8 @@ impl Scopes {
         Some(News::Objects(self.kind, None, Difference::Listed(items)))
     }
 
-    fn decode(&self, object: DynamicObject) -> Option<Item> {
-        let object = value(object);
-        match Item::decode(self.kind, &object) {
+    fn decode(&self, object: &Value) -> Option<Item> {
+        match Item::decode(self.kind, object) {
             Ok(item) => Some(item),
             Err(error) => {
                 tracing::error!(kind = %self.kind, %error, "an object from the API server has no usable identity");
@@ -240,14 +220,48 @@ impl Scopes {
     }
 }
 
-fn gone(object: &DynamicObject) -> Option<GoneKey> {
+fn gone(object: &Value) -> Option<GoneKey> {
+    let text = |field: &str| object.pointer(field).and_then(Value::as_str);
     Some(GoneKey {
-        namespace: object
-            .metadata
-            .namespace
-            .as_deref()
-            .and_then(|namespace| Namespace::parse(namespace).ok()),
-        name: ObjectName::parse(object.metadata.name.as_deref()?).ok()?,
-        uid: object.metadata.uid.as_deref().and_then(|uid| Uid::parse(uid).ok()),
+        namespace: text("/metadata/namespace").and_then(|namespace| Namespace::parse(namespace).ok()),
+        name: ObjectName::parse(text("/metadata/name")?).ok()?,
+        uid: text("/metadata/uid").and_then(|uid| Uid::parse(uid).ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pool(namespace: &str, name: &str) -> Value {
+        json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"selector": {"matchLabels": {"a": "b"}}}})
+    }
+
+    fn names(news: Option<News>) -> Option<Vec<String>> {
+        match news {
+            Some(News::Objects(_, None, Difference::Listed(items))) => {
+                Some(items.iter().map(|item| item.name().to_string()).collect())
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_first_lists_of_several_namespaces_are_told_as_one() {
+        let scope = |name: &str| Some(Namespace::parse(name).unwrap());
+        let (a, b) = (scope("a"), scope("b"));
+        let kind = Kind::Pool(kleym_core::kind::PoolGroup::Inference);
+        let mut lists = Lists::new(kind, BTreeSet::from([a.clone(), b.clone()]));
+        assert!(lists.apply(&a, Report::ListBegins).is_none());
+        assert!(lists.apply(&a, Report::ListItem(pool("a", "x"))).is_none());
+        assert!(lists.apply(&a, Report::ListEnds).is_none());
+        assert!(lists.apply(&a, Report::Put(pool("a", "y"))).is_none());
+        assert!(lists.apply(&a, Report::Gone(pool("a", "x"))).is_none());
+        assert!(lists.apply(&b, Report::ListBegins).is_none() && !lists.complete());
+        assert_eq!(names(lists.apply(&b, Report::ListEnds)), Some(vec!["y".to_owned()]));
+        let later = lists.apply(&a, Report::Put(pool("a", "z")));
+        assert!(matches!(later, Some(News::Objects(_, Some(_), Difference::Put(_)))));
+    }
 }

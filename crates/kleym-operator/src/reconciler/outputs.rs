@@ -41,7 +41,7 @@ impl Reconciler {
 
     /// Takes a finished list of outputs; answers who must have a turn.
     pub(super) fn outputs_listed(&mut self, items: Vec<Item>) -> Dirty {
-        let first = !self.index.is_known(Kind::Output);
+        let before = self.index.availability(Kind::Output);
         let mut dirty = self.index.apply(Change::Listed(Kind::Output, Vec::new()));
         let mut listed = std::collections::BTreeSet::new();
         for item in items {
@@ -52,7 +52,8 @@ impl Reconciler {
         for name in self.book.outputs_but(&listed) {
             dirty.extend(self.output_gone(&name, None));
         }
-        if first {
+        // Every binding stands on how well outputs are known.
+        if before != self.index.availability(Kind::Output) {
             dirty.extend(self.book.keys());
         }
         dirty

@@ -54,10 +54,6 @@ async fn a_binding_that_contradicts_itself_is_refused_at_admission_in_words_a_pe
             "spec.targetRef.group: Invalid value: remove group or use inference.networking.k8s.io or \
              inference.networking.x-k8s.io: no other group has a kind InferencePool",
         ),
-        (
-            pool_only("chat", "chat").with("/spec/selectorSource", json!("Everything")),
-            "spec.selectorSource: Unsupported value: \"Everything\": supported values: \"DerivedFromPool\"",
-        ),
     ] {
         assert_eq!(refusal(&world, binding.clone()).await, expected, "{binding:?}");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use kleym_core::kind::Kind;
 use serde_json::json;
 
@@ -17,6 +17,18 @@ async fn settled(name: &str) -> (World, Operator) {
     world.ready("chat").await;
     world.at_rest().await;
     (world, operator)
+}
+
+/// Makes the output of `chat` grant more than it should, and waits until it no longer does.
+async fn spoil_and_see_repaired(world: &World) {
+    let output = world.output_name("chat");
+    world.edit(Kind::Output, &output, json!({"spec": {"admin": true}})).await;
+    world
+        .until("`admin` is gone", Kind::Output, &output, |output| {
+            ensure!(output.context("the output is gone")?["spec"].get("admin").is_none(), "it is there");
+            Ok(())
+        })
+        .await;
 }
 
 const FINALIZER: &str = "patch inferenceidentitybindings";
@@ -50,6 +62,9 @@ async fn a_change_that_changes_no_identity_costs_nothing() {
     world.edit(Kind::Binding, "chat", note.clone()).await;
     world.edit(Kind::Output, &world.output_name("chat"), note).await;
     assert_eq!(world.calls(mark).await, Vec::<String>::new());
+    // The watches were open all the time.
+    spoil_and_see_repaired(&world).await;
+    assert_eq!(world.calls(mark).await, [REPLACE]);
 }
 
 #[tokio::test]
@@ -61,17 +76,16 @@ async fn what_spire_counts_costs_nothing() {
         let stats = json!({"namespacesSelected": 1, "podsSelected": pods, "entriesToSet": pods});
         world.edit_status(Kind::Output, &output, json!({"status": {"stats": stats}})).await;
     }
-    assert_eq!(world.calls(mark).await, Vec::<String>::new());
+    spoil_and_see_repaired(&world).await;
+    assert_eq!(world.calls(mark).await, [REPLACE]);
 }
 
 #[tokio::test]
 async fn a_drift_is_repaired_with_one_write() {
     let (world, _operator) = settled("drift").await;
     let mark = world.at_rest().await;
-    let output = world.output_name("chat");
-    world.edit(Kind::Output, &output, json!({"spec": {"admin": true}})).await;
+    spoil_and_see_repaired(&world).await;
     assert_eq!(world.calls(mark).await, [REPLACE]);
-    assert_eq!(world.output("chat").await["spec"].get("admin"), None);
 }
 
 #[tokio::test]
@@ -99,6 +113,16 @@ async fn a_change_of_a_pool_costs_each_of_its_bindings_two_writes_and_others_not
     }
     let mark = world.at_rest().await;
     world.edit(POOL, "llama", json!({"spec": {"selector": {"matchLabels": {"tier": "gold"}}}})).await;
+    for name in names {
+        let wanted = json!({"matchLabels": {"app": "vllm", "tier": "gold"}});
+        world
+            .until("the output follows the pool", Kind::Output, &world.output_name(name), |output| {
+                let selector = &output.context("the output is gone")?["spec"]["podSelector"];
+                ensure!(*selector == wanted, "{selector}");
+                Ok(())
+            })
+            .await;
+    }
     let mut calls = world.named_calls(mark).await;
     calls.sort();
     let replaces = names.map(|name| format!("{REPLACE} {}", world.output_name(name)));
@@ -106,10 +130,6 @@ async fn a_change_of_a_pool_costs_each_of_its_bindings_two_writes_and_others_not
     let mut expected = [replaces, statuses].concat();
     expected.sort();
     assert_eq!(calls, expected);
-    for name in names {
-        let selector = world.output(name).await["spec"]["podSelector"].clone();
-        assert_eq!(selector, json!({"matchLabels": {"app": "vllm", "tier": "gold"}}), "{name}");
-    }
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod admission;
+mod conflicts;
 mod cost;
+mod deletion;
 mod readiness;
+mod targets;
 mod world;

@@ -3,9 +3,10 @@
 mod render;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use kleym_core::name::{Namespace, describe};
 
@@ -22,16 +23,7 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Res
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     let Arguments { command, color, verbose } = match typed {
         Ok(typed) => typed,
-        Err(answer) => {
-            // Help and version are answers, everything else is a complaint; clap knows where each goes.
-            answer.print()?;
-            return Ok(match answer.kind() {
-                clap::error::ErrorKind::DisplayHelp
-                | clap::error::ErrorKind::DisplayVersion
-                | clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Fine,
-                _ => Exit::Unusable,
-            });
-        }
+        Err(answer) => return answered(&answer),
     };
     let mut console = Console::new(color, verbose, environment);
     let exit = match command {
@@ -44,6 +36,20 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Res
     console.out.flush()?;
     drop(console.err.flush());
     Ok(exit)
+}
+
+/// Help and version are answers; everything else is a complaint. clap knows where each goes, but for the help that is
+/// given unasked: that is an answer too.
+fn answered(answer: &clap::Error) -> Result<Exit, Failure> {
+    match answer.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => answer.print()?,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => write!(io::stdout(), "{}", answer.render())?,
+        _ => {
+            answer.print()?;
+            return Ok(Exit::Unusable);
+        }
+    }
+    Ok(Exit::Fine)
 }
 
 /// How help texts name the program: as a plugin of kubectl it is called through that.

@@ -58,6 +58,19 @@ fn shown<'a>(files: &'a Files, spot: &Spot) -> Element<'a> {
         let column = text[..start].chars().count() + 1;
         return Origin::path(file.name.as_str()).line(number).char_column(column).into();
     }
-    let mark = AnnotationKind::Primary.span(start..end.max(start));
+    let (before, marked, after) = (&text[..start], &text[start..end.max(start)], &text[end.max(start)..]);
+    let [before, marked, after] = [before, marked, after].map(harmless);
+    let start = before.len();
+    let end = start + marked.len();
+    let text = before + &marked + &after;
+    let mark = AnnotationKind::Primary.span(start..end);
     Snippet::source(text).line_start(number).path(file.name.as_str()).annotation(mark).into()
+}
+
+/// Text of a file as it may go to a terminal. The renderer shows the control characters of ASCII as symbols; those beyond
+/// it, which some terminals obey as well, are replaced here.
+fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| if ('\u{80}'..='\u{9f}').contains(&c) { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
 }

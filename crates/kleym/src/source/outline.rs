@@ -9,7 +9,7 @@ use kleym_core::report::{FieldPath, Step};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use super::parse::yaml;
+use super::parse::{Key, yaml};
 use super::{Document, FileId, Files, Spot};
 
 /// The outlines that were needed so far.
@@ -57,7 +57,7 @@ struct Node {
 enum Inside {
     Scalar,
     List(Vec<Node>),
-    Fields(Vec<(Spanned<String>, Node)>),
+    Fields(Vec<(Spanned<Key>, Node)>),
 }
 
 impl Node {
@@ -69,13 +69,13 @@ impl Node {
         for step in path.steps() {
             let (next, own) = match (step, &node.inside) {
                 (Step::Field(name), Inside::Fields(fields)) => {
-                    let Some((key, value)) = fields.iter().find(|(key, _)| key.value == **name) else {
+                    let Some((key, value)) = fields.iter().find(|(key, _)| key.value.0 == **name) else {
                         break;
                     };
                     (value, range_of(&key.referenced))
                 }
                 (Step::Key(name), Inside::Fields(fields)) => {
-                    let Some((key, _)) = fields.iter().find(|(key, _)| key.value == **name) else { break };
+                    let Some((key, _)) = fields.iter().find(|(key, _)| key.value.0 == **name) else { break };
                     return range_of(&key.referenced).or(best);
                 }
                 (Step::Item(index), Inside::List(items)) => {

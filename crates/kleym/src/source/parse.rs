@@ -54,19 +54,15 @@ pub(crate) fn documents(id: FileId, file: &File) -> (Vec<Document>, Vec<Problem>
     if let Some(problem) = &file.problem {
         return (Vec::new(), vec![problem.clone()]);
     }
-    let start = if file.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let text = &file.text[start..];
-    let document = |stretch: Range<usize>, index, value| {
-        let stretch = stretch.start + start..stretch.end + start;
-        Document { file: id, stretch, index, value }
-    };
+    let text = file.text.as_str();
+    let document = |stretch, index, value| Document { file: id, stretch, index, value };
     if text.trim_start().starts_with(['{', '[']) {
         match json(text) {
             Ok(values) => {
                 let each = values.into_iter().map(|(range, value)| document(range, 0, value));
                 return (each.collect(), Vec::new());
             }
-            Err(problem) if file.name.ends_with(".json") => return (Vec::new(), vec![problem.at(start)]),
+            Err(problem) if file.name.ends_with(".json") => return (Vec::new(), vec![problem]),
             // YAML may look like JSON at its beginning.
             Err(_) => {}
         }
@@ -74,12 +70,12 @@ pub(crate) fn documents(id: FileId, file: &File) -> (Vec<Document>, Vec<Problem>
     let mut found = Vec::new();
     let mut problems = Vec::new();
     for stretch in stretches(text) {
-        match yaml::<Value>(&text[stretch.clone()]) {
+        match yaml(&text[stretch.clone()]) {
             Ok(values) => {
                 let each = values.into_iter().enumerate();
-                found.extend(each.map(|(index, value)| document(stretch.clone(), index, value)));
+                found.extend(each.map(|(index, Strict(value))| document(stretch.clone(), index, value)));
             }
-            Err(problem) => problems.push(problem.at(start + stretch.start)),
+            Err(problem) => problems.push(problem.at(stretch.start)),
         }
     }
     (found, problems)
@@ -229,6 +225,51 @@ fn json_problem(text: &str, error: &serde_json::Error) -> Problem {
     Problem { message, hint: None, range: on_characters(text, at..at) }
 }
 
+/// The key of a mapping as kubectl makes it a JSON key: what YAML takes for a number or a truth value is written out as
+/// such, so that `on` becomes `true` here as it does there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key(pub(super) String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KeyVisitor).map(Key)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text as key")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<String, E> {
+        Ok(value.to_owned())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<String, E> {
+        Ok(value)
+    }
+}
+
 /// A JSON value in which no object has a key twice.
 struct Strict(Value);
 
@@ -285,7 +326,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
+        while let Some(Key(key)) = entries.next_key()? {
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("the key {} is written twice", Quoted(&key))));
             }

@@ -42,7 +42,7 @@ impl Reader {
     fn path(&mut self, path: &Path) {
         if path == Path::new("-") {
             if self.seen.insert(path.to_owned()) {
-                self.take("standard input".to_owned(), io::stdin().lock());
+                self.take("<stdin>", io::stdin().lock());
             }
             return;
         }
@@ -109,13 +109,13 @@ impl Reader {
             return;
         }
         match fs::File::open(path) {
-            Ok(file) => self.take(path.display().to_string(), file),
+            Ok(file) => self.take(&path.display().to_string(), file),
             Err(error) => self.unreadable(path, &error),
         }
     }
 
     /// Takes what stands in a file. What cannot be used is kept with why, so that it becomes a finding.
-    fn take(&mut self, name: String, input: impl Read) {
+    fn take(&mut self, name: &str, input: impl Read) {
         let name: String = name.chars().flat_map(printable).collect();
         let mut bytes = Vec::new();
         // One byte more than allowed tells a file that is too large, whatever its metadata says.
@@ -129,7 +129,11 @@ impl Reader {
             File::new(name, String::new(), Some(Problem { message, hint, range: 0..0 }))
         } else {
             match String::from_utf8(bytes) {
-                Ok(text) => File::new(name, text, None),
+                // A byte order mark is no part of the text.
+                Ok(text) => match text.strip_prefix('\u{feff}') {
+                    Some(rest) => File::new(name, rest.to_owned(), None),
+                    None => File::new(name, text, None),
+                },
                 Err(error) => not_utf_8(name, &error),
             }
         });

@@ -65,7 +65,7 @@ async fn grant(stage: &Stage) -> Result<Cast> {
         granted.push(ready(stage, binding).await?);
     }
     screen.gap();
-    screen.say(Tone::Good, &format!("{} bindings are Ready, {} later.", granted.len(), after(started)));
+    screen.say(Tone::Good, &format!("{} bindings are Ready after {}.", granted.len(), after(started)));
     let pool = granted
         .iter()
         .map(|one| chain(stage, &applied, one))
@@ -183,7 +183,7 @@ async fn edit(stage: &Stage, cast: &Cast) -> Result<()> {
     for one in &cast.granted {
         changed.push(follows(stage, one, key, &new).await?);
     }
-    screen.say(Tone::Good, &format!("Both identities followed, {} later.", after(started)));
+    screen.say(Tone::Good, &format!("Both identities followed after {}.", after(started)));
     for (before, now) in cast.granted.iter().zip(&changed) {
         screen.gap();
         screen.line(&title(&before.binding));
@@ -268,7 +268,7 @@ async fn foreign_hand(stage: &Stage, one: &Granted) -> Result<()> {
     ensure!(objects::essence(&before) == objects::essence(&now), "`{name}` was not put back as it was");
     screen.say(
         Tone::Good,
-        &format!("Put back {} later: `admin` is gone, everything else is as it was.", after(started)),
+        &format!("Put back after {}: `admin` is gone, everything else is as it was.", after(started)),
     );
     screen.pair("operator's writes", &stage.writes_since(mark).await?);
     Ok(())
@@ -306,7 +306,7 @@ async fn conflict(stage: &Stage, cast: &Cast) -> Result<DynamicObject> {
     screen.say(
         Tone::Bad,
         &format!(
-            "{} is refused, {} later: Conflict=True {}",
+            "{} is refused after {}: Conflict=True {}",
             title(&refused),
             after(started),
             condition.reason
@@ -347,7 +347,7 @@ async fn delete(stage: &Stage, refused: &DynamicObject) -> Result<()> {
         Tone::Good,
         "now Ready",
         &format!(
-            "{} as {}, {} later",
+            "{} as {}, after {}",
             title(&next.binding),
             objects::spiffe_id(&next.binding),
             after(started)

@@ -1,7 +1,7 @@
 //! How the demo speaks: headings, aligned pairs and wrapped text on standard output; plain when that is no terminal,
 //! or when `NO_COLOR` is set.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 /// Columns that text is wrapped to.
 const WIDTH: usize = 100;
@@ -52,7 +52,7 @@ impl Screen {
 
     /// The start of a part.
     pub(crate) fn heading(self, title: &str) {
-        println!("\n{}\n", self.paint(Tone::Heading, &format!("== {title}")));
+        print(&format!("\n{}\n", self.paint(Tone::Heading, &format!("== {title}"))));
     }
 
     /// A line, or several.
@@ -68,7 +68,7 @@ impl Screen {
     /// Text in a tone, wrapped.
     pub(crate) fn say(self, tone: Tone, text: &str) {
         for line in wrap(text, WIDTH - INDENT) {
-            println!("{:INDENT$}{}", "", self.paint(tone, &line));
+            print(&format!("{:INDENT$}{}", "", self.paint(tone, &line)));
         }
     }
 
@@ -84,21 +84,26 @@ impl Screen {
         let indent = label.chars().count();
         for (number, line) in wrap(value, WIDTH - INDENT - indent).iter().enumerate() {
             let before = if number == 0 { self.paint(Tone::Quiet, &label) } else { " ".repeat(indent) };
-            println!("{:INDENT$}{before}{}", "", self.paint(tone, line));
+            print(&format!("{:INDENT$}{before}{}", "", self.paint(tone, line)));
         }
     }
 
     /// A text that keeps its lines.
     pub(crate) fn verbatim(self, text: &str) {
         for line in text.lines() {
-            println!("{:indent$}{line}", "", indent = INDENT + 2);
+            print(&format!("{:indent$}{line}", "", indent = INDENT + 2));
         }
     }
 
     /// An empty line.
     pub(crate) fn gap(self) {
-        println!();
+        print("");
     }
+}
+
+/// One line. When nobody reads any more, nobody misses it, and the demo still has to clean up.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Breaks a text at blanks; a word that is longer than a line gets a line of its own.

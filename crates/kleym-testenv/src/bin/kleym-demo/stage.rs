@@ -17,6 +17,9 @@ use crate::screen::Screen;
 
 /// How long anything may take before the demo has failed.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The API server holds every create of a kind that was installed less than this ago, which would look as if the
+/// operator were slow.
+const FRESH: Duration = Duration::from_secs(2);
 /// The verbs by which the cluster is changed.
 const WRITES: [&str; 4] = ["create", "update", "patch", "delete"];
 /// The stand-in that has no original: nobody ships this kind, so a cluster would not have it.
@@ -54,6 +57,7 @@ impl Stage {
                 definitions.extend(apply_manifests(&client, &file).await?);
             }
         }
+        let installed = tokio::time::Instant::now();
         for (number, definition) in definitions.iter().enumerate() {
             screen.pair(if number == 0 { "definitions" } else { "" }, &definition.name_any());
         }
@@ -73,7 +77,8 @@ impl Stage {
         stage.until("the operator is ready", || stage.operator.is_ready()).await.inspect_err(|_| {
             stage.show_operator_log();
         })?;
-        screen.pair("", &format!("ready {} later", after(started)));
+        screen.pair("", &format!("ready after {}", after(started)));
+        tokio::time::sleep_until(installed + FRESH).await;
         Ok(stage)
     }
 

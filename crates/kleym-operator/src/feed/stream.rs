@@ -1,0 +1,286 @@
+//! One list-and-watch of one collection, told as reports: what a list brings, what changes, what fails, and that the
+//! watch is open again. Unlike the library's watcher it says when it recovers, and no list page can hang.
+//!
+//! Guarantees: a list is read without a resourceVersion, so it is as new as the request; a watch goes on from the last
+//! resourceVersion it was told; whatever could have lost a change (410, an unreadable event, a missing API) is followed by
+//! a new list. It never ends by itself.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use http::Request;
+use http::header::ACCEPT;
+use kleym_core::fact::Trouble;
+use kube::Client;
+use kube::core::WatchEvent;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::client::CALL_DEADLINE;
+
+/// Objects a page of a list has at the most.
+const PAGE: u32 = 500;
+/// How long the API server keeps a watch open. It sends a bookmark about every minute, so silence beyond this and some
+/// seconds means a dead connection.
+const WATCH_SECONDS: u64 = 290;
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What one list-and-watch says.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A list begins; an unfinished one before it counts for nothing.
+    ListBegins,
+    /// An object of the list.
+    ListItem(Value),
+    /// The list is complete.
+    ListEnds,
+    /// An object was created or changed.
+    Put(Value),
+    /// An object is gone.
+    Gone(Value),
+    /// The watch is open: nothing is wrong.
+    Open,
+    /// A list failed, or the watch cannot be opened; it is tried again.
+    Failed(Trouble),
+}
+
+/// Which collection, in which form.
+#[derive(Debug, Clone)]
+pub(super) struct Collection {
+    /// `/apis/<group>/<version>/...`
+    pub(super) path: String,
+    /// Whether only metadata is asked for.
+    pub(super) metadata_only: bool,
+}
+
+/// Why a step did not go on.
+enum Broken {
+    /// What was seen may have a gap: list again, after a pause if something failed.
+    Gap(Option<Trouble>),
+    /// The watch could not be opened, or broke: open it again.
+    Watch(Option<Trouble>),
+    /// Nobody listens any more.
+    Ending,
+}
+
+impl<T> From<mpsc::error::SendError<T>> for Broken {
+    fn from(_: mpsc::error::SendError<T>) -> Self {
+        Broken::Ending
+    }
+}
+
+/// Lists and watches until nobody listens.
+pub(super) async fn follow(client: Client, collection: Collection, reports: mpsc::Sender<Report>) {
+    let mut source = Source { client, collection, reports, version: None };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let trouble = match source.once(&mut pause).await {
+            Ok(()) => continue,
+            Err(Broken::Ending) => return,
+            Err(Broken::Gap(trouble)) => {
+                source.version = None;
+                trouble
+            }
+            Err(Broken::Watch(trouble)) => trouble,
+        };
+        if let Some(trouble) = trouble {
+            if source.reports.send(Report::Failed(trouble)).await.is_err() {
+                return;
+            }
+            // Between half and all of it, so that watches that failed together do not come back together.
+            let jitter =
+                std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &source.collection.path);
+            sleep(pause / 2 + pause / 2 * u32::from((jitter & 0xff) as u8) / 255).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+struct Source {
+    client: Client,
+    collection: Collection,
+    reports: mpsc::Sender<Report>,
+    /// The resourceVersion to watch from; none when a list is due.
+    version: Option<String>,
+}
+
+impl Source {
+    /// One list, if one is due, and one watch until it ends.
+    async fn once(&mut self, pause: &mut Duration) -> Result<(), Broken> {
+        let version = match &self.version {
+            Some(version) => version.clone(),
+            None => {
+                let version = self.list().await?;
+                self.version = Some(version.clone());
+                version
+            }
+        };
+        self.watch(&version, pause).await
+    }
+
+    fn request(&self, query: &str) -> Result<Request<Vec<u8>>, Broken> {
+        let accept = match (self.collection.metadata_only, query.contains("watch=")) {
+            (false, _) => "application/json",
+            (true, true) => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            (true, false) => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        };
+        Request::get(format!("{}?{query}", self.collection.path))
+            .header(ACCEPT, accept)
+            .body(Vec::new())
+            .map_err(|_| Broken::Gap(Some(Trouble::Failing)))
+    }
+
+    /// A complete list, page by page; answers its resourceVersion.
+    async fn list(&self) -> Result<String, Broken> {
+        self.reports.send(Report::ListBegins).await?;
+        let mut query = format!("limit={PAGE}");
+        loop {
+            let page = timeout(CALL_DEADLINE, self.client.request::<Value>(self.request(&query)?)).await;
+            let mut page = match page {
+                Ok(Ok(page)) => page,
+                Ok(Err(error)) => {
+                    let trouble = trouble_of(&error);
+                    tracing::warn!(path = self.collection.path, %error, "a list failed");
+                    return Err(Broken::Gap(Some(trouble)));
+                }
+                Err(_) => {
+                    tracing::warn!(path = self.collection.path, "a list was not answered in time");
+                    return Err(Broken::Gap(Some(Trouble::Failing)));
+                }
+            };
+            let text =
+                |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (version, next) = (text("/metadata/resourceVersion"), text("/metadata/continue"));
+            let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
+                return Err(Broken::Gap(Some(Trouble::Failing)));
+            };
+            for item in items {
+                self.reports.send(Report::ListItem(item)).await?;
+            }
+            if !next.is_empty() {
+                query = format!("limit={PAGE}&continue={}", encoded(&next));
+            } else if version.is_empty() || version == "0" {
+                return Err(Broken::Gap(Some(Trouble::Failing)));
+            } else {
+                self.reports.send(Report::ListEnds).await?;
+                return Ok(version);
+            }
+        }
+    }
+
+    async fn watch(&mut self, version: &str, pause: &mut Duration) -> Result<(), Broken> {
+        let query = format!(
+            "watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={}",
+            encoded(version)
+        );
+        let opened = timeout(CALL_DEADLINE, self.client.request_events::<Value>(self.request(&query)?)).await;
+        let events = match opened {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => return Err(self.not_opened(&error)),
+            Err(_) => return Err(Broken::Watch(Some(Trouble::Failing))),
+        };
+        let opened_at = Instant::now();
+        *pause = FIRST_PAUSE;
+        self.reports.send(Report::Open).await?;
+        let mut events = pin!(events);
+        loop {
+            let event = match timeout(Duration::from_secs(WATCH_SECONDS + 15), events.next()).await {
+                Ok(Some(Ok(event))) => event,
+                // The API server closes a watch when its time is over. One that it closes at once is not asked for in a
+                // tight loop.
+                Ok(None) => {
+                    sleep(SHORTEST_WATCH.saturating_sub(opened_at.elapsed())).await;
+                    return Ok(());
+                }
+                Ok(Some(Err(kube::Error::ReadEvents(error)))) => {
+                    tracing::debug!(path = self.collection.path, %error, "a watch broke");
+                    return Err(Broken::Watch(None));
+                }
+                Ok(Some(Err(error))) => {
+                    tracing::warn!(path = self.collection.path, %error, "a watch sent what cannot be read");
+                    return Err(Broken::Gap(None));
+                }
+                Err(_) => return Err(Broken::Watch(None)),
+            };
+            match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    self.note_version(&object);
+                    self.reports.send(Report::Put(object)).await?;
+                }
+                WatchEvent::Deleted(object) => {
+                    self.note_version(&object);
+                    self.reports.send(Report::Gone(object)).await?;
+                }
+                WatchEvent::Bookmark(bookmark) => self.version = Some(bookmark.metadata.resource_version),
+                WatchEvent::Error(status) => {
+                    tracing::debug!(
+                        path = self.collection.path,
+                        code = status.code,
+                        "a watch ended with an error"
+                    );
+                    return Err(Broken::Gap((status.code != 410).then_some(Trouble::Failing)));
+                }
+            }
+        }
+    }
+
+    fn not_opened(&self, error: &kube::Error) -> Broken {
+        let code = match error {
+            kube::Error::Api(status) => status.code,
+            _ => 0,
+        };
+        if code == 410 {
+            return Broken::Gap(None);
+        }
+        tracing::warn!(path = self.collection.path, %error, "a watch could not be opened");
+        let trouble = Some(trouble_of(error));
+        if code == 404 { Broken::Gap(trouble) } else { Broken::Watch(trouble) }
+    }
+
+    fn note_version(&mut self, object: &Value) {
+        if let Some(version) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
+            self.version = Some(version.to_owned());
+        }
+    }
+}
+
+/// What a failed list or a watch that cannot be opened says of a kind. Nothing of it is an absence.
+fn trouble_of(error: &kube::Error) -> Trouble {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 | 403 => Trouble::Forbidden,
+            404 => Trouble::NotServed,
+            _ => Trouble::Failing,
+        },
+        _ => Trouble::Failing,
+    }
+}
+
+/// Percent-encodes a query value: everything but unreserved characters (RFC 3986 section 2.3).
+fn encoded(value: &str) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_value_is_encoded() {
+        assert_eq!(encoded("eyJ2Ij+/=&"), "eyJ2Ij%2B%2F%3D%26");
+    }
+}

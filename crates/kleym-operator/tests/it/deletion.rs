@@ -1,0 +1,147 @@
+//! The way out: the output goes first, and the finalizer only on the proof that it is gone.
+
+use anyhow::{Context, ensure};
+use kleym_core::kind::Kind;
+use serde_json::{Value, json};
+
+use crate::world::{OBJECTIVE, Operator, POOL, World, install, objective, per_objective, pool, remove};
+
+const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
+
+/// A world with a binding `chat` that is Ready, and an operator at rest.
+async fn settled(world: World) -> (World, Operator) {
+    let operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    world.at_rest().await;
+    (world, operator)
+}
+
+fn output_is_deleting(output: Option<&Value>) -> anyhow::Result<()> {
+    let metadata = &output.context("the output is gone")?["metadata"];
+    ensure!(metadata.get("deletionTimestamp").is_some(), "nobody deleted it: {metadata}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_a_deleted_binding_the_output_goes_first_and_then_the_finalizer() {
+    let (world, _operator) = settled(World::new("delete").await).await;
+    let mark = world.at_rest().await;
+    world.delete(Kind::Binding, "chat").await;
+    world.gone(Kind::Binding, "chat").await;
+    assert_eq!(world.find_output("chat").await, None);
+    let output = world.output_name("chat");
+    assert_eq!(
+        world.named_calls(mark).await,
+        [
+            format!("delete clusterspiffeids {output}"),
+            format!("list clusterspiffeids {output}"),
+            "patch inferenceidentitybindings chat".to_owned(),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_binding_stays_until_an_output_that_a_foreign_finalizer_holds_is_gone() {
+    let (world, _operator) = settled(World::new("held").await).await;
+    let output = world.output_name("chat");
+    world.edit(Kind::Output, &output, json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
+    world.delete(Kind::Binding, "chat").await;
+    world.until("the output is being deleted", Kind::Output, &output, output_is_deleting).await;
+    world.at_rest().await;
+    assert_eq!(world.binding("chat").await["metadata"]["finalizers"], json!([FINALIZER]));
+    assert_eq!(world.output("chat").await["metadata"]["finalizers"], json!(["example.com/hold"]));
+
+    world.edit(Kind::Output, &output, json!({"metadata": {"finalizers": null}})).await;
+    world.gone(Kind::Binding, "chat").await;
+    assert_eq!(world.find_output("chat").await, None);
+}
+
+#[tokio::test]
+async fn an_output_that_a_foreign_finalizer_holds_matches_no_namespace_and_the_binding_says_who_holds_it() {
+    let (world, _operator) = settled(World::new("neutral").await).await;
+    let output = world.output_name("chat");
+    world.edit(Kind::Output, &output, json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
+    world.delete(Kind::Binding, "chat").await;
+    world.until("the output is being deleted", Kind::Output, &output, output_is_deleting).await;
+    let pin = json!({"matchLabels": {"kubernetes.io/metadata.name": world.namespace}});
+    world
+        .until("it grants nothing any more", Kind::Output, &output, |output| {
+            let selector = &output.context("the output is gone")?["spec"]["namespaceSelector"];
+            ensure!(*selector != pin && !selector.is_null(), "it selects {selector}");
+            Ok(())
+        })
+        .await;
+    world
+        .until("the binding names the finalizer", Kind::Binding, "chat", |binding| {
+            let conditions = &binding.context("the binding is gone")?["status"]["conditions"];
+            let conditions = conditions.as_array().context("no conditions")?;
+            let reconciling = conditions.iter().find(|condition| condition["type"] == "Reconciling");
+            let message = &reconciling.context("not reconciling")?["message"];
+            ensure!(message.to_string().contains("example.com/hold"), "{message}");
+            Ok(())
+        })
+        .await;
+    world.edit(Kind::Output, &output, json!({"metadata": {"finalizers": null}})).await;
+    world.gone(Kind::Binding, "chat").await;
+}
+
+#[tokio::test]
+async fn a_binding_without_an_output_is_gone_at_once_and_costs_nothing() {
+    let world = World::new("nothing").await;
+    let _operator = world.operator().await;
+    world.create(per_objective("chat", "nowhere", "vllm")).await;
+    world.refused("chat", "TargetObjectiveNotFound").await;
+    let mark = world.at_rest().await;
+    world.delete(Kind::Binding, "chat").await;
+    assert_eq!(world.find(Kind::Binding, "chat").await, None);
+    assert_eq!(world.calls(mark).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_deletion_does_not_depend_on_the_spec_nor_on_the_operator_having_seen_the_rest() {
+    let (world, operator) = settled(World::new("invalid").await).await;
+    operator.terminate().await;
+    let patch = json!({"spec": {"spiffeIDTemplate": "{{ .Nothing }}", "targetRef": {"name": "nowhere"}}});
+    world.edit(Kind::Binding, "chat", patch).await;
+    world.delete(POOL, "llama").await;
+    world.delete(OBJECTIVE, "chat").await;
+    world.delete(Kind::Binding, "chat").await;
+    assert_ne!(world.find_output("chat").await, None);
+
+    let _operator = world.operator().await;
+    world.gone(Kind::Binding, "chat").await;
+    assert_eq!(world.find_output("chat").await, None);
+}
+
+#[tokio::test]
+async fn a_binding_that_became_invalid_loses_its_output_and_is_then_deleted() {
+    let (world, _operator) = settled(World::new("became").await).await;
+    world.edit(Kind::Binding, "chat", json!({"spec": {"spiffeIDTemplate": "{{ .Nothing }}"}})).await;
+    world.refused("chat", "SPIFFEIDRenderFailed").await;
+    assert_eq!(world.find_output("chat").await, None);
+    world.delete(Kind::Binding, "chat").await;
+    world.gone(Kind::Binding, "chat").await;
+}
+
+#[tokio::test]
+async fn a_binding_can_be_deleted_while_outputs_cannot_exist() {
+    let kinds = [Kind::Binding, OBJECTIVE, POOL, Kind::Output];
+    let (world, operator) = settled(World::with_only("no-outputs", &kinds).await).await;
+    remove(&world.client, Kind::Output).await;
+    world.refused("chat", "ClusterSPIFFEIDCRDMissing").await;
+    world.delete(Kind::Binding, "chat").await;
+    world.gone(Kind::Binding, "chat").await;
+
+    // The same for an operator that never saw the kind.
+    install(&world.client, &[Kind::Output]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    drop(operator);
+    remove(&world.client, Kind::Output).await;
+    world.delete(Kind::Binding, "chat").await;
+    assert_eq!(world.binding("chat").await["metadata"]["finalizers"], json!([FINALIZER]));
+    let _operator = world.operator().await;
+    world.gone(Kind::Binding, "chat").await;
+}

@@ -1,0 +1,11 @@
+//! The `kleym` binary as people run it: exit code, stdout and stderr.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod hostile;
+mod manifests;
+mod paths;
+mod render;
+mod run;
+mod settings;
+mod yaml;

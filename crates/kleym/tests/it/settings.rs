@@ -1,0 +1,109 @@
+//! Engine settings: flags, variables, and what is said of bad ones.
+
+use insta::assert_snapshot;
+
+use crate::manifests::{ENOUGH, GOAL, LLAMA, VLLM, binding, file, good};
+use crate::run::Folder;
+
+#[test]
+fn settings_shape_the_output() {
+    let template = "  spiffeIDTemplate: spiffe://{{ .TrustDomain }}/models/{{ .BindingName }}\n";
+    let chat = binding("chat", &ENOUGH, &format!("{VLLM}{template}"));
+    let folder = Folder::with(&[("good.yaml", &file([chat.as_str(), GOAL, LLAMA]))]);
+    assert_snapshot!(folder.kleym(
+        "render -f good.yaml --trust-domain example.org --clusterspiffeid-class-name spire-spire \
+         --path-grant llm=/models --instance east"
+    ));
+}
+
+#[test]
+fn variables_say_the_same_as_flags() {
+    let folder = Folder::with(&[("good.yaml", &good())]);
+    let flags = folder.kleym(
+        "render -f good.yaml --trust-domain example.org --clusterspiffeid-class-name c --path-grant a=/x \
+         --path-grant b=/y --instance east",
+    );
+    let variables = folder.run(
+        "render -f good.yaml",
+        &[
+            ("KLEYM_TRUST_DOMAIN", "example.org"),
+            ("KLEYM_CLUSTERSPIFFEID_CLASS_NAME", "c"),
+            ("KLEYM_PATH_GRANT", "a=/x, b=/y"),
+            ("KLEYM_INSTANCE", "east"),
+        ],
+        b"",
+    );
+    assert_eq!((flags.exit, &flags.out), (Some(0), &variables.out));
+    assert!(flags.out.contains("spiffe://example.org/") && flags.out.contains("className: c"), "{flags}");
+}
+
+#[test]
+fn a_flag_wins_over_its_variable_even_when_it_is_empty() {
+    let folder = Folder::with(&[("good.yaml", &good())]);
+    let class = |arguments: &str, value: &str| {
+        let variables = [("KLEYM_CLUSTERSPIFFEID_CLASS_NAME", value)];
+        let answer = folder.run(&format!("render -f good.yaml {arguments}"), &variables, b"");
+        let line = answer.out.lines().find_map(|line| line.strip_prefix("  className: "));
+        line.map(str::to_owned)
+    };
+    assert_eq!(class("", "variable").as_deref(), Some("variable"));
+    assert_eq!(class("--clusterspiffeid-class-name flag", "variable").as_deref(), Some("flag"));
+    assert_eq!(class("--clusterspiffeid-class-name=", "variable"), None);
+    assert_eq!(class("", ""), None);
+}
+
+#[test]
+fn bad_settings_are_named_in_one_line() {
+    let folder = Folder::with(&[("good.yaml", &good())]);
+    let mut answers = Vec::new();
+    for arguments in [
+        "--trust-domain=",
+        "--trust-domain=spiffe://x",
+        "--trust-domain={{",
+        "--instance=-",
+        "--clusterspiffeid-class-name=-x",
+        "--path-grant=llm",
+        "--path-grant=llm=/ns/x",
+        "--path-grant=a=/x --path-grant=b=/x/y",
+        "--namespace=A",
+        "--namespace=",
+    ] {
+        answers.push(folder.kleym(&format!("render -f good.yaml {arguments}")));
+    }
+    for variable in [("KLEYM_TRUST_DOMAIN", " \t"), ("KLEYM_PATH_GRANT", "a=/x,"), ("KLEYM_INSTANCE", "a b")]
+    {
+        answers.push(folder.run("render -f good.yaml", &[variable], b""));
+    }
+    assert!(answers.iter().all(|answer| answer.exit == Some(4) && answer.err.lines().count() == 1));
+    let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
+    assert_snapshot!(answers.join("\n\n"));
+}
+
+#[test]
+fn wrong_calls_are_usage_errors() {
+    let folder = Folder::new();
+    for arguments in [
+        "render",
+        "render -f",
+        "nonsense",
+        "render -f x -o xml",
+        "render -f x --nonsense",
+        "--color x version",
+    ] {
+        let answer = folder.kleym(arguments);
+        assert_eq!((answer.exit, answer.out.as_str()), (Some(4), ""), "{answer}");
+        assert!(answer.err.starts_with("error: "), "{answer}");
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let folder = Folder::new();
+    for arguments in ["", "help", "--help", "render --help", "help render", "--version", "version"] {
+        let answer = folder.kleym(arguments);
+        assert_eq!((answer.exit, answer.err.as_str()), (Some(0), ""), "{answer}");
+        assert!(!answer.out.is_empty());
+    }
+    assert_eq!(folder.kleym("version").out, format!("kleym {}\n", env!("CARGO_PKG_VERSION")));
+    assert_snapshot!(folder.kleym("render --help"));
+}
