@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kleym_api::decode;
 use kleym_api::encode::{self, StatusDigest, StatusSeen};
-use kleym_core::fact::{Change, Fact};
+use kleym_core::fact::{Availability, Change, Fact, Known};
 use kleym_core::index::{Dirty, Index, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, Uid};
@@ -49,7 +49,12 @@ impl Reconciler {
     /// The next call of a turn; none when it is at its end.
     pub(super) fn advance(&mut self, key: BindingKey) -> Option<Call> {
         let running = self.running.get(&key)?;
-        let decision = self.index.verdict(&key);
+        let mut decision = self.index.verdict(&key);
+        if let (Verdict::Wanted(_), Availability { known: Known::Listed, trouble: Some(trouble) }) =
+            (&decision.verdict, self.index.availability(Kind::Output))
+        {
+            decision.held.insert(Kind::Output, trouble);
+        }
         let known = self.book.binding(&key);
         let output = self.book.output_of(&key).cloned();
         let memory = self.memory.get(&key);

@@ -134,8 +134,9 @@ fn yaml_words(error: &Error) -> (String, Option<&'static str>) {
         Error::DuplicateMappingKey { key: None, .. } => {
             ("a key is written twice".to_owned(), Some("remove one of them"))
         }
-        Error::NullIntoString { .. } => ("a key is null".to_owned(), Some("quote it")),
-        Error::Unexpected { expected: "string scalar", .. } => ("a key is not a text".to_owned(), None),
+        Error::SerdeInvalidType { expected, .. } if expected == A_KEY => {
+            ("a key is not a text".to_owned(), Some("quote it"))
+        }
         Error::NonFiniteFloat { value, .. } => {
             (format!("{} is no number that JSON can hold", Quoted(value)), Some("quote it"))
         }
@@ -236,13 +237,16 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
+/// What is expected of a key, in the parser's error.
+const A_KEY: &str = "a key";
+
 struct KeyVisitor;
 
 impl Visitor<'_> for KeyVisitor {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text as key")
+        f.write_str(A_KEY)
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<String, E> {

@@ -32,6 +32,7 @@ fn yaml_that_is_none() {
         ("chart.yaml", b"{{- if .Values.x }}\na: {{ .Values.y }}\n{{- end }}\n"),
         ("null-key.yaml", b"~: 1\n"),
         ("list-key.yaml", b"? [a]\n: 1\n"),
+        ("one-key.yaml", b"a:\n  1: x\n  \"1\": y\n"),
         ("nan.yaml", b"a: .nan\n"),
         ("nul.yaml", b"a: b\0c\n"),
         ("escape.yaml", b"a: \x1b[31mred\n"),
@@ -78,6 +79,21 @@ fn files_with_byte_order_marks_or_carriage_returns_read_the_same() {
         let answer = Folder::with(&[("good.yaml", &text)]).kleym("render -f good.yaml");
         assert_eq!((answer.exit, &answer.out, &answer.err), (plain.exit, &plain.out, &plain.err), "{text}");
     }
+}
+
+#[test]
+fn keys_and_values_that_yaml_takes_for_something_else_are_what_they_are_to_kubectl() {
+    let folder = Folder::with(&[
+        (
+            "key.yaml",
+            &file([chat().as_str(), GOAL, &LLAMA.replace("app: llama", "on: \"x\"\n      0x10: \"y\"")]),
+        ),
+        ("value.yaml", &file([chat().as_str(), GOAL, &LLAMA.replace("app: llama", "app: on")])),
+    ]);
+    let answer = folder.kleym("render -f key.yaml");
+    assert!(answer.out.contains("k8s:pod-label:true:x\n  - k8s:sa:server"), "{answer}");
+    assert!(answer.out.contains("k8s:pod-label:16:y\n"), "{answer}");
+    assert!(folder.kleym("render -f value.yaml").err.contains("must be a string, but is a boolean"));
 }
 
 #[test]
