@@ -10,7 +10,7 @@ mod grants;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::{NameError, Namespace, ObjectName};
+use crate::name::{Namespace, ObjectName};
 use crate::text::{Quoted, quoted_list};
 
 /// The most bytes of a SPIFFE ID that Kleym issues.
