@@ -36,9 +36,11 @@ demo: control-plane ## Watch the operator at work; KEEP=1 leaves everything runn
 	@$(BIN)/kleym-demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: test
-test: control-plane ## Run every test, on a control plane of their own
+test: ## Run every test, on control planes of their own
 	$(call say,'building every test (a first build takes some minutes)')
 	$(CARGO) test --workspace --all-targets --no-run
+	$(call say,'looking for etcd and kube-apiserver')
+	@$(BIN)/kleym-testenv assets
 	$(call say,'running every test')
 	$(CARGO) test --workspace --all-targets
 	$(call say,'running the examples in the documentation')

@@ -9,11 +9,13 @@
 //! ([`fact`]), an unsafe request is a refusal ([`refusal`]).
 
 pub mod brake;
+pub mod announce;
 pub mod fact;
 pub mod grant;
 pub mod index;
 pub mod kind;
 pub mod label;
+pub mod lease;
 pub mod name;
 pub mod output;
 pub mod plan;

@@ -6,9 +6,13 @@
 pub mod admin;
 pub mod client;
 pub mod driver;
+pub mod events;
 pub mod feed;
+pub mod lease;
 pub mod log;
+pub mod metrics;
 pub mod perform;
+mod recent;
 pub mod reconciler;
 pub mod run;
 pub mod settings;

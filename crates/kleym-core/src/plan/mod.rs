@@ -187,7 +187,7 @@ pub enum Reply {
 }
 
 /// Every way a call can fail. None of them proves that an object is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failure {
     /// Time-out, broken connection, 429, 5xx: it may or may not have happened.
     Transient,
@@ -220,7 +220,7 @@ impl Failure {
 }
 
 /// What the calls of one turn answered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Turn {
     /// The output that was deleted in this turn.
     deleted: Option<Uid>,

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world cannot be built is a failed test")]
 
+mod announce;
 mod anything;
 mod bad_input;
 mod bad_names;

@@ -114,12 +114,12 @@ impl Naive {
             }
             Change::Listed(kind, facts) => {
                 self.facts.retain(|key, _| key.kind != *kind);
-                self.facts.extend(facts.iter().map(|fact| (fact.key(), fact.clone())));
+                self.list(facts, |key| key.kind == *kind);
                 self.availability.insert(*kind, Availability::LISTED);
             }
             Change::ListedIn(kind, namespace, facts) => {
                 self.facts.retain(|key, _| key.kind != *kind || key.namespace != *namespace);
-                self.facts.extend(facts.iter().map(|fact| (fact.key(), fact.clone())));
+                self.list(facts, |key| key.kind == *kind && key.namespace == *namespace);
             }
             Change::Absent(kind) => {
                 self.facts.retain(|key, _| key.kind != *kind);
@@ -130,6 +130,11 @@ impl Naive {
                 self.availability.insert(*kind, Availability { known, trouble: *trouble });
             }
         }
+    }
+
+    fn list(&mut self, facts: &[Fact], belongs: impl Fn(&FactKey) -> bool) {
+        let listed = facts.iter().map(|fact| (fact.key(), fact.clone()));
+        self.facts.extend(listed.filter(|(key, _)| belongs(key)));
     }
 
     pub(crate) fn available(&self, kind: Kind) -> Availability {

@@ -155,8 +155,11 @@ impl Source {
             let text =
                 |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             let (version, next) = (text("/metadata/resourceVersion"), text("/metadata/continue"));
-            let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
-                return Err(Broken::Gap(Some(Trouble::Failing)));
+            let items = match page.get_mut("items").map(Value::take) {
+                Some(Value::Array(items)) => items,
+                // An empty list of metadata is written so.
+                Some(Value::Null) => Vec::new(),
+                _ => return Err(Broken::Gap(Some(Trouble::Failing))),
             };
             for item in items {
                 self.reports.send(Report::ListItem(item)).await?;

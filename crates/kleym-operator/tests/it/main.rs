@@ -6,7 +6,13 @@
 mod admission;
 mod conflicts;
 mod cost;
+mod definitions;
 mod deletion;
+mod lease;
+mod malformed;
+mod ownership;
+mod program;
 mod readiness;
+mod status;
 mod targets;
 mod world;

@@ -213,3 +213,29 @@ async fn the_configuration_of_the_operator_is_in_the_output_and_in_the_status() 
         })
     );
 }
+
+#[tokio::test]
+async fn bindings_with_the_longest_names_become_ready_and_can_be_deleted() {
+    let world = World::new("long").await;
+    let _operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let names = ["n".repeat(64), format!("{}.{}", "a".repeat(200), "b".repeat(52))];
+    for (name, container) in names.iter().zip(["one", "two"]) {
+        world.create(per_objective(name, "chat", container)).await;
+    }
+    for name in &names {
+        world.ready(name).await;
+        let output = world.output(name).await;
+        let label = output["metadata"]["labels"]["kleym.sonda.red/binding-name"].as_str().unwrap();
+        assert_eq!((label.len(), label.as_bytes()[46]), (63, b'_'));
+        let hint = output["spec"]["hint"].as_str().unwrap();
+        assert!(hint.len() <= 255 && hint.starts_with(&format!("{}/", world.namespace)), "{hint}");
+        let annotation = &output["metadata"]["annotations"]["kleym.sonda.red/binding"];
+        assert_eq!(*annotation, format!("{}/{name}", world.namespace));
+    }
+    for name in &names {
+        world.delete(Kind::Binding, name).await;
+        world.gone(Kind::Binding, name).await;
+        assert_eq!(world.find_output(name).await, None);
+    }
+}

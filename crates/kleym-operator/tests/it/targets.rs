@@ -61,7 +61,7 @@ async fn a_pool_can_be_the_target_where_no_objective_is_served() {
     assert_eq!(world.output("older").await["spec"]["spiffeIDTemplate"], id);
     let missing = world.refused("objective", "InferenceObjectiveCRDMissing").await;
     let message = "no CustomResourceDefinition of InferenceObjective is installed in any of the groups `llm-d.ai`, \
-                   `inference.networking.x-k8s.io`, `inference.networking.k8s.io`; install it, or bind a pool with \
+                   `inference.networking.x-k8s.io` and `inference.networking.k8s.io`; install it, or bind a pool with \
                    spec.targetRef.kind InferencePool and mode PoolOnly";
     let conditions = refused(1, "InvalidRef", "InferenceObjectiveCRDMissing", message, Kstatus::Reconciling);
     assert_eq!(status_of(&missing), resolved(1, &world.instance, conditions));

@@ -20,9 +20,9 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, Pat
 use kube::{Api, Client};
 use serde_json::Value;
 
-pub(crate) use objects::{Object, objective, objective_of, per_objective, pool, pool_only, pool_x, put};
+pub(crate) use objects::{Object, objective, objective_of, per_objective, pool, pool_only, pool_x};
 pub(crate) use operator::{Operator, refused_start};
-pub(crate) use plane::{Plane, install, permissive, remove};
+pub(crate) use plane::{Plane, definition, install, install_as, permissive, remove};
 pub(crate) use report::{Kstatus, granted, refused, resolved, status_of, text, undecided, waiting};
 
 /// How long anything may take that is expected to happen: long, because the machine may be busy.
@@ -147,6 +147,13 @@ impl World {
     pub(crate) async fn edit(&self, kind: Kind, name: &str, patch: Value) -> Value {
         let parameters = PatchParams::default();
         value(&self.api(kind).patch(name, &parameters, &Patch::Merge(patch)).await.unwrap())
+    }
+
+    /// Changes an object by a JSON patch.
+    pub(crate) async fn json_patch(&self, kind: Kind, name: &str, operations: Value) -> Value {
+        let operations = serde_json::from_value(operations).unwrap();
+        let patch = Patch::Json::<()>(operations);
+        value(&self.api(kind).patch(name, &PatchParams::default(), &patch).await.unwrap())
     }
 
     /// Merge-patches an object's status.

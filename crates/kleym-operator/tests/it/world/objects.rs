@@ -23,13 +23,13 @@ impl Object {
         &self.name
     }
 
-    /// The same object with another value at `/spec/...`; what is missing on the way is made.
+    /// The same object with another value at a path; what is missing on the way is made, and `~1` is a slash.
     pub(crate) fn with(mut self, path: &str, value: Value) -> Self {
         put(&mut self.data, path, value);
         self
     }
 
-    /// The same object without what is at `/spec/...`.
+    /// The same object without what is at a path.
     pub(crate) fn without(mut self, path: &str) -> Self {
         let (parent, last) = path.rsplit_once('/').unwrap();
         self.data.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(last).unwrap();
@@ -39,15 +39,18 @@ impl Object {
     /// As the client takes it.
     pub(crate) fn into_dynamic(self) -> (Kind, DynamicObject) {
         let types = TypeMeta { api_version: self.kind.api_version(), kind: self.kind.kind().to_owned() };
-        let metadata = ObjectMeta { name: Some(self.name), ..ObjectMeta::default() };
-        (self.kind, DynamicObject { types: Some(types), metadata, data: self.data })
+        let mut data = self.data;
+        let metadata = data.as_object_mut().unwrap().remove("metadata").unwrap_or_else(|| json!({}));
+        let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap();
+        let metadata = ObjectMeta { name: Some(self.name), ..metadata };
+        (self.kind, DynamicObject { types: Some(types), metadata, data })
     }
 }
 
 /// Puts a value at a path such as `/spec/mode`; objects that are missing on the way are made.
-pub(crate) fn put(object: &mut Value, path: &str, value: Value) {
+fn put(object: &mut Value, path: &str, value: Value) {
     let mut place = object;
-    for step in path.strip_prefix('/').unwrap().split('/') {
+    for step in path.strip_prefix('/').unwrap().split('/').map(|step| step.replace("~1", "/")) {
         if !place.is_object() {
             *place = Value::Object(Map::new());
         }

@@ -63,6 +63,16 @@ impl Operator {
         self.log().lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
     }
 
+    /// Waits until a line of its log holds a text.
+    pub(crate) async fn says(&self, what: &str) {
+        eventually(&format!("the operator says `{what}`"), SOON, || async {
+            ensure!(!self.said(what).is_empty(), "it has not said so yet");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.lock().unwrap().id()

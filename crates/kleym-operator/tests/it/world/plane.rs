@@ -144,7 +144,7 @@ async fn prepare(plane: &ControlPlane, kinds: &[Kind]) {
 }
 
 /// The definition of a kind, as JSON.
-fn definition(kind: Kind) -> Value {
+pub(crate) fn definition(kind: Kind) -> Value {
     let definition = standin::definition(kind).unwrap_or_else(binding::definition);
     serde_json::to_value(definition).unwrap()
 }
@@ -161,11 +161,11 @@ pub(crate) fn permissive(kind: Kind) -> Value {
 
 /// Installs the definitions of kinds, or brings them back to what they should be, and waits until they are served.
 pub(crate) async fn install(client: &Client, kinds: &[Kind]) {
-    install_all(client, kinds.iter().map(|kind| definition(*kind)).collect()).await;
+    install_as(client, kinds.iter().map(|kind| definition(*kind)).collect()).await;
 }
 
 /// Installs definitions as they are given, and waits until they are served.
-pub(crate) async fn install_all(client: &Client, definitions: Vec<Value>) {
+pub(crate) async fn install_as(client: &Client, definitions: Vec<Value>) {
     let list = json!({"kind": "List", "items": definitions});
     apply_yaml(client, &list.to_string()).await.unwrap();
 }

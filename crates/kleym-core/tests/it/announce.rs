@@ -1,0 +1,654 @@
+//! What is told when: transitions and nothing else, each of them once, and with words that say what to do.
+
+use std::sync::Arc;
+
+use kleym_core::announce::{
+    Announcement, GRACE, Object, Settled, SpireStatus, Told, Vigil, Watched, stranger,
+};
+use kleym_core::name::{ClassName, ObjectName, Uid, output_name};
+use kleym_core::output::{
+    ANNOTATION_BINDING, ANNOTATION_BINDING_UID, LABEL_INSTANCE, LABEL_MANAGED_BY, LiveOutput, OutputStats,
+    WantedOutput,
+};
+use kleym_core::plan::{Failure, Reply, Standing, Step, Wait};
+use kleym_core::refusal::{Refusal, WriteFailure};
+use kleym_core::relation::Conflict;
+use kleym_core::render::Identity;
+use kleym_core::resolve::Troubles;
+
+use crate::world::{assert_presentable, binding, key, name, settings};
+
+fn uid(text: &str) -> Uid {
+    Uid::parse(text).unwrap()
+}
+
+/// The name of the output of the binding `chat`.
+fn output_of_chat() -> ObjectName {
+    output_name("default", &key("llm", "chat"))
+}
+
+/// The identity of the binding `chat` with this container.
+fn identity(container: &str) -> Arc<Identity> {
+    Arc::new(binding("chat").container(container).render().unwrap())
+}
+
+/// The output of the binding `chat`, as it stands when it grants an identity.
+fn live(identity: &Identity, uid_of_output: &str) -> LiveOutput {
+    let wanted = WantedOutput::of(&settings(), &key("llm", "chat"), Some(&uid("chat-1")), identity);
+    LiveOutput {
+        name: wanted.name,
+        uid: uid(uid_of_output),
+        resource_version: "7".into(),
+        created: Some(1000),
+        deleting: false,
+        finalizers: Box::default(),
+        owned: false,
+        labels: wanted.labels,
+        annotations: wanted.annotations,
+        spec: wanted.spec,
+        stats: None,
+    }
+}
+
+fn stripped(mut output: LiveOutput) -> LiveOutput {
+    output.labels.clear();
+    output.annotations.clear();
+    output
+}
+
+fn granted(identity: &Arc<Identity>, uid_of_output: &str) -> Standing {
+    Standing::Granted { identity: Arc::clone(identity), output: output_of_chat(), uid: uid(uid_of_output) }
+}
+
+fn refused(refusal: Refusal) -> Standing {
+    Standing::Refused { refusal, kept_by: Vec::new() }
+}
+
+fn not_found() -> Refusal {
+    Refusal::ObjectiveNotFound {
+        namespace: key("llm", "x").namespace,
+        name: name("chat"),
+        group: None,
+        deleting: false,
+    }
+}
+
+fn write_failure() -> Refusal {
+    Refusal::OutputWrite { name: output_of_chat(), failure: WriteFailure::Unavailable }
+}
+
+fn foreign_at_our_name() -> Refusal {
+    Refusal::OutputForeign { name: output_of_chat() }
+}
+
+/// A conflict with these peers, by precedence.
+fn conflict(peers: &[&str]) -> Refusal {
+    let peers: Vec<ObjectName> = peers.iter().map(|peer| name(peer)).collect();
+    let theirs = binding("peer").id("spiffe://example.org/ns/llm/theirs").render().unwrap();
+    Refusal::Conflict(Conflict::of(&identity("vllm"), peers.iter().map(|peer| (peer, &theirs))).unwrap())
+}
+
+/// What was announced, in short: `Warning IdentityRefused chat`.
+fn short(announcements: &[Announcement]) -> Vec<String> {
+    let one = |told: &Announcement| {
+        assert_presentable(&told.note);
+        format!("{} {} {}", told.weight.as_str(), told.occasion.as_str(), told.regarding.name())
+    };
+    announcements.iter().map(one).collect()
+}
+
+/// The memory of the binding `chat`.
+#[derive(Default)]
+struct Chat {
+    told: Told,
+    said: Option<&'static str>,
+}
+
+impl Chat {
+    fn after_a_restart(said: &'static str) -> Self {
+        Self { told: Told::default(), said: Some(said) }
+    }
+
+    fn settles_in_full(&mut self, standing: &Standing, output: Option<&LiveOutput>) -> Vec<Announcement> {
+        self.told.settle(&Settled {
+            settings: &settings(),
+            key: &key("llm", "chat"),
+            uid: Some(&uid("chat-1")),
+            standing,
+            output,
+            said: self.said,
+            peer: &|peer: &ObjectName| (peer.as_str() != "gone").then(|| uid(peer.as_str())),
+        })
+    }
+
+    fn settles(&mut self, standing: &Standing, output: Option<&LiveOutput>) -> Vec<String> {
+        short(&self.settles_in_full(standing, output))
+    }
+
+    fn writes(&mut self, step: &Step, reply: &Reply, before: &LiveOutput) -> Vec<Announcement> {
+        let uid = uid("chat-1");
+        let told = self.told.wrote(&settings(), &key("llm", "chat"), Some(&uid), step, reply, Some(before));
+        told.into_iter().collect()
+    }
+
+    /// A binding that was granted an identity in this process, and of which that was told.
+    fn granted(identity: &Arc<Identity>) -> Self {
+        let mut chat = Self::default();
+        let told = chat.settles(&granted(identity, "o-1"), Some(&live(identity, "o-1")));
+        assert_eq!(told, ["Normal IdentityGranted chat"]);
+        chat
+    }
+}
+
+fn delete() -> Step {
+    Step::DeleteOutput { name: output_of_chat(), uid: uid("o-1") }
+}
+
+fn replace(identity: &Identity) -> Step {
+    let wanted = WantedOutput::of(&settings(), &key("llm", "chat"), Some(&uid("chat-1")), identity);
+    Step::ReplaceOutput(Box::new(wanted))
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn a_grant_is_told_once_with_the_output_beside_it() {
+    let identity = identity("vllm");
+    let mut chat = Chat::default();
+    let output = live(&identity, "o-1");
+    let told = chat.settles_in_full(&granted(&identity, "o-1"), Some(&output));
+    assert_eq!(short(&told), ["Normal IdentityGranted chat"]);
+    assert_eq!(told[0].regarding, Object::Binding(key("llm", "chat"), uid("chat-1")));
+    assert_eq!(told[0].related, Some(Object::Output(output_of_chat(), uid("o-1"))));
+    assert_eq!(
+        told[0].note,
+        format!("ClusterSPIFFEID `{}` grants `spiffe://example.org/ns/llm/objective/chat`", output_of_chat())
+    );
+    assert_eq!(chat.settles(&granted(&identity, "o-1"), Some(&output)), NOTHING);
+}
+
+#[test]
+fn a_change_of_id_of_selectors_or_of_the_object_is_told_and_drift_that_was_repaired_is_not() {
+    let (before, after) = (identity("vllm"), identity("proxy"));
+    let mut chat = Chat::granted(&before);
+    let mut change = |identity: &Arc<Identity>, object: &str| {
+        let output = live(identity, object);
+        let told = chat.settles_in_full(&granted(identity, object), Some(&output));
+        (short(&told), told.into_iter().map(|told| told.note).collect::<String>())
+    };
+    assert_eq!(change(&before, "o-1").0, NOTHING);
+    let (told, note) = change(&after, "o-1");
+    assert_eq!(told, ["Normal IdentityChanged chat"]);
+    assert!(note.contains("to other workloads than before") && note.contains(&after.selectors.fingerprint()));
+    let (told, note) = change(&after, "o-2");
+    assert_eq!(told, ["Normal IdentityChanged chat"]);
+    assert!(note.contains("was created again"), "{note}");
+    let other = Arc::new(binding("chat").id("spiffe://example.org/ns/llm/other").render().unwrap());
+    let (told, note) = change(&other, "o-2");
+    assert_eq!(told, ["Normal IdentityChanged chat"]);
+    assert!(
+        note.contains("grants `spiffe://example.org/ns/llm/other` instead of `spiffe://example.org/ns/llm/objective/chat`"),
+        "{note}"
+    );
+}
+
+#[test]
+fn a_withdrawal_is_told_with_its_reason_and_the_grant_that_follows_it_too() {
+    let identity = identity("vllm");
+    let mut chat = Chat::granted(&identity);
+    let told = chat.settles_in_full(&refused(not_found()), None);
+    assert_eq!(short(&told), ["Warning IdentityWithdrawn chat"]);
+    for part in ["spiffe://example.org/ns/llm/objective/chat", "SVID already issued", &not_found().message()]
+    {
+        assert!(told[0].note.contains(part), "{}", told[0].note);
+    }
+    assert_eq!(chat.settles(&refused(not_found()), None), NOTHING);
+    let output = live(&identity, "o-2");
+    assert_eq!(chat.settles(&granted(&identity, "o-2"), Some(&output)), ["Normal IdentityGranted chat"]);
+}
+
+#[test]
+fn what_is_refused_but_still_stands_is_not_called_withdrawn_until_it_is_gone() {
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    let mut chat = Chat::granted(&identity);
+    let told = chat.settles_in_full(&refused(not_found()), Some(&output));
+    assert_eq!(short(&told), ["Warning IdentityRefused chat"]);
+    assert!(told[0].note.contains("still grants"), "{}", told[0].note);
+    assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityWithdrawn chat"]);
+}
+
+#[test]
+fn an_output_that_selects_nothing_and_is_kept_by_a_finalizer_is_withdrawn() {
+    let identity = identity("vllm");
+    let mut output = live(&identity, "o-1");
+    let mut chat = Chat::granted(&identity);
+    output.spec = output.neutralised().spec;
+    let kept = Standing::Refused { refusal: not_found(), kept_by: vec!["example.com/keep".into()] };
+    assert_eq!(chat.settles(&kept, Some(&output)), ["Warning IdentityWithdrawn chat"]);
+    assert_eq!(chat.settles(&kept, None), NOTHING);
+}
+
+#[test]
+fn a_refusal_is_told_again_when_its_message_changes_and_not_otherwise() {
+    let mut chat = Chat::default();
+    let foreign_pool = Refusal::PoolCrdMissing(None);
+    assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityRefused chat"]);
+    assert_eq!(chat.settles(&refused(not_found()), None), NOTHING);
+    assert_eq!(chat.settles(&refused(foreign_pool), None), ["Warning IdentityRefused chat"]);
+    let other = Refusal::ObjectiveNotFound {
+        namespace: key("llm", "x").namespace,
+        name: name("other"),
+        group: None,
+        deleting: false,
+    };
+    assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityRefused chat"]);
+    assert_eq!(chat.settles(&refused(other), None), ["Warning IdentityRefused chat"]);
+}
+
+#[test]
+fn a_write_that_fails_for_a_while_is_told_and_so_is_its_end() {
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    let mut chat = Chat::granted(&identity);
+    assert_eq!(chat.settles(&refused(write_failure()), Some(&output)), ["Warning IdentityRefused chat"]);
+    assert_eq!(chat.settles(&granted(&identity, "o-1"), Some(&output)), ["Normal IdentityGranted chat"]);
+}
+
+#[test]
+fn the_binding_that_comes_first_is_told_once_of_a_younger_one_and_once_of_the_end() {
+    let mut chat = Chat::default();
+    let told = chat.settles_in_full(&refused(conflict(&["first", "second"])), None);
+    assert_eq!(short(&told), ["Warning IdentityRefused chat", "Warning IdentityContested first"]);
+    assert_eq!(told[1].regarding, Object::Binding(key("llm", "first"), uid("first")));
+    assert!(
+        told[1].note.contains("`chat`") && told[1].note.contains("IdentityCollision"),
+        "{}",
+        told[1].note
+    );
+    assert_eq!(chat.settles(&refused(conflict(&["first"])), None), NOTHING, "how many there are is no news");
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    let told = chat.settles(&granted(&identity, "o-1"), Some(&output));
+    assert_eq!(told, ["Normal IdentityGranted chat", "Normal ConflictEnded first"]);
+}
+
+#[test]
+fn when_the_first_of_several_rivals_goes_the_next_one_is_told() {
+    let mut chat = Chat::default();
+    chat.settles(&refused(conflict(&["first", "second"])), None);
+    let told = chat.settles(&refused(conflict(&["second"])), None);
+    let wanted =
+        ["Warning IdentityRefused chat", "Normal ConflictEnded first", "Warning IdentityContested second"];
+    assert_eq!(told, wanted);
+    assert_eq!(chat.settles(&Standing::Leaving, None), ["Normal ConflictEnded second"]);
+    let mut chat = Chat::default();
+    assert_eq!(chat.settles(&refused(conflict(&["gone"])), None), ["Warning IdentityRefused chat"]);
+}
+
+#[test]
+fn an_identity_taken_by_an_older_rival_is_withdrawn_and_the_rival_is_told() {
+    let identity = identity("vllm");
+    let mut chat = Chat::granted(&identity);
+    let told = chat.settles(&refused(conflict(&["first"])), None);
+    assert_eq!(told, ["Warning IdentityWithdrawn chat", "Warning IdentityContested first"]);
+}
+
+#[test]
+fn a_deleted_binding_tells_that_its_identity_is_gone() {
+    let identity = identity("vllm");
+    let mut chat = Chat::granted(&identity);
+    let told = chat.settles_in_full(&Standing::Leaving, None);
+    assert_eq!(short(&told), ["Normal IdentityWithdrawn chat"]);
+    assert!(told[0].note.ends_with("the binding is deleted"), "{}", told[0].note);
+    assert_eq!(chat.settles(&Standing::Leaving, None), NOTHING);
+    assert_eq!(Chat::default().settles(&Standing::Leaving, None), NOTHING);
+}
+
+#[test]
+fn waiting_for_its_own_former_output_is_not_told_and_waiting_for_others_is_when_it_costs_the_grant() {
+    let (before, after) = (identity("vllm"), identity("proxy"));
+    for wait in [Wait::Absence, Wait::Cooling] {
+        let mut chat = Chat::granted(&before);
+        assert_eq!(chat.settles(&Standing::Waiting(wait), None), NOTHING);
+        let told = chat.settles(&granted(&after, "o-2"), Some(&live(&after, "o-2")));
+        assert_eq!(told, ["Normal IdentityChanged chat"]);
+    }
+    for wait in [Wait::Outputs([name("theirs")].into()), Wait::Finalizers(vec!["example.com/keep".into()])] {
+        let mut chat = Chat::granted(&before);
+        let waiting = Standing::Waiting(wait);
+        assert_eq!(chat.settles(&waiting, Some(&live(&before, "o-1"))), NOTHING, "it still stands");
+        assert_eq!(chat.settles(&waiting, None), ["Warning IdentityWithdrawn chat"]);
+        let told = chat.settles(&granted(&before, "o-2"), Some(&live(&before, "o-2")));
+        assert_eq!(told, ["Normal IdentityGranted chat"]);
+    }
+}
+
+#[test]
+fn after_a_restart_nothing_is_told_that_the_status_says_already() {
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    let mut chat = Chat::after_a_restart("Reconciled");
+    assert_eq!(chat.settles(&granted(&identity, "o-1"), Some(&output)), NOTHING);
+    assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityWithdrawn chat"]);
+
+    let mut chat = Chat::after_a_restart("TargetObjectiveNotFound");
+    assert_eq!(chat.settles(&refused(not_found()), None), NOTHING);
+    assert_eq!(chat.settles(&refused(Refusal::PoolCrdMissing(None)), None), ["Warning IdentityRefused chat"]);
+
+    let mut chat = Chat::after_a_restart("IdentityCollision");
+    assert_eq!(chat.settles(&refused(conflict(&["first"])), None), NOTHING);
+    let told = chat.settles(&granted(&identity, "o-1"), Some(&output));
+    assert_eq!(told, ["Normal IdentityGranted chat", "Normal ConflictEnded first"]);
+
+    let mut chat = Chat::after_a_restart("ManagedOutputConflict");
+    let foreign = stripped(output.clone());
+    assert_eq!(chat.settles(&refused(foreign_at_our_name()), Some(&foreign)), NOTHING);
+}
+
+#[test]
+fn after_a_restart_what_the_status_does_not_say_is_told() {
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    for said in ["Initializing", "TargetObjectiveNotFound", "forged"] {
+        let mut chat = Chat::after_a_restart(said);
+        let told = chat.settles(&granted(&identity, "o-1"), Some(&output));
+        assert_eq!(told, ["Normal IdentityGranted chat"], "{said}");
+    }
+    let mut chat = Chat::after_a_restart("Reconciled");
+    assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityRefused chat"]);
+}
+
+#[test]
+fn what_the_status_said_is_remembered_while_nothing_is_decided() {
+    let identity = identity("vllm");
+    let mut chat = Chat::after_a_restart("Reconciled");
+    assert_eq!(chat.settles(&Standing::Undecided(Troubles::new()), None), NOTHING);
+    chat.said = Some("Initializing");
+    assert_eq!(chat.settles(&granted(&identity, "o-1"), Some(&live(&identity, "o-1"))), NOTHING);
+}
+
+#[test]
+fn after_a_restart_what_had_to_be_written_is_told_by_what_stood_before_the_write() {
+    let (before, after) = (identity("vllm"), identity("proxy"));
+    let mut chat = Chat::after_a_restart("Reconciled");
+    chat.writes(&replace(&after), &Reply::Done, &live(&before, "o-1"));
+    let told = chat.settles(&granted(&after, "o-1"), Some(&live(&after, "o-1")));
+    assert_eq!(told, ["Normal IdentityChanged chat"]);
+
+    let mut chat = Chat::after_a_restart("Reconciled");
+    let mut drifted = live(&before, "o-1");
+    drifted.spec.unwanted = ["admin".into()].into();
+    chat.writes(&replace(&before), &Reply::Done, &drifted);
+    assert_eq!(chat.settles(&granted(&before, "o-1"), Some(&live(&before, "o-1"))), NOTHING);
+
+    // The reply to a delete may be lost; that the output is gone is seen all the same.
+    for reply in [Reply::Done, Reply::Failed(Failure::Transient)] {
+        let mut chat = Chat::after_a_restart("Reconciled");
+        chat.writes(&delete(), &reply, &live(&before, "o-1"));
+        assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityWithdrawn chat"]);
+        let mut chat = Chat::after_a_restart("Reconciled");
+        chat.writes(&delete(), &reply, &live(&before, "o-1"));
+        assert_eq!(chat.settles(&Standing::Leaving, None), ["Normal IdentityWithdrawn chat"]);
+    }
+}
+
+#[test]
+fn another_incarnation_of_a_binding_begins_with_nothing_told() {
+    let identity = identity("vllm");
+    let mut chat = Chat::granted(&identity);
+    let (settings, key, second) = (settings(), key("llm", "chat"), uid("chat-2"));
+    let mut output = live(&identity, "o-2");
+    output.annotations.insert(ANNOTATION_BINDING_UID.into(), "chat-2".into());
+    let told = chat.told.settle(&Settled {
+        settings: &settings,
+        key: &key,
+        uid: Some(&second),
+        standing: &granted(&identity, "o-2"),
+        output: Some(&output),
+        said: None,
+        peer: &|_| None,
+    });
+    assert_eq!(short(&told), ["Normal IdentityGranted chat"]);
+    assert_eq!(told[0].regarding, Object::Binding(key, second));
+}
+
+#[test]
+fn a_removed_orphan_is_told_of_the_output_that_it_was() {
+    let identity = identity("vllm");
+    let mut output = live(&identity, "o-1");
+    output.annotations.insert(ANNOTATION_BINDING_UID.into(), "of-an-earlier-life".into());
+    let mut chat = Chat::default();
+    assert_eq!(chat.writes(&delete(), &Reply::Failed(Failure::Transient), &output), []);
+    let told = chat.writes(&delete(), &Reply::Done, &output);
+    let wanted = format!("Warning OrphanRemoved {}", output_of_chat());
+    assert_eq!(short(&told), [wanted.as_str()]);
+    assert_eq!(told[0].regarding, Object::Output(output_of_chat(), uid("o-1")));
+    assert!(told[0].note.contains("`llm/chat`, which no longer exists"), "{}", told[0].note);
+    // The same without a living binding of that name.
+    let (settings, key) = (settings(), key("llm", "chat"));
+    let told = Told::default().wrote(&settings, &key, None, &delete(), &Reply::Done, Some(&output));
+    assert_eq!(short(told.as_slice()), [wanted.as_str()]);
+    let step = Step::NeutraliseOutput { name: output_of_chat() };
+    assert_eq!(Told::default().wrote(&settings, &key, None, &step, &Reply::Done, Some(&output)), None);
+}
+
+#[test]
+fn a_foreign_object_at_an_outputs_name_is_told_once_and_instead_of_the_refusal() {
+    let foreign = stripped(live(&identity("vllm"), "theirs"));
+    let mut chat = Chat::default();
+    let told = chat.settles_in_full(&refused(foreign_at_our_name()), Some(&foreign));
+    assert_eq!(short(&told), ["Warning ForeignObjectMet chat"]);
+    assert_eq!(told[0].related, Some(Object::Output(output_of_chat(), uid("theirs"))));
+    assert!(told[0].note.contains("kubectl delete clusterspiffeid"), "{}", told[0].note);
+    assert_eq!(chat.settles(&refused(foreign_at_our_name()), Some(&foreign)), NOTHING);
+    assert_eq!(chat.settles(&refused(not_found()), Some(&foreign)), ["Warning IdentityRefused chat"]);
+}
+
+#[test]
+fn an_output_that_lost_its_proof_by_hand_is_told_as_foreign_and_not_as_withdrawn() {
+    let identity = identity("vllm");
+    let foreign = stripped(live(&identity, "o-1"));
+    for standing in [refused(foreign_at_our_name()), Standing::Leaving] {
+        let mut chat = Chat::granted(&identity);
+        let told = chat.settles_in_full(&standing, Some(&foreign));
+        assert_eq!(short(&told), ["Warning ForeignObjectMet chat"]);
+        assert!(told[0].note.contains("still grants `spiffe://example.org/"), "{}", told[0].note);
+    }
+    // Where it was taken away and something else was put there, both are told.
+    let mut chat = Chat::granted(&identity);
+    let other = stripped(live(&identity, "theirs"));
+    let told = chat.settles(&refused(foreign_at_our_name()), Some(&other));
+    assert_eq!(told, ["Warning ForeignObjectMet chat", "Warning IdentityWithdrawn chat"]);
+}
+
+#[test]
+fn a_stranger_is_told_of_when_it_wears_this_instances_labels_and_proves_nothing() {
+    let proven = live(&identity("vllm"), "o-1");
+    assert_eq!(stranger(&settings(), &proven), None, "a proven orphan is swept, not told of");
+    let mut unproven = proven.clone();
+    unproven.annotations.remove(ANNOTATION_BINDING);
+    let told = stranger(&settings(), &unproven).unwrap();
+    let wanted = format!("Warning ForeignObjectMet {}", output_of_chat());
+    assert_eq!(short(&[told]), [wanted]);
+    for change in [(LABEL_MANAGED_BY, "somebody"), (LABEL_INSTANCE, "other")] {
+        let mut other = unproven.clone();
+        other.labels.insert(change.0.into(), change.1.into());
+        assert_eq!(stranger(&settings(), &other), None, "{change:?}");
+    }
+    let mut vigil = Vigil::default();
+    let mut told = || vigil.saw_stranger(&settings(), &unproven).map(|told| told.occasion.as_str());
+    assert_eq!((told(), told()), (Some("ForeignObjectMet"), None));
+}
+
+/// The vigil over the output of `chat`, created at second 1000.
+struct Post {
+    vigil: Vigil,
+    output: LiveOutput,
+}
+
+impl Post {
+    fn new() -> Self {
+        Self { vigil: Vigil::default(), output: live(&identity("vllm"), "o-1") }
+    }
+
+    fn sees(&mut self, stats: Option<OutputStats>, now: i64) {
+        self.output.stats = stats;
+        self.vigil.saw(&self.output, now);
+    }
+
+    fn tells(&mut self, now: i64) -> Vec<Announcement> {
+        let (key, uid) = (key("llm", "chat"), uid("chat-1"));
+        let output = &self.output;
+        self.vigil.due(&settings(), now, |name| {
+            (*name == output.name).then_some(Watched { binding: &key, uid: &uid, output })
+        })
+    }
+
+    fn told(&mut self, now: i64) -> Vec<String> {
+        short(&self.tells(now))
+    }
+}
+
+fn counts(pods: i64, entries: i64, failures: i64) -> Option<OutputStats> {
+    let stats = OutputStats { pods_selected: pods, entries_to_set: entries, ..OutputStats::default() };
+    Some(OutputStats { entry_failures: failures, ..stats })
+}
+
+#[test]
+fn an_output_that_is_not_picked_up_is_told_once_two_minutes_after_its_creation() {
+    let mut post = Post::new();
+    post.sees(None, 1001);
+    assert_eq!(post.vigil.next_due(), Some(1000 + GRACE));
+    assert_eq!(post.told(1000 + GRACE - 1), NOTHING);
+    let told = post.tells(1000 + GRACE);
+    assert_eq!(short(&told), ["Warning NotPickedUp chat"]);
+    assert_eq!(told[0].related, Some(Object::Output(output_of_chat(), uid("o-1"))));
+    assert!(told[0].note.contains("--clusterspiffeid-class-name"), "{}", told[0].note);
+    assert_eq!(post.vigil.next_due(), None);
+    post.sees(None, 2000);
+    assert_eq!(post.told(9999), NOTHING);
+}
+
+#[test]
+fn what_is_told_of_an_output_is_the_same_after_a_restart() {
+    let mut told = [1001, 5000].map(|now| {
+        let mut post = Post::new();
+        post.sees(None, now);
+        post.tells(5000)
+    });
+    let [first, second] = &mut told;
+    assert_eq!(first, second);
+    assert_eq!(first[0].event_name(), second[0].event_name());
+}
+
+#[test]
+fn an_output_that_is_reported_in_time_is_never_told_of() {
+    let mut post = Post::new();
+    post.sees(None, 1000);
+    post.sees(counts(1, 1, 0), 1010);
+    assert_eq!((post.vigil.next_due(), post.told(9999)), (None, vec![]));
+    post.sees(counts(0, 0, 0), 1020);
+    assert_eq!((post.vigil.next_due(), post.told(9999)), (None, vec![]));
+}
+
+#[test]
+fn entries_that_are_missing_or_failing_for_two_minutes_are_told_once() {
+    for failing in [counts(2, 0, 0), counts(2, 2, 1)] {
+        let mut post = Post::new();
+        post.sees(failing, 1010);
+        assert_eq!(post.told(1000 + GRACE), ["Warning NotIssued chat"]);
+        post.sees(counts(2, 2, 0), 1200);
+        post.sees(failing, 1300);
+        assert_eq!(post.told(9999), NOTHING);
+    }
+    let mut post = Post::new();
+    post.sees(counts(2, 2, 0), 1010);
+    post.sees(counts(2, 2, 1), 5000);
+    assert_eq!(post.vigil.next_due(), Some(5000 + GRACE));
+    post.sees(counts(2, 2, 0), 5001);
+    assert_eq!(post.told(9999), NOTHING, "a failure that passes is no news");
+}
+
+#[test]
+fn masked_entries_are_another_outputs_and_not_missing() {
+    let masked = OutputStats { pods_selected: 1, entries_masked: 1, ..OutputStats::default() };
+    assert_eq!(SpireStatus::of(Some(&masked)), SpireStatus::Reported);
+}
+
+#[test]
+fn a_change_of_the_output_begins_the_two_minutes_anew_and_a_change_of_metadata_does_not() {
+    let mut post = Post::new();
+    post.sees(None, 1000);
+    post.output.resource_version = "9".into();
+    post.output.labels.insert("team".into(), "a".into());
+    post.sees(None, 1100);
+    assert_eq!(post.vigil.next_due(), Some(1000 + GRACE));
+    post.output.spec.class_name = Some("other".into());
+    post.sees(None, 1100);
+    assert_eq!(post.vigil.next_due(), Some(1100 + GRACE));
+    assert_eq!(post.told(1100 + GRACE), ["Warning NotPickedUp chat"]);
+    post.output.spec.spiffe_id = "spiffe://example.org/ns/llm/other".into();
+    post.sees(None, 2000);
+    assert_eq!(post.told(2000 + GRACE), ["Warning NotPickedUp chat"]);
+}
+
+#[test]
+fn an_output_that_is_going_or_gone_is_not_told_of() {
+    let mut post = Post::new();
+    post.sees(None, 1000);
+    post.vigil.gone(&output_of_chat());
+    assert_eq!((post.vigil.next_due(), post.told(9999)), (None, vec![]));
+    let mut post = Post::new();
+    post.sees(None, 1000);
+    post.output.deleting = true;
+    post.sees(None, 1001);
+    assert_eq!((post.vigil.next_due(), post.vigil.counts().of(SpireStatus::Absent)), (None, 0));
+}
+
+#[test]
+fn outputs_are_counted_by_what_spire_says_of_them() {
+    let mut vigil = Vigil::default();
+    let base = live(&identity("vllm"), "o-1");
+    let mut see = |number: usize, stats| {
+        let name = name(&format!("output-{number}"));
+        vigil.saw(&LiveOutput { name, stats, ..base.clone() }, 1000);
+        SpireStatus::ALL.map(|status| vigil.counts().of(status))
+    };
+    assert_eq!(see(1, None), [0, 1, 0]);
+    assert_eq!(see(2, counts(1, 0, 0)), [0, 1, 1]);
+    assert_eq!(see(3, counts(1, 1, 0)), [1, 1, 1]);
+    assert_eq!(see(1, counts(1, 1, 0)), [2, 0, 1]);
+    assert_eq!(see(1, counts(1, 1, 0)), [2, 0, 1]);
+}
+
+#[test]
+fn thousands_that_fall_due_together_are_told_in_portions() {
+    let base = live(&identity("vllm"), "o-1");
+    let mut vigil = Vigil::default();
+    let settings = settings();
+    let (uid, keys): (_, Vec<_>) =
+        (uid("b"), (0..120).map(|number| key("llm", &format!("b-{number}"))).collect());
+    let outputs: Vec<LiveOutput> =
+        keys.iter().map(|key| LiveOutput { name: output_name("default", key), ..base.clone() }).collect();
+    outputs.iter().for_each(|output| vigil.saw(output, 1000));
+    let find = |name: &ObjectName| {
+        let place = outputs.iter().position(|output| output.name == *name)?;
+        Some(Watched { binding: &keys[place], uid: &uid, output: &outputs[place] })
+    };
+    let portions: Vec<(usize, Option<i64>)> =
+        (0..4).map(|second| (vigil.due(&settings, 5000 + second, find).len(), vigil.next_due())).collect();
+    assert_eq!(portions, [(50, Some(5001)), (50, Some(5002)), (20, None), (0, None)]);
+}
+
+#[test]
+fn the_class_that_nobody_may_watch_is_named() {
+    let mut settings = settings();
+    settings.class_name = Some(ClassName::parse("spire-server-spire").unwrap());
+    let output = live(&identity("vllm"), "o-1");
+    let mut vigil = Vigil::default();
+    vigil.saw(&output, 1000);
+    let (key, uid) = (key("llm", "chat"), uid("chat-1"));
+    let told = vigil.due(&settings, 5000, |_| Some(Watched { binding: &key, uid: &uid, output: &output }));
+    assert!(told[0].note.contains("`spire-server-spire`"), "{}", told[0].note);
+}

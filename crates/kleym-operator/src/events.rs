@@ -1,0 +1,206 @@
+//! Tells people what happened, as events of `events.k8s.io/v1`: the only place that sends them.
+//!
+//! Flow: [`Recorder::tell`] puts an announcement into a queue and never waits; a task of its own sends one after another.
+//!
+//! Guarantees: an event's name follows from what it tells, so the same news is one event over restarts and replicas, whose
+//! series is counted on; whatever goes wrong costs the event and nothing else; every call has a deadline, a failed one is
+//! made once more, and nothing is sent while it may not be. The queue, the memory of what was sent and the spending of each
+//! object are bounded.
+//!
+//! Caveats: events get lost, by design; what must be known stands in the status. A series that an earlier process began is
+//! counted on from two.
+
+mod budget;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
+use kleym_core::announce::Announcement;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{EventResult, Metrics};
+use crate::recent::Recent;
+use budget::Budget;
+use wire::{Failure, Reporter, classify};
+
+/// How many announcements wait to be sent; what comes when there is no room is lost.
+const QUEUE: usize = 1024;
+/// How many events are remembered by name.
+const REMEMBERED: usize = 4096;
+/// The longest a call may take. Shorter than that of a step: nobody waits for an event.
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// The pause before a call that failed is made once more.
+const PAUSE: Duration = Duration::from_millis(250);
+/// What waited longer than this is no news any more.
+const STALE: Duration = Duration::from_secs(60);
+/// How long what is queued may still be sent when the process stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Whether the operator may write now: asked before each call.
+pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Takes announcements. Clones share one queue.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    queue: mpsc::Sender<Queued>,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Queued {
+    announcement: Announcement,
+    happened: Timestamp,
+    since: Instant,
+}
+
+impl Recorder {
+    /// Starts the task that sends. `instance` names this process (a pod's name, say). The task ends when it is told to stop
+    /// and every recorder is dropped, or soon after.
+    pub fn start(
+        client: Client,
+        instance: &str,
+        may_write: MayWrite,
+        metrics: Metrics,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        let sender = Sender {
+            client,
+            reporter: Reporter::new(instance),
+            may_write,
+            metrics: metrics.clone(),
+            sent: Recent::new(REMEMBERED),
+            budget: Budget::new(),
+            broken: false,
+        };
+        tasks.spawn(sender.run(receiver, stop));
+        Self { queue, metrics }
+    }
+
+    /// Tells it, some time, if nothing goes wrong. Never waits. Answers whether there was room in the queue.
+    pub fn tell(&self, announcement: Announcement) -> bool {
+        self.metrics.announced(&announcement);
+        let queued = Queued { announcement, happened: Timestamp::now(), since: Instant::now() };
+        let taken = self.queue.try_send(queued).is_ok();
+        if !taken {
+            self.metrics.event(EventResult::Dropped);
+        }
+        taken
+    }
+}
+
+/// The task that sends.
+struct Sender {
+    client: Client,
+    reporter: Reporter,
+    may_write: MayWrite,
+    metrics: Metrics,
+    /// How often each event was told, by namespace and name.
+    sent: Recent<(String, String), i32>,
+    budget: Budget,
+    /// Whether the last event could not be sent; said once.
+    broken: bool,
+}
+
+impl Sender {
+    async fn run(mut self, mut queue: mpsc::Receiver<Queued>, stop: CancellationToken) -> anyhow::Result<()> {
+        let sending = async {
+            while let Some(queued) = queue.recv().await {
+                let result = self.deliver(queued).await;
+                self.metrics.event(result);
+            }
+        };
+        let too_late = async {
+            stop.cancelled().await;
+            sleep(STOP_DEADLINE).await;
+        };
+        tokio::select! {
+            () = sending => {}
+            () = too_late => {}
+        }
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    async fn deliver(&mut self, queued: Queued) -> EventResult {
+        let Queued { announcement, happened, since } = queued;
+        if since.elapsed() > STALE || !(self.may_write)() {
+            return EventResult::Dropped;
+        }
+        if !self.budget.spend(announcement.regarding.uid(), Instant::now().into_std()) {
+            tracing::debug!(reason = announcement.occasion.as_str(), "too many events about one object");
+            return EventResult::Dropped;
+        }
+        let event = self.reporter.event(&announcement, happened);
+        match self.send(&event, happened).await {
+            Ok(result) => {
+                self.broken = false;
+                result
+            }
+            Err(Failure::Ending) => EventResult::Dropped,
+            Err(failure) => {
+                let reason = announcement.occasion.as_str();
+                if std::mem::replace(&mut self.broken, true) {
+                    tracing::debug!(reason, ?failure, "an event could not be sent");
+                } else {
+                    tracing::warn!(reason, ?failure, "an event could not be sent; further ones are not mentioned");
+                }
+                EventResult::Failed
+            }
+        }
+    }
+
+    /// Creates the event or, where it is there, counts on its series: one call, and one more where the first one showed
+    /// that it was the wrong one, or failed in passing.
+    async fn send(&mut self, event: &Event, happened: Timestamp) -> Result<EventResult, Failure> {
+        let namespace = event.metadata.namespace.clone().unwrap_or_default();
+        let key = (namespace, event.metadata.name.clone().unwrap_or_default());
+        let events = Api::<Event>::namespaced(self.client.clone(), &key.0);
+        let mut retried = false;
+        loop {
+            let told = self.sent.get(&key).copied();
+            let call = async {
+                match told {
+                    None => events.create(&PostParams::default(), event).await,
+                    Some(times) => {
+                        let patch = Patch::Merge(wire::series(times.saturating_add(1), happened));
+                        events.patch(&key.1, &PatchParams::default(), &patch).await
+                    }
+                }
+            };
+            let failure = match timeout(CALL_DEADLINE, call).await {
+                Ok(Ok(_)) => {
+                    self.sent.insert(key, told.map_or(1, |times| times.saturating_add(1)));
+                    return Ok(if told.is_some() { EventResult::Repeated } else { EventResult::Created });
+                }
+                Ok(Err(error)) => classify(&error),
+                Err(_) => Failure::Passing,
+            };
+            match (failure, told) {
+                // The first try was done after all.
+                (Failure::Exists, None) if retried => {
+                    self.sent.insert(key, 1);
+                    return Ok(EventResult::Created);
+                }
+                _ if retried => return Err(failure),
+                (Failure::Exists, None) => self.sent.insert(key.clone(), 1),
+                (Failure::Absent, Some(_)) => self.sent.remove(&key),
+                (Failure::Passing, _) => sleep(PAUSE).await,
+                _ => return Err(failure),
+            }
+            retried = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

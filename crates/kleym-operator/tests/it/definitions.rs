@@ -1,0 +1,172 @@
+//! Definitions that come, go and come back while the operator runs, and any subset of them at its start.
+
+use anyhow::{Context, ensure};
+use kleym_core::kind::Kind;
+use serde_json::{Value, json};
+
+use crate::world::{
+    Kstatus, OBJECTIVE, POOL, World, definition, install, install_as, objective, per_objective, pool, refused,
+    remove, resolved, status_of, text,
+};
+
+const NEEDED: [Kind; 4] = [Kind::Binding, OBJECTIVE, POOL, Kind::Output];
+
+const NO_OUTPUTS: &str = "no CustomResourceDefinition `clusterspiffeids.spire.spiffe.io` is installed; install \
+                          spire-controller-manager's CustomResourceDefinitions";
+const NO_POOLS: &str = "no CustomResourceDefinition `inferencepools.inference.networking.k8s.io` is installed; install \
+                        the CustomResourceDefinitions of the Gateway API Inference Extension";
+const NO_OBJECTIVES: &str = "no CustomResourceDefinition of InferenceObjective is installed in any of the groups \
+                             `llm-d.ai`, `inference.networking.x-k8s.io` and `inference.networking.k8s.io`; install \
+                             it, or bind a pool with spec.targetRef.kind InferencePool and mode PoolOnly";
+
+/// Waits until `chat` says that a definition is missing, and expects nothing else in its status.
+async fn missing(world: &World, condition: &str, reason: &str, message: &str) {
+    let wanted = resolved(1, &world.instance, refused(1, condition, reason, message, Kstatus::Reconciling));
+    world
+        .reported(&format!("`chat` says {reason}"), "chat", |binding| {
+            let status = status_of(binding);
+            ensure!(status == wanted, "{status}");
+            Ok(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_operator_that_starts_with_no_definition_serves_each_kind_as_soon_as_it_is_installed() {
+    let world = World::with_only("empty", &[]).await;
+    let operator = world.operator().await;
+    assert_eq!(operator.probe("/readyz").await.0, 200);
+
+    install(&world.client, &[Kind::Binding]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    missing(&world, "InvalidRef", "InferenceObjectiveCRDMissing", NO_OBJECTIVES).await;
+
+    install(&world.client, &[OBJECTIVE]).await;
+    world.refused("chat", "TargetObjectiveNotFound").await;
+    world.create(objective("chat", "llama")).await;
+    missing(&world, "InvalidRef", "InferencePoolCRDMissing", NO_POOLS).await;
+
+    install(&world.client, &[POOL]).await;
+    world.refused("chat", "TargetPoolNotFound").await;
+    world.create(pool("llama", &[("app", "vllm")])).await;
+    missing(&world, "RenderFailure", "ClusterSPIFFEIDCRDMissing", NO_OUTPUTS).await;
+
+    install(&world.client, &[Kind::Output]).await;
+    world.ready("chat").await;
+    assert_eq!(operator.probe("/readyz").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_definition_that_goes_withdraws_what_stood_on_it_and_one_that_comes_back_is_served_again() {
+    let world = World::with_only("gone", &NEEDED).await;
+    let operator = world.operator().await;
+    let (the_pool, the_objective) = (pool("llama", &[("app", "vllm")]), objective("chat", "llama"));
+    world.create_all([the_pool.clone(), the_objective.clone()]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+
+    remove(&world.client, POOL).await;
+    missing(&world, "InvalidRef", "InferencePoolCRDMissing", NO_POOLS).await;
+    assert_eq!(world.find_output("chat").await, None);
+    install(&world.client, &[POOL]).await;
+    world.refused("chat", "TargetPoolNotFound").await;
+    world.create(the_pool).await;
+    world.ready("chat").await;
+
+    remove(&world.client, OBJECTIVE).await;
+    missing(&world, "InvalidRef", "InferenceObjectiveCRDMissing", NO_OBJECTIVES).await;
+    assert_eq!(world.find_output("chat").await, None);
+    install(&world.client, &[OBJECTIVE]).await;
+    world.create(the_objective).await;
+    world.ready("chat").await;
+
+    remove(&world.client, Kind::Output).await;
+    missing(&world, "RenderFailure", "ClusterSPIFFEIDCRDMissing", NO_OUTPUTS).await;
+    install(&world.client, &[Kind::Output]).await;
+    world.ready("chat").await;
+
+    // Removing the definition of bindings deletes them, in order.
+    let output = world.output_name("chat");
+    remove(&world.client, Kind::Binding).await;
+    assert_eq!(world.find(Kind::Output, &output).await, None);
+    install(&world.client, &[Kind::Binding]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    assert_eq!(operator.probe("/readyz").await.0, 200);
+}
+
+/// The definition of ClusterSPIFFEID before it had `hint` and `fallback`.
+fn older_output() -> Value {
+    let mut older = definition(Kind::Output);
+    let spec = older.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
+    let fields = spec.as_object_mut().unwrap();
+    assert!(fields.remove("hint").is_some() && fields.remove("fallback").is_some());
+    older
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_hold_a_field_is_told_once_and_served_when_it_is_upgraded() {
+    let world = World::with_only("older", &[Kind::Binding, OBJECTIVE, POOL]).await;
+    install_as(&world.client, vec![older_output()]).await;
+    let operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let mark = world.at_rest().await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    let failed = world.refused("chat", "ManagedOutputApplyFailed").await;
+    let message = format!(
+        "ClusterSPIFFEID `{}` has a field that the installed CustomResourceDefinition cannot hold; upgrade the \
+         CustomResourceDefinition to that of spire-controller-manager 0.6.0 or newer",
+        world.output_name("chat")
+    );
+    let conditions = refused(1, "RenderFailure", "ManagedOutputApplyFailed", &message, Kstatus::Stalled);
+    assert_eq!(status_of(&failed), resolved(1, &world.instance, conditions));
+    world.at_rest_for(std::time::Duration::from_secs(3)).await;
+    let calls = world.calls(mark).await;
+    let creates = calls.iter().filter(|call| *call == "create clusterspiffeids").count();
+    assert_eq!((creates, calls.len()), (1, 3), "{calls:?}");
+    assert_eq!(world.find_output("chat").await, None);
+    assert_eq!(operator.probe("/readyz").await.0, 200);
+
+    install(&world.client, &[Kind::Output]).await;
+    world.ready("chat").await;
+}
+
+#[tokio::test]
+async fn a_definition_that_does_not_serve_our_version_holds_what_was_granted() {
+    let world = World::with_only("versions", &NEEDED).await;
+    let _operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    let output = world.output("chat").await;
+
+    let mut other = definition(POOL);
+    let version = other["spec"]["versions"][0].clone();
+    other["spec"]["versions"] = json!([version, version]);
+    other["spec"]["versions"][1]["name"] = json!("v2");
+    other["spec"]["versions"][1]["storage"] = json!(false);
+    other["spec"]["versions"][0]["served"] = json!(false);
+    install_as(&world.client, vec![other]).await;
+    let held = world
+        .until("the verdict is held", Kind::Binding, "chat", |binding| {
+            let conditions = &binding.context("it is gone")?["status"]["conditions"];
+            let conditions = conditions.as_array().context("no conditions")?;
+            let reconciling = conditions.iter().find(|condition| condition["type"] == "Reconciling");
+            reconciling.cloned().with_context(|| format!("{conditions:?}"))
+        })
+        .await;
+    assert_eq!(held["reason"], "APIUnavailable");
+    assert!(text(&held["message"]).contains("`inferencepools.inference.networking.k8s.io`"), "{held}");
+    world.ready("chat").await;
+    assert_eq!(world.output("chat").await, output);
+
+    install(&world.client, &[POOL]).await;
+    world
+        .until("the verdict is no longer held", Kind::Binding, "chat", |binding| {
+            let conditions = &binding.context("it is gone")?["status"]["conditions"];
+            ensure!(!conditions.to_string().contains("Reconciling"), "{conditions}");
+            Ok(())
+        })
+        .await;
+    assert_eq!(world.output("chat").await, output);
+}

@@ -1,0 +1,305 @@
+//! What a binding says of itself: each refusal by exactly one condition, with its output withdrawn; and a status is a
+//! report, so that forging one changes nothing.
+
+use kleym_core::kind::Kind;
+use serde_json::{Value, json};
+
+use crate::world::{
+    Kstatus, OBJECTIVE, POOL, World, objective, per_objective, pool, pool_only, refused, resolved, status_of,
+    text,
+};
+
+/// How a binding that is Ready becomes refused, and what it then says.
+struct Case {
+    /// The name of binding, objective, pool and container.
+    name: &'static str,
+    /// What is changed.
+    kind: Kind,
+    patch: Value,
+    condition: &'static str,
+    reason: &'static str,
+    message: String,
+    kstatus: Kstatus,
+}
+
+fn cases(namespace: &str) -> Vec<Case> {
+    let spec = |patch: Value| (Kind::Binding, json!({ "spec": patch }));
+    let templates = |item: &str| {
+        spec(json!({"workloadSelectorTemplates": ["k8s:ns:{{ .Namespace }}", "k8s:sa:model-server", item]}))
+    };
+    let case = |name, (kind, patch): (Kind, Value), condition, reason, message: &str, kstatus| Case {
+        name,
+        kind,
+        patch,
+        condition,
+        reason,
+        message: message.replace("NAMESPACE", namespace),
+        kstatus,
+    };
+    use Kstatus::{Reconciling, Stalled};
+    vec![
+        case(
+            "no-objective",
+            spec(json!({"targetRef": {"name": "nowhere"}})),
+            "InvalidRef",
+            "TargetObjectiveNotFound",
+            "InferenceObjective `nowhere` does not exist in namespace `NAMESPACE`; create it or correct \
+             spec.targetRef",
+            Reconciling,
+        ),
+        case(
+            "no-pool",
+            (OBJECTIVE, json!({"spec": {"poolRef": {"name": "nowhere"}}})),
+            "InvalidRef",
+            "TargetPoolNotFound",
+            "InferencePool `nowhere` of inference.networking.k8s.io, named by InferenceObjective `no-pool`, does \
+             not exist in namespace `NAMESPACE`; create it or correct the objective's spec.poolRef",
+            Reconciling,
+        ),
+        case(
+            "pool-kind",
+            (OBJECTIVE, json!({"spec": {"poolRef": {"kind": "Service"}}})),
+            "InvalidRef",
+            "InvalidPoolRef",
+            "InferenceObjective `pool-kind` (llm-d.ai) points to no pool: spec.poolRef.kind is \
+             `Service`, but must be `InferencePool`; correct the objective",
+            Stalled,
+        ),
+        case(
+            "pool-group",
+            (OBJECTIVE, json!({"spec": {"poolRef": {"group": "example.com"}}})),
+            "InvalidRef",
+            "InvalidPoolRef",
+            "InferenceObjective `pool-group` (llm-d.ai) points to no pool: spec.poolRef.group is \
+             `example.com`, but must be one of `inference.networking.k8s.io` and \
+             `inference.networking.x-k8s.io`; correct the objective",
+            Stalled,
+        ),
+        case(
+            "pool-selector",
+            (POOL, json!({"spec": {"selector": {"matchLabels": {"not a key": "x"}}}})),
+            "UnsafeSelector",
+            "InvalidPoolSelector",
+            "the selector of InferencePool `pool-selector` (inference.networking.k8s.io) cannot be \
+             proved safe: the label key `not a key` may hold letters, digits, `-`, `_` and `.` only, \
+             and must start and end with a letter or digit; correct the pool",
+            Stalled,
+        ),
+        case(
+            "no-account",
+            spec(json!({"workloadSelectorTemplates": ["k8s:ns:{{ .Namespace }}"]})),
+            "UnsafeSelector",
+            "UnsafeSelector",
+            "no selector names the service account; add `k8s:sa:<service account of the pods>` to \
+             spec.workloadSelectorTemplates",
+            Stalled,
+        ),
+        case(
+            "foreign-namespace",
+            spec(json!({"workloadSelectorTemplates": ["k8s:ns:kube-system", "k8s:sa:model-server"]})),
+            "UnsafeSelector",
+            "UnsafeSelector",
+            "selector `k8s:ns:kube-system` names a namespace other than the binding's; write \
+             `k8s:ns:NAMESPACE` instead",
+            Stalled,
+        ),
+        case(
+            "unknown-selector",
+            templates("docker:label:app:vllm"),
+            "UnsafeSelector",
+            "UnsafeSelector",
+            "spec.workloadSelectorTemplates[2]: the selector `docker:label:app:vllm` has the unknown \
+             selector type `docker`; use `k8s` or `unix`",
+            Stalled,
+        ),
+        case(
+            "template",
+            templates("k8s:pod-label:app:{{ .Values.app }}"),
+            "RenderFailure",
+            "SelectorTemplateRenderFailed",
+            "spec.workloadSelectorTemplates[2] holds `.Values.app`, which is no placeholder; the known \
+             ones are `.Namespace`, `.BindingName`, `.ObjectiveName`, `.PoolName`, `.Mode`, \
+             `.ContainerDiscriminatorType`, `.ContainerDiscriminatorValue` and `.TrustDomain`",
+            Stalled,
+        ),
+        case(
+            "container",
+            spec(json!({"containerDiscriminator": {"value": "two words"}})),
+            "RenderFailure",
+            "InvalidContainerDiscriminator",
+            "spec.containerDiscriminator.value `two words`: the selector holds a character that is not \
+             printable ASCII, or white space",
+            Stalled,
+        ),
+        case(
+            "id-template",
+            spec(json!({"spiffeIDTemplate": "spiffe://{{ .TrustDomain }}/ns/{{ .Namespace }}/{{ .Pod }}"})),
+            "RenderFailure",
+            "SPIFFEIDRenderFailed",
+            "spec.spiffeIDTemplate holds `.Pod`, which is no placeholder; the known ones are \
+             `.Namespace`, `.BindingName`, `.ObjectiveName`, `.PoolName`, `.Mode`, \
+             `.ContainerDiscriminatorType`, `.ContainerDiscriminatorValue` and `.TrustDomain`",
+            Stalled,
+        ),
+        case(
+            "id-elsewhere",
+            spec(json!({"spiffeIDTemplate": "spiffe://{{ .TrustDomain }}/ns/kube-system/sa/admin"})),
+            "RenderFailure",
+            "InvalidSPIFFEID",
+            "the SPIFFE ID `spiffe://kleym.sonda.red/ns/kube-system/sa/admin` lies outside \
+             `/ns/NAMESPACE/`, and no other path is granted to the namespace (`--path-grant`)",
+            Stalled,
+        ),
+        case(
+            "id-domain",
+            spec(json!({"spiffeIDTemplate": "spiffe://example.org/ns/{{ .Namespace }}/x"})),
+            "RenderFailure",
+            "InvalidSPIFFEID",
+            "the SPIFFE ID `spiffe://example.org/ns/NAMESPACE/x` has the trust domain `example.org`, \
+             but the operator issues for `kleym.sonda.red`; use `{{ .TrustDomain }}`",
+            Stalled,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_condition_with_its_reason_and_takes_the_output_away() {
+    let world = World::new("refusals").await;
+    let _operator = world.operator().await;
+    let cases = cases(&world.namespace);
+    for Case { name, .. } in &cases {
+        let objects = [pool(name, &[("app", name)]), objective(name, name), per_objective(name, name, name)];
+        world.create_all(objects).await;
+    }
+    for case in &cases {
+        world.ready(case.name).await;
+    }
+    let mark = world.at_rest().await;
+    for case in &cases {
+        world.edit(case.kind, case.name, case.patch.clone()).await;
+    }
+    for Case { name, kind, condition, reason, message, kstatus, .. } in &cases {
+        let binding = world.refused(name, reason).await;
+        let generation = if *kind == Kind::Binding { 2 } else { 1 };
+        let conditions = refused(generation, condition, reason, message, *kstatus);
+        assert_eq!(status_of(&binding), resolved(generation, &world.instance, conditions), "{name}");
+        assert_eq!(world.find_output(name).await, None, "{name}");
+    }
+    let mut calls = world.named_calls(mark).await;
+    calls.retain(|call| !call.starts_with("list "));
+    calls.sort();
+    let mut expected: Vec<String> = Vec::new();
+    for Case { name, .. } in &cases {
+        expected.push(format!("delete clusterspiffeids {}", world.output_name(name)));
+        expected.push(format!("update inferenceidentitybindings/status {name}"));
+    }
+    expected.sort();
+    assert_eq!(calls, expected);
+}
+
+/// A status that is wrong in every field, and valid by the schema.
+fn forged() -> Value {
+    let condition = |kind: &str, status: &str| {
+        json!({
+            "type": kind, "status": status, "reason": "Forged", "message": "forged", "observedGeneration": 99,
+            "lastTransitionTime": "2099-01-01T00:00:00Z",
+        })
+    };
+    let kinds =
+        ["Ready", "InvalidRef", "UnsafeSelector", "Conflict", "RenderFailure", "Reconciling", "Stalled", "X"];
+    let id = "spiffe://kleym.sonda.red/ns/kube-system/sa/admin";
+    json!({
+        "observedGeneration": 99,
+        "conditions": kinds.map(|kind| condition(kind, if kind == "Ready" { "Unknown" } else { "True" })),
+        "computedSpiffeIDs": [{"mode": "PoolOnly", "spiffeID": id}],
+        "renderedSelectors": [{"spiffeID": id, "selectors": ["k8s:ns:kube-system"]}],
+        "renderedClusterSPIFFEID": {
+            "name": "forged", "uid": "forged", "spiffeID": id, "observedGeneration": 99,
+            "selectorFingerprint": format!("sha256:{}", "0".repeat(64)),
+        },
+        "conflicts": [{"bindingName": "forged", "cause": "IdentityCollision", "spiffeID": id}],
+        "conflictCount": 99,
+        "trustDomain": "forged.example.org",
+        "clusterSPIFFEIDClassName": "forged",
+        "instance": "forged",
+        "pathGrants": ["/forged"],
+    })
+}
+
+#[tokio::test]
+async fn a_status_forged_in_every_field_is_written_again_and_changes_nothing_else() {
+    let world = World::new("forged").await;
+    let operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create_all([pool_only("granted", "chat"), pool_only("refused", "nowhere")]).await;
+    let granted = world.ready("granted").await;
+    let refused = world.refused("refused", "TargetObjectiveNotFound").await;
+    let output = world.output("granted").await;
+    let forge = async |name: &str| {
+        let version = world.edit_status(Kind::Binding, name, json!({"status": forged()})).await;
+        assert_eq!(version["status"], forged());
+    };
+    let repaired = async |name: &str, before: &Value| {
+        let wanted = status_of(before);
+        world
+            .until("the status is as before", Kind::Binding, name, |binding| {
+                let status = status_of(binding.unwrap());
+                anyhow::ensure!(status == wanted, "{status}");
+                Ok(())
+            })
+            .await;
+    };
+    let mark = world.at_rest().await;
+    forge("granted").await;
+    forge("refused").await;
+    repaired("granted", &granted).await;
+    repaired("refused", &refused).await;
+    let mut calls = world.named_calls(mark).await;
+    calls.sort();
+    let status = "update inferenceidentitybindings/status";
+    assert_eq!(calls, [format!("{status} granted"), format!("{status} refused")]);
+    assert_eq!(world.output("granted").await, output);
+    let now = jiff::Timestamp::now();
+    for condition in world.binding("granted").await["status"]["conditions"].as_array().unwrap() {
+        let since: jiff::Timestamp = text(&condition["lastTransitionTime"]).parse().unwrap();
+        assert!(since <= now, "{condition}");
+    }
+
+    // A status that was forged while nobody looked is no memory either.
+    operator.terminate().await;
+    forge("granted").await;
+    forge("refused").await;
+    let mark = world.mark().await;
+    let _operator = world.operator().await;
+    repaired("granted", &granted).await;
+    repaired("refused", &refused).await;
+    let mut calls = world.named_calls(mark).await;
+    calls.retain(|call| !call.starts_with("list ") && !call.starts_with("get "));
+    calls.sort();
+    assert_eq!(calls, [format!("{status} granted"), format!("{status} refused")]);
+    assert_eq!(world.output("granted").await, output);
+}
+
+#[tokio::test]
+async fn a_transition_time_moves_only_with_the_status() {
+    let world = World::new("times").await;
+    let _operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let created = world.create(pool_only("chat", "chat")).await;
+    let before = world.ready("chat").await;
+    world.second_after(&created).await;
+    let template = "spiffe://{{ .TrustDomain }}/ns/{{ .Namespace }}/model/x";
+    world.edit(Kind::Binding, "chat", json!({"spec": {"spiffeIDTemplate": template}})).await;
+    let after = world.ready("chat").await;
+    let times = |binding: &Value| -> Vec<Value> {
+        let conditions = binding["status"]["conditions"].as_array().unwrap();
+        conditions.iter().map(|condition| condition["lastTransitionTime"].clone()).collect()
+    };
+    assert_eq!(times(&after), times(&before));
+    world.edit(Kind::Binding, "chat", json!({"spec": {"spiffeIDTemplate": "{{ .Nothing }}"}})).await;
+    let refused = world.refused("chat", "SPIFFEIDRenderFailed").await;
+    let (before, after) = (times(&after), times(&refused));
+    let moved: Vec<bool> = before.iter().zip(&after).map(|(before, after)| before != after).collect();
+    // Ready and RenderFailure changed, and `Stalled` is new.
+    assert_eq!((moved, after.len()), (vec![true, false, false, false, true], 6));
+}

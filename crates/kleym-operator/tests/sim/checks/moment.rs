@@ -1,0 +1,207 @@
+//! What must hold of every request when it is sent, and of every write when it happens.
+
+use std::sync::Arc;
+
+use kleym_core::index::Verdict;
+use kleym_core::kind::Kind;
+use kleym_core::output::{FINALIZER, WantedOutput};
+use kleym_core::plan::Step;
+use kleym_core::render::Identity;
+use kleym_operator::perform::{Action, Call};
+use serde_json::Value;
+
+use super::rules::{Claim, Proofs, Whose, is_neutral, items, overlap};
+use super::{Verified, Violation, must};
+use crate::deed::Config;
+use crate::objects::output_of;
+use crate::seen::Seen;
+use crate::server::{Server, Stored, Writer, finalizers};
+use crate::wire::{Request, Verb};
+
+/// Checks a call that is about to be sent; answers the identity that it writes, if it writes one.
+pub(crate) fn issued(
+    seen: &Seen,
+    config: &Config,
+    call: &Call,
+    request: &Request,
+) -> Result<Option<Arc<Identity>>, Violation> {
+    if let Some(fault) = request.fault() {
+        return Err(Violation { rule: "wire", what: fault.to_owned() });
+    }
+    if request.kind == Kind::Output && matches!(request.verb, Verb::Create | Verb::Replace) {
+        literal(&request.body, call.key.namespace.as_str())?;
+    }
+    let (Action::Step(Step::CreateOutput(wanted)) | Action::Step(Step::ReplaceOutput(wanted))) = &call.action
+    else {
+        return Ok(None);
+    };
+    let Verdict::Wanted(identity) = seen.verdict(&call.key) else {
+        let verdict = seen.verdict(&call.key);
+        let what = format!("{} gets an output, but as far as was told it is {verdict:?}", call.key);
+        return Err(Violation { rule: "S3", what });
+    };
+    let uid = seen.uid(&call.key);
+    let render = WantedOutput::of(&config.settings(), &call.key, uid, &identity);
+    must(render == **wanted, "S3", || {
+        format!("{} gets {wanted:?}\nbut as far as was told it is to have {render:?}", call.key)
+    })?;
+    Ok(Some(identity))
+}
+
+/// An output says what it says: no template, and pinned to its namespace or to none.
+fn literal(body: &Value, namespace: &str) -> Verified {
+    let spec = &body["spec"];
+    let pin = spec["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"].as_str();
+    must(pin == Some(namespace) || is_neutral(body), "S3", || format!("an output of {namespace} is not pinned"))?;
+    must(!spec.to_string().trim_start_matches('{').contains("{{"), "S3", || format!("a template: {spec}"))?;
+    let of_namespace = format!("k8s:ns:{namespace}");
+    must(items(body).contains(&of_namespace) || is_neutral(body), "S3", || {
+        format!("an output of {namespace} without {of_namespace}")
+    })
+}
+
+/// A request that changed something.
+pub(crate) struct Commit<'a> {
+    /// The call.
+    pub(crate) call: &'a Call,
+    /// Its request.
+    pub(crate) request: &'a Request,
+    /// The identity that it wrote.
+    pub(crate) identity: Option<&'a Identity>,
+    /// Whether it landed late.
+    pub(crate) writer: Writer,
+    /// The object before.
+    pub(crate) before: Option<&'a Stored>,
+    /// Versions of outputs, by uid, that the operator had seen when it sent the request.
+    pub(crate) known: &'a [(String, u64)],
+    /// What the operator has been told by now; none if it is dead.
+    pub(crate) seen: Option<&'a Seen>,
+    /// Uids of bindings whose finalizer was taken off by hand.
+    pub(crate) stripped: &'a [String],
+}
+
+impl Commit<'_> {
+    /// Whether this version had been seen when the request was sent.
+    fn knew(&self, stored: &Stored) -> bool {
+        self.known.iter().any(|(uid, version)| *uid == stored.uid && *version >= stored.version)
+    }
+}
+
+/// Checks a write after it happened.
+pub(crate) fn committed(server: &Server, commit: &Commit<'_>) -> Verified {
+    match (commit.request.kind, commit.request.verb) {
+        (Kind::Binding, Verb::PatchFinalizers) => released(server, commit),
+        (Kind::Output, Verb::Delete) => not_foreign(commit),
+        (Kind::Output, Verb::Replace) => {
+            not_foreign(commit)?;
+            same_class(commit)?;
+            beside_nobody(server, commit)
+        }
+        (Kind::Output, Verb::Create) => {
+            held(server, commit)?;
+            beside_nobody(server, commit)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// S1: a finalizer goes only when no output with that binding's uid exists then.
+fn released(server: &Server, commit: &Commit<'_>) -> Verified {
+    let Some(before) = commit.before else { return Ok(()) };
+    let holds = |object: &Value| finalizers(object).any(|finalizer| finalizer == FINALIZER);
+    if !holds(&before.value) || holds(&commit.request.body) {
+        return Ok(());
+    }
+    must(before.deleting, "S1", || "the finalizer of a binding that is not being deleted is removed".to_owned())?;
+    let key = &commit.call.key;
+    for (place, output) in server.of_kind(Kind::Output) {
+        let own = place.name == output_of(key.namespace.as_str(), key.name.as_str());
+        let proofs = Proofs::of(&output.value);
+        let with_uid = proofs.uid == Some(&before.uid) && proofs.whose(key, &before.uid) == Whose::Ours;
+        let excused = output.writer != Writer::Operator && !commit.knew(output);
+        must(!own || !with_uid || excused, "S1", || {
+            format!("the finalizer of {key} is removed while its output {} is there", place.name)
+        })?;
+    }
+    Ok(())
+}
+
+/// S2: what is foreign is not changed. What was stripped of its proofs after the operator last saw it is excused.
+fn not_foreign(commit: &Commit<'_>) -> Verified {
+    let Some(before) = commit.before else { return Ok(()) };
+    let key = &commit.call.key;
+    let proofs = Proofs::of(&before.value);
+    let ours = match &commit.call.binding {
+        Some(binding) => proofs.whose(key, binding.uid.as_str()) != Whose::Foreign,
+        None => proofs.complete(&commit.request.name).is_some(),
+    };
+    let excused = before.by_operator && !commit.knew(before);
+    must(ours || excused, "S2", || {
+        format!("a foreign object is changed: {:?} of {}", commit.request.verb, commit.request.name)
+    })
+}
+
+/// A class change is delete and create, never a replace.
+fn same_class(commit: &Commit<'_>) -> Verified {
+    let Some(before) = commit.before else { return Ok(()) };
+    let class = |object: &Value| object["spec"].get("className").cloned();
+    must(class(&before.value) == class(&commit.request.body), "order", || {
+        format!("{} changes its class in place", commit.request.name)
+    })
+}
+
+/// The finalizer stands before the output is created.
+fn held(server: &Server, commit: &Commit<'_>) -> Verified {
+    let key = &commit.call.key;
+    let Some(binding) = &commit.call.binding else {
+        return Err(Violation { rule: "order", what: format!("{key} gets an output without being there") });
+    };
+    let place = crate::server::Place::new(Kind::Binding, key.namespace.as_str(), key.name.as_str());
+    let Some(stored) = server.get(&place).filter(|stored| stored.uid == binding.uid.as_str()) else {
+        return Ok(());
+    };
+    let holds = stored.finalizers().any(|finalizer| finalizer == FINALIZER);
+    must(holds || commit.stripped.contains(&stored.uid), "order", || {
+        format!("{key} gets an output without a finalizer")
+    })
+}
+
+/// S4: nothing is written beside a live output that it overlaps. Outputs that a hand or a late request wrote count once
+/// the operator has seen them; what lands late itself is excused, because nobody could hold it back.
+fn beside_nobody(server: &Server, commit: &Commit<'_>) -> Verified {
+    let (Some(identity), Writer::Operator) = (commit.identity, commit.writer) else { return Ok(()) };
+    let texts: Vec<String> = identity.selectors.texts().map(str::to_owned).collect();
+    let wanted = Claim { id: identity.spiffe_id.as_str(), items: &texts, of: Some(identity) };
+    for (place, other) in server.of_kind(Kind::Output) {
+        let proofs = Proofs::of(&other.value);
+        let Some((namespace, name)) = proofs.complete(&place.name) else { continue };
+        let beside = namespace == commit.call.key.namespace.as_str() && place.name != commit.request.name;
+        let counts = other.writer == Writer::Operator || commit.knew(other);
+        if !beside || !counts || is_neutral(&other.value) {
+            continue;
+        }
+        let selectors = items(&other.value);
+        let id = other.value["spec"]["spiffeIDTemplate"].as_str().unwrap_or("");
+        // The same words can be of two identities: the one that was meant when they were written, and the one that
+        // their binding has now.
+        let present = commit.seen.and_then(|seen| seen.index().identity(&crate::objects::key(namespace, name)));
+        let is_of = |identity: &&Arc<Identity>| {
+            identity.spiffe_id.as_str() == id && identity.selectors.texts().eq(selectors.iter().map(String::as_str))
+        };
+        let known: Vec<&Arc<Identity>> =
+            other.identity.iter().chain(present).filter(|identity| is_of(identity)).collect();
+        let claim = |of| Claim { id, items: &selectors, of };
+        let clash = if known.is_empty() {
+            overlap(wanted, claim(None))
+        } else {
+            known.iter().all(|identity| overlap(wanted, claim(Some(identity))))
+        };
+        must(!clash, "S4", || {
+            format!(
+                "{} is given {} with {texts:?} while {} grants {id} with {selectors:?}",
+                commit.call.key, identity.spiffe_id, place.name
+            )
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! The watches of one operator: each kind by itself, late, in order, now and then by a new list; with definitions that
+//! go and come back, and troubles. What [`kleym_operator::feed`] would tell is told as [`Report`]s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use kleym_core::fact::Trouble;
+use kleym_core::kind::Kind;
+use kleym_core::name::Namespace;
+use serde_json::Value;
+
+use crate::random::Random;
+use crate::server::{Definition, Event, Server};
+
+/// What a watch tells.
+#[derive(Debug, Clone)]
+pub(crate) enum Report {
+    /// The objects of a kind, in one namespace or everywhere, are exactly these.
+    Listed(Kind, Option<Namespace>, Vec<Rc<Value>>),
+    /// An object of a kind is like this now.
+    Put(Kind, Rc<Value>),
+    /// An object of a kind is gone.
+    Gone(Kind, Rc<Value>),
+    /// A kind is proved not to exist.
+    Absent(Kind),
+    /// Something is wrong with a kind, or no longer.
+    Trouble(Kind, Option<Trouble>),
+}
+
+/// What happens to watches from outside, whoever watches.
+#[derive(Debug, Default)]
+pub(crate) struct Weather {
+    /// Kinds that cannot be read.
+    pub(crate) troubles: BTreeMap<Kind, Trouble>,
+    /// Kinds that bring nothing until then.
+    pub(crate) frozen: BTreeMap<Kind, Duration>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing is under way: a list comes next.
+    Open,
+    /// The definition is absent, and that was told.
+    Away,
+    /// A list was made and is on its way.
+    Listing { ready: Duration, items: Vec<Rc<Value>> },
+    /// Events follow.
+    Live,
+}
+
+#[derive(Debug)]
+struct Watch {
+    stage: Stage,
+    /// How many events of the log were told or are part of the list.
+    cursor: usize,
+    era: usize,
+    told: Option<Trouble>,
+    /// The lists of all namespaces come as one.
+    first: bool,
+}
+
+/// The watches.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    watches: BTreeMap<Kind, Watch>,
+    /// Empty means all.
+    namespaces: BTreeSet<Namespace>,
+}
+
+impl Feed {
+    /// Watches that were not opened yet.
+    pub(crate) fn new(namespaces: &BTreeSet<Namespace>, server: &Server) -> Self {
+        let watch = |kind| Watch {
+            stage: Stage::Open,
+            cursor: 0,
+            era: server.shelf(kind).ends.len(),
+            told: None,
+            first: true,
+        };
+        let watches = Kind::ALL.into_iter().map(|kind| (kind, watch(kind))).collect();
+        Self { watches, namespaces: namespaces.clone() }
+    }
+
+    /// Ends a watch: it begins again with a list.
+    pub(crate) fn expire(&mut self, kind: Kind) {
+        let watch = self.watches.get_mut(&kind).unwrap();
+        if matches!(watch.stage, Stage::Live) {
+            watch.stage = Stage::Open;
+        }
+    }
+
+    /// Lets a watch tell what it has; answers when it should be asked again, if nothing else happens.
+    pub(crate) fn pump(
+        &mut self,
+        kind: Kind,
+        server: &Server,
+        weather: &Weather,
+        random: &mut Random,
+    ) -> (Vec<Report>, Option<Duration>) {
+        if let Some(until) = weather.frozen.get(&kind).filter(|until| **until > server.now) {
+            return (Vec::new(), Some(*until));
+        }
+        let mut reports = Vec::new();
+        let next = self.step(kind, server, weather, random, &mut reports);
+        (reports, next)
+    }
+
+    fn step(
+        &mut self,
+        kind: Kind,
+        server: &Server,
+        weather: &Weather,
+        random: &mut Random,
+        reports: &mut Vec<Report>,
+    ) -> Option<Duration> {
+        let soon = |random: &mut Random| Some(server.now + Duration::from_millis(random.within(1, 20)));
+        let shelf = server.shelf(kind);
+        let absent = shelf.definition == Definition::Absent;
+        let trouble = weather.troubles.get(&kind).copied();
+        let namespaces = self.namespaces.clone();
+        let watched = |object: &Value| is_watched(&namespaces, object);
+        let watch = self.watches.get_mut(&kind).unwrap();
+
+        if !matches!(watch.stage, Stage::Away) && (absent || watch.era < shelf.ends.len()) {
+            // The last events of the definition's objects may still come before the news that it is gone.
+            if matches!(watch.stage, Stage::Live) && trouble.is_none() && random.once_in(2) {
+                let rest = &shelf.log[watch.cursor..shelf.ends[watch.era]];
+                reports
+                    .extend(rest.iter().filter(|event| watched(&event.value)).map(|event| told(kind, event)));
+            }
+            watch.era = shelf.ends.len();
+            watch.first = true;
+            watch.stage = if absent { Stage::Away } else { Stage::Open };
+            if absent {
+                watch.told = None;
+                reports.push(Report::Absent(kind));
+                return None;
+            }
+        }
+        if let Some(trouble) = trouble {
+            if !matches!(watch.stage, Stage::Away) && watch.told != Some(trouble) {
+                watch.told = Some(trouble);
+                reports.push(Report::Trouble(kind, Some(trouble)));
+            }
+            if matches!(watch.stage, Stage::Listing { .. }) {
+                watch.stage = Stage::Open;
+            }
+            return None;
+        }
+        match &mut watch.stage {
+            Stage::Away if absent => None,
+            Stage::Away | Stage::Open => {
+                let items = server.of_kind(kind).map(|(_, stored)| Rc::clone(&stored.value));
+                let items = items.filter(|value| watched(value)).collect();
+                let ready = server.now + Duration::from_millis(random.within(1, 60));
+                watch.cursor = shelf.log.len();
+                watch.era = shelf.ends.len();
+                watch.stage = Stage::Listing { ready, items };
+                Some(ready)
+            }
+            Stage::Listing { ready, .. } if server.now < *ready => Some(*ready),
+            Stage::Listing { items, .. } => {
+                let items = std::mem::take(items);
+                if watch.told.take().is_some() && random.once_in(2) {
+                    reports.push(Report::Trouble(kind, None));
+                }
+                if watch.first || namespaces.is_empty() || !kind.namespaced() {
+                    reports.push(Report::Listed(kind, None, items));
+                } else {
+                    for namespace in &namespaces {
+                        let of = items
+                            .iter()
+                            .filter(|object| object["metadata"]["namespace"] == namespace.as_str());
+                        reports.push(Report::Listed(kind, Some(namespace.clone()), of.cloned().collect()));
+                    }
+                }
+                watch.first = false;
+                watch.stage = Stage::Live;
+                if watch.cursor < shelf.log.len() { soon(random) } else { None }
+            }
+            Stage::Live => {
+                if watch.told.take().is_some() {
+                    reports.push(Report::Trouble(kind, None));
+                    if random.once_in(2) {
+                        watch.stage = Stage::Open;
+                    }
+                    return soon(random);
+                }
+                let some = usize::try_from(random.within(1, 4)).unwrap();
+                let end = shelf.log.len().min(watch.cursor + some);
+                for event in &shelf.log[watch.cursor..end] {
+                    if watched(&event.value) {
+                        reports.push(told(kind, event));
+                        if random.once_in(40) {
+                            reports.push(told(kind, event));
+                        }
+                    }
+                }
+                watch.cursor = end;
+                if end < shelf.log.len() { soon(random) } else { None }
+            }
+        }
+    }
+}
+
+fn told(kind: Kind, event: &Event) -> Report {
+    let value = Rc::clone(&event.value);
+    if event.gone { Report::Gone(kind, value) } else { Report::Put(kind, value) }
+}
+
+fn is_watched(namespaces: &BTreeSet<Namespace>, object: &Value) -> bool {
+    let namespace = object["metadata"]["namespace"].as_str();
+    namespaces.is_empty()
+        || namespace.is_none_or(|namespace| namespaces.iter().any(|n| n.as_str() == namespace))
+}

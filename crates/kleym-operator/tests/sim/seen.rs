@@ -1,0 +1,203 @@
+//! What an operator has been told so far, kept apart from its own memory: the measure of what it may write.
+
+use std::collections::{BTreeMap, HashMap};
+
+use kleym_core::fact::{Availability, Change, Fact, FactKey, Known};
+use kleym_core::index::{Index, Verdict};
+use kleym_core::kind::Kind;
+use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid};
+use kleym_core::relist::Difference;
+use kleym_core::settings::Settings;
+use kleym_operator::feed::{GoneKey, Item, News, SeenBinding, binding};
+use kleym_operator::perform::Answer;
+use serde_json::Value;
+
+use crate::feed::Report;
+
+/// Everything that was told.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    index: Index,
+    bindings: BTreeMap<BindingKey, (Uid, u64)>,
+    /// By uid, the newest version that was told.
+    versions: HashMap<String, u64>,
+}
+
+fn version(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
+impl Seen {
+    /// Nothing was told.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { index: Index::new(settings.clone()), bindings: BTreeMap::new(), versions: HashMap::new() }
+    }
+
+    /// What is to become of a binding, as far as was told.
+    pub(crate) fn verdict(&self, key: &BindingKey) -> Verdict {
+        self.index.verdict(key).verdict
+    }
+
+    /// The index of what was told.
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The uid of a binding that was told of and not yet of its end.
+    pub(crate) fn uid(&self, key: &BindingKey) -> Option<&Uid> {
+        self.bindings.get(key).map(|(uid, _)| uid)
+    }
+
+    /// Whether this version of an object, or a later one, was told.
+    pub(crate) fn has_seen(&self, uid: &str, version: u64) -> bool {
+        self.versions.get(uid).is_some_and(|seen| *seen >= version)
+    }
+
+    /// Notes a report, and makes it news.
+    pub(crate) fn told(&mut self, report: Report) -> News {
+        match report {
+            Report::Absent(kind) => {
+                if kind == Kind::Binding {
+                    self.bindings.clear();
+                }
+                self.index.apply(Change::Absent(kind));
+                News::Absent(kind)
+            }
+            Report::Trouble(kind, trouble) => {
+                self.index.apply(Change::Trouble(kind, trouble));
+                News::Trouble(kind, trouble)
+            }
+            Report::Listed(kind, namespace, values) => {
+                let items: Vec<Item> = values
+                    .iter()
+                    .map(|value| {
+                        self.saw_version(value);
+                        Item::decode(kind, value).unwrap()
+                    })
+                    .collect();
+                self.listed(kind, namespace.as_ref(), &items);
+                News::Objects(kind, namespace, Difference::Listed(items))
+            }
+            Report::Put(kind, value) => {
+                self.saw_version(&value);
+                let item = Item::decode(kind, &value).unwrap();
+                match &item {
+                    Item::Binding(seen) => self.saw_binding(seen),
+                    Item::Input(fact) => drop(self.index.apply(Change::Put(fact.clone()))),
+                    Item::Output(_) => {}
+                }
+                News::Objects(kind, None, Difference::Put(item))
+            }
+            Report::Gone(kind, value) => {
+                self.saw_version(&value);
+                let gone = gone_key(&value);
+                if let Some(key) = gone.fact_key(kind) {
+                    self.gone(key, gone.uid.as_ref());
+                }
+                News::Objects(kind, None, Difference::Gone(gone))
+            }
+        }
+    }
+
+    /// Notes what an answer showed.
+    pub(crate) fn answered(&mut self, answer: &Answer) {
+        for (kind, object) in &answer.objects {
+            self.saw_version(object);
+            if *kind == Kind::Binding
+                && let Ok(seen) = binding(object)
+                && self.bindings.get(&seen.fact.key).is_some_and(|(uid, _)| *uid == seen.live.uid)
+            {
+                self.saw_binding(&seen);
+            }
+        }
+    }
+
+    fn saw_version(&mut self, object: &Value) {
+        let uid = object["metadata"]["uid"].as_str().unwrap();
+        let version = version(object);
+        match self.versions.get_mut(uid) {
+            Some(seen) => *seen = version.max(*seen),
+            None => drop(self.versions.insert(uid.to_owned(), version)),
+        }
+    }
+
+    fn saw_binding(&mut self, seen: &SeenBinding) {
+        let version: u64 = seen.live.resource_version.parse().unwrap();
+        let uid = seen.live.uid.clone();
+        match self.bindings.get(&seen.fact.key) {
+            Some((known, newer)) if *known == uid && *newer > version => {}
+            _ => {
+                self.bindings.insert(seen.fact.key.clone(), (uid, version));
+                self.index.apply(Change::Put(Fact::Binding(Box::new(seen.fact.clone()))));
+            }
+        }
+    }
+
+    fn gone(&mut self, key: FactKey, uid: Option<&Uid>) {
+        if key.kind == Kind::Binding {
+            let binding = BindingKey::new(key.namespace.clone(), key.name.clone());
+            if self.bindings.get(&binding).is_none_or(|(known, _)| Some(known) != uid) {
+                return;
+            }
+            self.bindings.remove(&binding);
+        }
+        self.index.apply(Change::Gone(key));
+    }
+
+    fn listed(&mut self, kind: Kind, namespace: Option<&Namespace>, items: &[Item]) {
+        if kind != Kind::Binding {
+            let facts = items.iter().filter_map(|item| match item {
+                Item::Input(fact) => Some(fact.clone()),
+                Item::Binding(_) | Item::Output(_) => None,
+            });
+            let facts = facts.collect();
+            self.index.apply(match namespace {
+                Some(namespace) => Change::ListedIn(kind, namespace.clone(), facts),
+                None => Change::Listed(kind, facts),
+            });
+            return;
+        }
+        // One by one, so that a list that is older than an answer takes nothing back.
+        let listed: Vec<&SeenBinding> = items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Binding(seen) => Some(&**seen),
+                Item::Input(_) | Item::Output(_) => None,
+            })
+            .collect();
+        let vanished: Vec<BindingKey> = self
+            .bindings
+            .keys()
+            .filter(|key| namespace.is_none_or(|only| *only == key.namespace))
+            .filter(|key| !listed.iter().any(|seen| seen.fact.key == **key))
+            .cloned()
+            .collect();
+        for key in vanished {
+            self.bindings.remove(&key);
+            let fact = FactKey { kind, namespace: key.namespace, name: key.name };
+            self.index.apply(Change::Gone(fact));
+        }
+        for seen in listed {
+            self.saw_binding(seen);
+        }
+        if namespace.is_none() && self.index.availability(kind) != Availability::LISTED {
+            let all: Vec<Fact> =
+                self.index.bindings().map(|binding| Fact::Binding(Box::new(binding.clone()))).collect();
+            self.index.apply(Change::Listed(kind, all));
+        }
+    }
+
+    /// Whether a kind is proved absent, as far as was told.
+    pub(crate) fn is_absent(&self, kind: Kind) -> bool {
+        self.index.availability(kind).known == Known::Absent
+    }
+}
+
+fn gone_key(object: &Value) -> GoneKey {
+    let text = |field: &str| object["metadata"][field].as_str();
+    GoneKey {
+        namespace: text("namespace").map(|namespace| Namespace::parse(namespace).unwrap()),
+        name: ObjectName::parse(text("name").unwrap()).unwrap(),
+        uid: text("uid").map(|uid| Uid::parse(uid).unwrap()),
+    }
+}
