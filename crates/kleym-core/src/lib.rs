@@ -8,8 +8,8 @@
 //! `clippy.toml` makes the compiler hold it to that. It cannot fail either: broken input is a fact
 //! ([`fact`]), an unsafe request is a refusal ([`refusal`]).
 
-pub mod brake;
 pub mod announce;
+pub mod brake;
 pub mod fact;
 pub mod grant;
 pub mod index;

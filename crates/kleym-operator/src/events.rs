@@ -23,7 +23,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{EventResult, Metrics};
@@ -44,8 +44,13 @@ const STALE: Duration = Duration::from_secs(60);
 /// How long what is queued may still be sent when the process stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Whether the operator may write now: asked before each call.
-pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
+/// Until when the operator may write; none when it may not. Asked before each call, which is given up then.
+pub type WriteUntil = Arc<dyn Fn(Instant) -> Option<Instant> + Send + Sync>;
+
+/// For an operator that always may.
+pub fn always() -> WriteUntil {
+    Arc::new(|now| Some(now + CALL_DEADLINE))
+}
 
 /// Takes announcements. Clones share one queue.
 #[derive(Debug, Clone)]
@@ -67,7 +72,7 @@ impl Recorder {
     pub fn start(
         client: Client,
         instance: &str,
-        may_write: MayWrite,
+        write_until: WriteUntil,
         metrics: Metrics,
         tasks: &mut JoinSet<anyhow::Result<()>>,
         stop: CancellationToken,
@@ -76,7 +81,7 @@ impl Recorder {
         let sender = Sender {
             client,
             reporter: Reporter::new(instance),
-            may_write,
+            write_until,
             metrics: metrics.clone(),
             sent: Recent::new(REMEMBERED),
             budget: Budget::new(),
@@ -102,7 +107,7 @@ impl Recorder {
 struct Sender {
     client: Client,
     reporter: Reporter,
-    may_write: MayWrite,
+    write_until: WriteUntil,
     metrics: Metrics,
     /// How often each event was told, by namespace and name.
     sent: Recent<(String, String), i32>,
@@ -133,10 +138,11 @@ impl Sender {
 
     async fn deliver(&mut self, queued: Queued) -> EventResult {
         let Queued { announcement, happened, since } = queued;
-        if since.elapsed() > STALE || !(self.may_write)() {
+        let now = Instant::now();
+        if now - since > STALE || (self.write_until)(now).is_none() {
             return EventResult::Dropped;
         }
-        if !self.budget.spend(announcement.regarding.uid(), Instant::now().into_std()) {
+        if !self.budget.spend(announcement.regarding.uid(), now.into_std()) {
             tracing::debug!(reason = announcement.occasion.as_str(), "too many events about one object");
             return EventResult::Dropped;
         }
@@ -146,7 +152,7 @@ impl Sender {
                 self.broken = false;
                 result
             }
-            Err(Failure::Ending) => EventResult::Dropped,
+            Err(Failure::Ending | Failure::Unwanted) => EventResult::Dropped,
             Err(failure) => {
                 let reason = announcement.occasion.as_str();
                 if std::mem::replace(&mut self.broken, true) {
@@ -167,6 +173,8 @@ impl Sender {
         let events = Api::<Event>::namespaced(self.client.clone(), &key.0);
         let mut retried = false;
         loop {
+            let now = Instant::now();
+            let until = (self.write_until)(now).ok_or(Failure::Unwanted)?.min(now + CALL_DEADLINE);
             let told = self.sent.get(&key).copied();
             let call = async {
                 match told {
@@ -177,7 +185,7 @@ impl Sender {
                     }
                 }
             };
-            let failure = match timeout(CALL_DEADLINE, call).await {
+            let failure = match timeout_at(until, call).await {
                 Ok(Ok(_)) => {
                     self.sent.insert(key, told.map_or(1, |times| times.saturating_add(1)));
                     return Ok(if told.is_some() { EventResult::Repeated } else { EventResult::Created });

@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
-use kleym_core::name::{ClassName, Instance, Namespace};
-use kleym_core::settings::{DEFAULT_INSTANCE, DEFAULT_TRUST_DOMAIN, Settings};
-use kleym_core::spiffe::{PathGrants, TrustDomain};
-use kleym_core::text::Quoted;
+use kleym_core::name::Namespace;
+use kleym_core::settings::given::{self, BadSetting, Environment, Given};
+use kleym_core::settings::{Settings, TypedSettings};
 
 /// The Kleym operator: turns InferenceIdentityBindings into ClusterSPIFFEIDs.
 ///
@@ -90,96 +89,26 @@ pub struct Configuration {
     pub log_filter: String,
 }
 
-/// A flag or variable that cannot be used; one line that names it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name}: {problem}")]
-pub struct BadSetting {
-    /// `--trust-domain`, or `KLEYM_TRUST_DOMAIN` when it came from the environment.
-    pub name: String,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
-/// A value with where it came from, for messages.
-struct Given {
-    name: String,
-    value: String,
-}
-
-impl Given {
-    fn bad(&self, problem: impl std::fmt::Display) -> BadSetting {
-        BadSetting { name: self.name.clone(), problem: format!("{} {problem}", Quoted(&self.value)) }
-    }
-}
-
-/// The environment: what a variable holds, as far as it is Unicode.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<std::ffi::OsString>;
-
-/// The value of a flag, else of its variable: an empty variable is not set, a blank one is an error.
-fn given(
-    flag: &str,
-    typed: Option<&String>,
-    environment: Environment<'_>,
-) -> Result<Option<Given>, BadSetting> {
-    if let Some(value) = typed {
-        return Ok(Some(Given { name: format!("--{flag}"), value: value.clone() }));
-    }
-    let name = format!("KLEYM_{}", flag.replace('-', "_").to_ascii_uppercase());
-    let Some(value) = environment(&name) else { return Ok(None) };
-    let Ok(value) = value.into_string() else {
-        return Err(BadSetting { name, problem: "is not valid Unicode".to_owned() });
-    };
-    match value.trim() {
-        _ if value.is_empty() => Ok(None),
-        "" => Err(BadSetting { name, problem: "is blank; give it a value or unset it".to_owned() }),
-        _ => Ok(Some(Given { name, value })),
-    }
-}
-
-/// The values of a repeatable flag, else of its comma-separated variable.
-fn given_list(flag: &str, typed: &[String], environment: Environment<'_>) -> Result<Vec<Given>, BadSetting> {
-    if !typed.is_empty() {
-        let one = |value: &String| Given { name: format!("--{flag}"), value: value.clone() };
-        return Ok(typed.iter().map(one).collect());
-    }
-    let Some(all) = given(flag, None, environment)? else { return Ok(Vec::new()) };
-    let one = |value: &str| Given { name: all.name.clone(), value: value.trim().to_owned() };
-    Ok(all.value.split(',').map(one).collect())
-}
-
 impl Flags {
     /// What the flags and the environment mean together.
     ///
     /// # Errors
     /// The first setting that cannot be used.
     pub fn resolve(&self, environment: Environment<'_>) -> Result<Configuration, BadSetting> {
-        let one = |flag: &str, typed: &Option<String>| given(flag, typed.as_ref(), environment);
+        let one = |flag: &str, typed: &Option<String>| given::one(flag, typed.as_ref(), environment);
         let or_default = |flag: &str, typed: &Option<String>, default: &str| {
-            let fallback = || Given { name: format!("--{flag}"), value: default.to_owned() };
-            one(flag, typed).map(|found| found.unwrap_or_else(fallback))
+            given::or_default(flag, typed.as_ref(), default, environment)
         };
-
-        let trust_domain = or_default("trust-domain", &self.trust_domain, DEFAULT_TRUST_DOMAIN)?;
-        let instance = or_default("instance", &self.instance, DEFAULT_INSTANCE)?;
-        let class_name =
-            one("clusterspiffeid-class-name", &self.class_name)?.filter(|class| !class.value.is_empty());
-        let grants = given_list("path-grant", &self.path_grants, environment)?;
-        let path_grants =
-            PathGrants::parse(grants.iter().map(|grant| grant.value.as_str())).map_err(|error| {
-                let name =
-                    grants.first().map_or_else(|| "--path-grant".to_owned(), |grant| grant.name.clone());
-                BadSetting { name, problem: error.to_string() }
-            })?;
-        let settings = Settings {
-            trust_domain: TrustDomain::parse(&trust_domain.value).map_err(|error| trust_domain.bad(error))?,
-            class_name: class_name
-                .map(|class| ClassName::parse(&class.value).map_err(|error| class.bad(error)))
-                .transpose()?,
-            instance: Instance::parse(&instance.value).map_err(|error| instance.bad(error))?,
-            path_grants,
-        };
-
-        let namespaces = given_list("watch-namespace", &self.watch_namespaces, environment)?
+        let settings = Settings::given(
+            TypedSettings {
+                trust_domain: self.trust_domain.as_ref(),
+                class_name: self.class_name.as_ref(),
+                instance: self.instance.as_ref(),
+                path_grants: &self.path_grants,
+            },
+            environment,
+        )?;
+        let namespaces = given::several("watch-namespace", &self.watch_namespaces, environment)?
             .iter()
             .map(|namespace| Namespace::parse(&namespace.value).map_err(|error| namespace.bad(error)))
             .collect::<Result<_, _>>()?;

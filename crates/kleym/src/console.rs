@@ -2,8 +2,9 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
+use kleym_core::settings::given::Environment;
+
 use crate::args::Color;
-use crate::settings::Environment;
 
 /// The two streams.
 pub(crate) struct Console {

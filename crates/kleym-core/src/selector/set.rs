@@ -83,10 +83,8 @@ impl SelectorSet {
         if !items.iter().any(|i| i.key() == ItemKey::ServiceAccount) {
             return Err(SetError::NoServiceAccount);
         }
-        // Sorted bytewise, items of one slot need not stand side by side (`a:b` sorts before `a`'s end), so the
-        // slots are compared by their own order.
-        let mut by_slot: Vec<&Item> = items.iter().filter(|i| i.single_valued()).collect();
-        by_slot.sort_by(|a, b| a.slot().cmp(b.slot()).then(a.cmp(b)));
+        // Items of one slot share its prefix, so they stand side by side.
+        let by_slot: Vec<&Item> = items.iter().filter(|i| i.single_valued()).collect();
         if let Some(pair) = by_slot.windows(2).find(|pair| pair[0].slot() == pair[1].slot()) {
             return Err(SetError::TwoValues(pair[0].to_string(), pair[1].to_string()));
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use kleym_core::fact::{
-    Availability, Binding as BindingFact, BindingSpec, Change, Discriminator, DiscriminatorType, Fact, Mode, Pool,
-    PoolRef, Target, pool_labels,
+    Availability, Binding as BindingFact, BindingSpec, Change, Discriminator, DiscriminatorType, Fact, Mode,
+    Pool, PoolRef, Target, pool_labels,
 };
 use kleym_core::index::{Decision, Index, Verdict};
 use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
@@ -121,7 +121,8 @@ struct Protocol {
 }
 
 #[expect(clippy::disallowed_types, reason = "a cache of pure answers, shared by the checker's threads")]
-type Decisions = std::sync::RwLock<std::collections::HashMap<(Option<Binding>, Option<Output>, Turn), Option<Request>>>;
+type Decisions =
+    std::sync::RwLock<std::collections::HashMap<(Option<Binding>, Option<Output>, Turn), Option<Request>>>;
 
 fn settings() -> Settings {
     Settings {
@@ -282,7 +283,9 @@ impl Protocol {
                 let binding = binding.expect(bound);
                 Request::RemoveFinalizer { uid: binding.uid, version: binding.version }
             }
-            Step::CreateOutput(wanted) => Request::Create { owner: binding.expect(bound).uid, spec: spec(wanted) },
+            Step::CreateOutput(wanted) => {
+                Request::Create { owner: binding.expect(bound).uid, spec: spec(wanted) }
+            }
             Step::ReplaceOutput(wanted) => {
                 let output = output.expect(bound);
                 let owner = binding.expect(bound).uid;
@@ -292,7 +295,9 @@ impl Protocol {
                 let output = output.expect(bound);
                 Request::Neutralise { uid: output.uid, version: output.version }
             }
-            Step::DeleteOutput { uid, .. } => Request::Delete { uid: uid.as_str()[1..].parse().expect(bound) },
+            Step::DeleteOutput { uid, .. } => {
+                Request::Delete { uid: uid.as_str()[1..].parse().expect(bound) }
+            }
             Step::LookAtOutput { .. } => Request::LookAtOutput,
             Step::LookAtBinding => Request::LookAtBinding,
             Step::TryOutput(_) => unreachable!("the class never changes in this model"),
@@ -307,9 +312,8 @@ impl Protocol {
     fn bent(&self, operator: &Operator, request: Option<Request>) -> Option<Request> {
         let deleting = operator.binding.filter(|binding| binding.deleting && binding.finalizer);
         match (self.bend, request) {
-            (Bend::ReleaseUnseen, Some(Request::LookAtOutput)) if deleting.is_some() => {
-                deleting.map(|binding| Request::RemoveFinalizer { uid: binding.uid, version: binding.version })
-            }
+            (Bend::ReleaseUnseen, Some(Request::LookAtOutput)) if deleting.is_some() => deleting
+                .map(|binding| Request::RemoveFinalizer { uid: binding.uid, version: binding.version }),
             (Bend::DeleteForeign, Some(Request::LookAtOutput)) => match operator.output {
                 Some(Output { shape: Shape::Foreign, uid, .. }) => Some(Request::Delete { uid }),
                 _ => request,
@@ -362,7 +366,8 @@ impl Protocol {
                     return None;
                 }
                 let (uid, version) = (server.take_uid(), server.bump());
-                server.binding = Some(Binding { uid, version, deleting: false, finalizer: false, spec: Spec::A });
+                server.binding =
+                    Some(Binding { uid, version, deleting: false, finalizer: false, spec: Spec::A });
             }
             User::Edit => {
                 let binding = server.binding.filter(|binding| !binding.deleting)?;
@@ -458,7 +463,8 @@ impl State {
         let withdrawn = match output {
             None => true,
             Some(output) => {
-                output.shape == Shape::Foreign || (output.kept && output.deleting && output.shape == Shape::Neutral)
+                output.shape == Shape::Foreign
+                    || (output.kept && output.deleting && output.shape == Shape::Neutral)
             }
         };
         match self.server.binding {
@@ -574,7 +580,9 @@ impl Model for Protocol {
             Property::always("foreign objects are never touched", |_, state: &State| {
                 !state.server.violations.foreign_touched
             }),
-            Property::always("what is settled is right", |_, state: &State| !state.is_settled() || state.is_right()),
+            Property::always("what is settled is right", |_, state: &State| {
+                !state.is_settled() || state.is_right()
+            }),
             Property::sometimes("it settles granted", |_, state: &State| {
                 state.is_settled() && state.server.output.is_some_and(|o| o.shape == Shape::Of(Spec::A))
             }),

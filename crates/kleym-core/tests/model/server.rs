@@ -82,7 +82,13 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new() -> Self {
         let binding = Binding { uid: 1, version: 1, deleting: false, finalizer: false, spec: Spec::A };
-        Self { binding: Some(binding), output: None, next_uid: 2, version: 1, violations: Violations::default() }
+        Self {
+            binding: Some(binding),
+            output: None,
+            next_uid: 2,
+            version: 1,
+            violations: Violations::default(),
+        }
     }
 
     pub(crate) fn bump(&mut self) -> u8 {
@@ -110,9 +116,8 @@ impl Server {
             }
             Request::RemoveFinalizer { uid, version } => {
                 let binding = self.binding_at(uid, version)?;
-                self.violations.early_release |= self.output.is_some_and(|output| {
-                    output.owner == uid && output.shape != Shape::Foreign
-                });
+                self.violations.early_release |=
+                    self.output.is_some_and(|output| output.owner == uid && output.shape != Shape::Foreign);
                 let version = self.bump();
                 let binding = Binding { finalizer: false, version, ..binding };
                 self.binding = (!binding.deleting).then_some(binding);

@@ -78,17 +78,15 @@ struct Desk {
 
 impl Desk {
     fn with(answers: &[(u16, &'static str)]) -> Self {
-        Self::that_may(true, answers)
+        Self::that_may_write(always(), answers)
     }
 
-    fn that_may(write: bool, answers: &[(u16, &'static str)]) -> Self {
+    fn that_may_write(until: WriteUntil, answers: &[(u16, &'static str)]) -> Self {
         let server = Server::default();
         server.0.lock().unwrap().answers.extend(answers);
         let (metrics, mut tasks, stop) = (Metrics::default(), JoinSet::new(), CancellationToken::new());
         let client = Client::new(server.clone(), "default");
-        let may_write: MayWrite = Arc::new(move || write);
-        let recorder =
-            Recorder::start(client, "pod-1", may_write, metrics.clone(), &mut tasks, stop.clone());
+        let recorder = Recorder::start(client, "pod-1", until, metrics.clone(), &mut tasks, stop.clone());
         Self { server, recorder, metrics, tasks, stop }
     }
 
@@ -221,8 +219,17 @@ async fn telling_never_waits_and_what_finds_no_room_is_counted() {
 
 #[tokio::test]
 async fn nothing_is_sent_while_the_operator_may_not_write() {
-    let (calls, results) = Desk::that_may(false, &[]).tell([about("chat", "a")]).await;
+    let (calls, results) = Desk::that_may_write(Arc::new(|_| None), &[]).tell([about("chat", "a")]).await;
     assert_eq!((calls.len(), results), (0, [0, 0, 1, 0]));
+    // It is asked when the event's turn comes, before the call, and before the second one.
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let twice: WriteUntil = Arc::new(move |now| {
+        let before = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        (before < 2).then(|| now + CALL_DEADLINE)
+    });
+    let desk = Desk::that_may_write(twice, &[(409, "AlreadyExists")]);
+    let (calls, results) = desk.tell([about("chat", "a")]).await;
+    assert_eq!((methods(&calls), results), (vec!["POST"], [0, 0, 1, 0]));
 }
 
 #[tokio::test]

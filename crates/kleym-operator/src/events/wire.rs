@@ -93,6 +93,8 @@ pub(super) enum Failure {
     Refused,
     /// The API server did not answer, or not well.
     Passing,
+    /// The operator may not write any more.
+    Unwanted,
 }
 
 /// What a failed call means.

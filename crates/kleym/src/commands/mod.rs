@@ -9,11 +9,11 @@ use std::path::Path;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use kleym_core::name::{Namespace, describe};
+use kleym_core::settings::given::Environment;
 
 use crate::args::{Arguments, Command};
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
-use crate::settings::Environment;
 
 /// Parses the arguments and runs the command.
 pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Result<Exit, Failure> {

@@ -3,6 +3,7 @@
 use kleym_api::encode::cluster_spiffe_id;
 use kleym_core::index::{Index, Verdict};
 use kleym_core::output::WantedOutput;
+use kleym_core::settings::given::Environment;
 
 use super::home;
 use crate::args;
@@ -10,7 +11,7 @@ use crate::console::Console;
 use crate::declared::Declared;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Summary};
-use crate::settings::{Environment, settings};
+use crate::settings::settings;
 use crate::source::Files;
 
 pub(super) fn run(
