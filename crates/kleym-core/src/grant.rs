@@ -33,13 +33,17 @@ impl Grant {
         *self.spiffe_id == *identity.spiffe_id.as_str() && *self.items == *identity.selectors.items()
     }
 
-    /// Whether writing `wanted` beside this grant could give one workload two identities, or two subjects one
-    /// SPIFFE ID. `known` is an identity that this grant is of, if there is one.
+    /// Whether writing `wanted` beside this grant could give one workload two identities, or two subjects one SPIFFE ID.
+    /// `known` is an identity that this grant is of, if there is one.
     pub fn stands_against(&self, known: Option<&Identity>, wanted: &Identity) -> bool {
-        if self.spiffe_id.eq_ignore_ascii_case(wanted.spiffe_id.as_str()) {
-            return known.is_none_or(|known| !known.same_subject(wanted));
+        if *self.spiffe_id != *wanted.spiffe_id.as_str() {
+            let competes = known.is_none_or(|known| compete(known, wanted));
+            if competes && !disjoint_items(&self.items, wanted.selectors.items()) {
+                return true;
+            }
         }
-        known.is_none_or(|known| compete(known, wanted))
-            && !disjoint_items(&self.items, wanted.selectors.items())
+        // A subject keeps its name while its pool is relabelled; several bindings of it may then be replaced in any order.
+        self.spiffe_id.eq_ignore_ascii_case(wanted.spiffe_id.as_str())
+            && known.is_none_or(|known| known.subject != wanted.subject)
     }
 }

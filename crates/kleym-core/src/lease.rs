@@ -20,7 +20,7 @@
 //!   duration before it is led.
 //! - Two versions are free at once. One that a leader left when it was released: it has no holder *and* lasts one
 //!   second, which nobody but a leader that has stopped writes. And one that is exactly what this candidate sent in a
-//!   claim that was never answered.
+//!   claim that was never answered, for as long as the answer would have made it lead: nobody else can have led since.
 //! - A leader that finds the lease gone, or held by another, or that could not renew it in time, has lost it for
 //!   ever: [`Step::Lost`]. The process ends and starts again as a candidate with another identity.
 //!
@@ -113,6 +113,13 @@ pub enum Answer {
     Failed,
 }
 
+/// What was claimed, and when that was first begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Claim {
+    begun: Now,
+    record: Record,
+}
+
 /// A candidate.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -127,8 +134,8 @@ pub struct State {
     pause: Now,
     /// Conflicts since the last rest: the second in a row costs a pause.
     conflicts: u32,
-    /// What was sent in claims of the version that was last seen, whose fate is unknown.
-    claim: Option<Record>,
+    /// The claim of the version that was last seen, sent at least once and never answered.
+    claim: Option<Claim>,
     /// The call under way.
     pending: Option<Pending>,
 }
@@ -270,8 +277,9 @@ impl State {
         };
         if let Pending::Replace { record, .. } = &pending
             && self.is_standby()
+            && self.claim.is_none()
         {
-            self.claim = Some(record.clone());
+            self.claim = Some(Claim { begun: now, record: record.clone() });
         }
         self.pending = Some(pending);
         step
@@ -312,7 +320,7 @@ impl State {
             && self.is_standby()
         {
             // Claims of one version are all the same, so that each is recognised by whichever was carried out.
-            return claim.clone();
+            return claim.record.clone();
         }
         let old = &live.record;
         // A write that changes nothing leaves the version as it is, and nobody would notice it.
@@ -424,7 +432,9 @@ impl State {
             Seen::Version(known, _) if known.uid == live.uid => {
                 let goes_on = live.record.transitions >= known.record.transitions;
                 let released = live.record.is_released() && goes_on;
-                let claimed = self.claim.as_ref() == Some(&live.record);
+                let ours =
+                    |claim: &Claim| claim.record == live.record && now < claim.begun + self.timing.lead;
+                let claimed = self.claim.as_ref().is_some_and(ours);
                 if released || claimed { Duration::ZERO } else { self.timing.wait(&live.record) }
             }
             _ => self.timing.wait(&live.record),

@@ -105,8 +105,8 @@ pub(crate) fn tells_apart(item: &Item) -> bool {
     )
 }
 
-/// Why two identities of one namespace cannot both be held, if they cannot. IDs that differ in case alone are two IDs
-/// to a workload and one to some databases, so both causes can hold of one pair; the collision is then the reason.
+/// Why two identities of one namespace cannot both be held, if they cannot. IDs that differ in case alone are two IDs to a
+/// workload and one to some databases, so both causes can hold of one pair; the collision is then the reason.
 pub fn conflict(a: &Identity, b: &Identity) -> Option<Cause> {
     if a.spiffe_id != b.spiffe_id && compete(a, b) && disjoint(a, b).is_none() {
         return Some(Cause::IdentityCollision);

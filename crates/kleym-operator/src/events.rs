@@ -13,7 +13,6 @@
 mod budget;
 mod wire;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,11 +20,12 @@ use k8s_openapi::api::events::v1::Event;
 use kleym_core::announce::Announcement;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::lease::{Leadership, before};
 use crate::metrics::{EventResult, Metrics};
 use crate::recent::Recent;
 use budget::Budget;
@@ -44,14 +44,6 @@ const STALE: Duration = Duration::from_secs(60);
 /// How long what is queued may still be sent when the process stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Until when the operator may write; none when it may not. Asked before each call, which is given up then.
-pub type WriteUntil = Arc<dyn Fn(Instant) -> Option<Instant> + Send + Sync>;
-
-/// For an operator that always may.
-pub fn always() -> WriteUntil {
-    Arc::new(|now| Some(now + CALL_DEADLINE))
-}
-
 /// Takes announcements. Clones share one queue.
 #[derive(Debug, Clone)]
 pub struct Recorder {
@@ -67,12 +59,12 @@ struct Queued {
 }
 
 impl Recorder {
-    /// Starts the task that sends. `instance` names this process (a pod's name, say). The task ends when it is told to stop
-    /// and every recorder is dropped, or soon after.
+    /// Starts the task that sends, while this replica leads. `instance` names this process (a pod's name, say). The task
+    /// ends when it is told to stop and every recorder is dropped, or soon after.
     pub fn start(
         client: Client,
         instance: &str,
-        write_until: WriteUntil,
+        leadership: watch::Receiver<Leadership>,
         metrics: Metrics,
         tasks: &mut JoinSet<anyhow::Result<()>>,
         stop: CancellationToken,
@@ -81,7 +73,7 @@ impl Recorder {
         let sender = Sender {
             client,
             reporter: Reporter::new(instance),
-            write_until,
+            leadership,
             metrics: metrics.clone(),
             sent: Recent::new(REMEMBERED),
             budget: Budget::new(),
@@ -107,7 +99,7 @@ impl Recorder {
 struct Sender {
     client: Client,
     reporter: Reporter,
-    write_until: WriteUntil,
+    leadership: watch::Receiver<Leadership>,
     metrics: Metrics,
     /// How often each event was told, by namespace and name.
     sent: Recent<(String, String), i32>,
@@ -139,7 +131,7 @@ impl Sender {
     async fn deliver(&mut self, queued: Queued) -> EventResult {
         let Queued { announcement, happened, since } = queued;
         let now = Instant::now();
-        if now - since > STALE || (self.write_until)(now).is_none() {
+        if now - since > STALE || self.until(now).is_none() {
             return EventResult::Dropped;
         }
         if !self.budget.spend(announcement.regarding.uid(), now.into_std()) {
@@ -158,11 +150,21 @@ impl Sender {
                 if std::mem::replace(&mut self.broken, true) {
                     tracing::debug!(reason, ?failure, "an event could not be sent");
                 } else {
-                    tracing::warn!(reason, ?failure, "an event could not be sent; further ones are not mentioned");
+                    tracing::warn!(
+                        reason,
+                        ?failure,
+                        "an event could not be sent; further ones are not mentioned"
+                    );
                 }
                 EventResult::Failed
             }
         }
+    }
+
+    /// Until when a call may go on that begins now; none when this replica does not lead.
+    fn until(&self, now: Instant) -> Option<Instant> {
+        let leads_until = self.leadership.borrow().deadline(now)?;
+        Some(leads_until.min(now + CALL_DEADLINE))
     }
 
     /// Creates the event or, where it is there, counts on its series: one call, and one more where the first one showed
@@ -174,7 +176,7 @@ impl Sender {
         let mut retried = false;
         loop {
             let now = Instant::now();
-            let until = (self.write_until)(now).ok_or(Failure::Unwanted)?.min(now + CALL_DEADLINE);
+            let until = self.until(now).ok_or(Failure::Unwanted)?;
             let told = self.sent.get(&key).copied();
             let call = async {
                 match told {
@@ -185,13 +187,13 @@ impl Sender {
                     }
                 }
             };
-            let failure = match timeout_at(until, call).await {
-                Ok(Ok(_)) => {
+            let failure = match before(until, call).await {
+                Some(Ok(_)) => {
                     self.sent.insert(key, told.map_or(1, |times| times.saturating_add(1)));
                     return Ok(if told.is_some() { EventResult::Repeated } else { EventResult::Created });
                 }
-                Ok(Err(error)) => classify(&error),
-                Err(_) => Failure::Passing,
+                Some(Err(error)) => classify(&error),
+                None => Failure::Passing,
             };
             match (failure, told) {
                 // The first try was done after all.

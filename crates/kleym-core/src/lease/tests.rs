@@ -369,6 +369,21 @@ fn a_claim_that_was_never_answered_is_recognised_when_it_was_carried_out() {
 }
 
 #[test]
+fn a_claim_that_was_never_answered_is_not_recognised_later_than_it_would_have_ended() {
+    let mut state = that_saw_live(released("1", 7));
+    let claim = begins_to_replace(&mut state, at(0.0), "1");
+    state.answered(at(3.0), Answer::Failed);
+    assert_eq!(state.next(at(9.9), WALL), Step::Look);
+    let carried_out = live("2", claim);
+    let mut late = state.clone();
+    state.answered(at(9.9), sees(&carried_out));
+    assert_eq!(claims_at(&state, 9.9, &carried_out), at(9.9));
+    // By now another may have led, and somebody may have put this back.
+    late.answered(at(10.0), sees(&carried_out));
+    assert_eq!(claims_at(&late, 10.0, &carried_out), at(25.0));
+}
+
+#[test]
 fn a_claim_is_of_one_version_and_forgotten_with_it() {
     let mut state = that_saw_live(released("1", 7));
     let old = begins_to_replace(&mut state, at(0.0), "1");

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -33,6 +33,8 @@ struct Server(Arc<Mutex<Seen>>);
 struct Seen {
     answers: VecDeque<(u16, &'static str)>,
     calls: Vec<(String, Value)>,
+    leader: Option<watch::Sender<Leadership>>,
+    loses_the_lease: bool,
 }
 
 impl Service<Request<Body>> for Server {
@@ -52,6 +54,9 @@ impl Service<Request<Body>> for Server {
             let mut seen = server.0.lock().unwrap();
             let body: Value = serde_json::from_slice(&body).unwrap();
             seen.calls.push((method, body));
+            if let Some(leader) = seen.leader.as_ref().filter(|_| seen.loses_the_lease) {
+                leader.send_replace(Leadership::Over);
+            }
             let (code, reason) = seen.answers.pop_front().unwrap_or((201, ""));
             let answer = match code {
                 200 | 201 => json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {}}),
@@ -78,20 +83,26 @@ struct Desk {
 
 impl Desk {
     fn with(answers: &[(u16, &'static str)]) -> Self {
-        Self::that_may_write(always(), answers)
+        Self::that_is(Leadership::Unelected, answers)
     }
 
-    fn that_may_write(until: WriteUntil, answers: &[(u16, &'static str)]) -> Self {
+    fn that_is(leadership: Leadership, answers: &[(u16, &'static str)]) -> Self {
         let server = Server::default();
+        let (leader, leadership) = watch::channel(leadership);
+        server.0.lock().unwrap().leader = Some(leader);
         server.0.lock().unwrap().answers.extend(answers);
         let (metrics, mut tasks, stop) = (Metrics::default(), JoinSet::new(), CancellationToken::new());
         let client = Client::new(server.clone(), "default");
-        let recorder = Recorder::start(client, "pod-1", until, metrics.clone(), &mut tasks, stop.clone());
+        let recorder =
+            Recorder::start(client, "pod-1", leadership, metrics.clone(), &mut tasks, stop.clone());
         Self { server, recorder, metrics, tasks, stop }
     }
 
     /// Tells all of it, stops, and gives the calls that were made and what became of the events.
-    async fn tell(self, announcements: impl IntoIterator<Item = Announcement>) -> (Vec<(String, Value)>, [u64; 4]) {
+    async fn tell(
+        self,
+        announcements: impl IntoIterator<Item = Announcement>,
+    ) -> (Vec<(String, Value)>, [u64; 4]) {
         let Self { server, recorder, metrics, mut tasks, stop } = self;
         for announcement in announcements {
             recorder.tell(announcement);
@@ -211,23 +222,27 @@ async fn one_event_that_is_lost_costs_no_other() {
 async fn telling_never_waits_and_what_finds_no_room_is_counted() {
     // Nothing else runs while this test does not wait, so the queue is full after its size.
     let desk = Desk::with(&[]);
-    let taken = (0..QUEUE + 7).filter(|number| desk.recorder.tell(about(&format!("b-{number}"), "n"))).count();
+    let taken =
+        (0..QUEUE + 7).filter(|number| desk.recorder.tell(about(&format!("b-{number}"), "n"))).count();
     assert_eq!((taken, results(&desk.metrics)), (QUEUE, [0, 0, 7, 0]));
     let (calls, results) = desk.tell([]).await;
     assert_eq!((calls.len(), results), (QUEUE, [1024, 0, 7, 0]));
 }
 
 #[tokio::test]
-async fn nothing_is_sent_while_the_operator_may_not_write() {
-    let (calls, results) = Desk::that_may_write(Arc::new(|_| None), &[]).tell([about("chat", "a")]).await;
-    assert_eq!((calls.len(), results), (0, [0, 0, 1, 0]));
-    // It is asked when the event's turn comes, before the call, and before the second one.
-    let asked = std::sync::atomic::AtomicUsize::new(0);
-    let twice: WriteUntil = Arc::new(move |now| {
-        let before = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        (before < 2).then(|| now + CALL_DEADLINE)
-    });
-    let desk = Desk::that_may_write(twice, &[(409, "AlreadyExists")]);
+async fn nothing_is_sent_by_a_replica_that_does_not_lead() {
+    let (past, soon) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+    for leadership in
+        [Leadership::Over, Leadership::Standby { trouble: None }, Leadership::Leading { until: past }]
+    {
+        let (calls, results) = Desk::that_is(leadership, &[]).tell([about("chat", "a")]).await;
+        assert_eq!((calls.len(), results), (0, [0, 0, 1, 0]));
+    }
+    let desk = Desk::that_is(Leadership::Leading { until: soon }, &[]);
+    assert_eq!(desk.tell([about("chat", "a")]).await.1, [1, 0, 0, 0]);
+    // The lease is lost while the first call is under way: there is no second one.
+    let desk = Desk::that_is(Leadership::Leading { until: soon }, &[(409, "AlreadyExists")]);
+    desk.server.0.lock().unwrap().loses_the_lease = true;
     let (calls, results) = desk.tell([about("chat", "a")]).await;
     assert_eq!((methods(&calls), results), (vec!["POST"], [0, 0, 1, 0]));
 }

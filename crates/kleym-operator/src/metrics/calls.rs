@@ -62,7 +62,8 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         // A call that nobody waits for any more was made all the same, and has no answer.
-        let mut call = Unanswered { calls: self.calls.clone(), method: method_of(request.method()), open: true };
+        let mut call =
+            Unanswered { calls: self.calls.clone(), method: method_of(request.method()), open: true };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;

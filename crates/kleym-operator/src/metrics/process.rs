@@ -17,7 +17,9 @@ pub(super) fn register(registry: &mut Registry) {
         Some((stat.user_ticks + stat.system_ticks) / TICKS)
     });
     Reading::register(&names::OPEN_FDS, registry, [], open_files);
-    Reading::register(&names::MAX_FDS, registry, [], || limit(&fs::read_to_string("/proc/self/limits").ok()?));
+    Reading::register(&names::MAX_FDS, registry, [], || {
+        limit(&fs::read_to_string("/proc/self/limits").ok()?)
+    });
     Reading::register(&names::RESIDENT_BYTES, registry, [], || memory("VmRSS:"));
     Reading::register(&names::VIRTUAL_BYTES, registry, [], || memory("VmSize:"));
     Reading::register(&names::START_TIME, registry, [], || {
@@ -81,7 +83,8 @@ mod tests {
 
     #[test]
     fn an_unlimited_number_of_files_is_not_exposed() {
-        let line = |soft: &str| format!("Limit Soft Hard Units\nMax open files            {soft} 4096 files\n");
+        let line =
+            |soft: &str| format!("Limit Soft Hard Units\nMax open files            {soft} 4096 files\n");
         assert_eq!(limit(&line("1024")), Some(1024.0));
         assert_eq!(limit(&line("unlimited")), None);
     }

@@ -267,7 +267,9 @@ mod tests {
     #[test]
     fn a_permission_is_remembered_for_a_minute_and_a_refusal_for_ten_seconds() {
         let now = Instant::now();
-        for (verdict, life) in [(Verdict::Allowed, 60), (Verdict::Forbidden, 10), (Verdict::Unauthenticated, 10)] {
+        for (verdict, life) in
+            [(Verdict::Allowed, 60), (Verdict::Forbidden, 10), (Verdict::Unauthenticated, 10)]
+        {
             let mut memory = Memory::new();
             memory.keep([1; 32], verdict, now);
             let life = Duration::from_secs(life);

@@ -113,7 +113,8 @@ async fn serve_within(
             };
             let (tls, router) = (tls.clone(), router.clone());
             connections.spawn(async move {
-                let served = timeout(CONNECTION_DEADLINE, connection(stream, tls, router, head_deadline)).await;
+                let served =
+                    timeout(CONNECTION_DEADLINE, connection(stream, tls, router, head_deadline)).await;
                 if let Ok(Err(error)) = served {
                     tracing::debug!("a connection for metrics failed: {error:#}");
                 }
@@ -216,7 +217,8 @@ mod tests {
             let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
             let address = listener.local_addr().unwrap();
             let stop = CancellationToken::new();
-            let task = tokio::spawn(serve_within(head_deadline, listener, None, Metrics::default(), stop.clone()));
+            let task =
+                tokio::spawn(serve_within(head_deadline, listener, None, Metrics::default(), stop.clone()));
             Self { address, stop, task }
         }
 
@@ -237,7 +239,10 @@ mod tests {
         let answer = served.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
+        assert!(
+            head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+            "{head}"
+        );
         assert!(body.ends_with("# EOF\n"), "{body}");
         for (request, code) in [("GET /", 404), ("GET /metrics/", 404), ("POST /metrics", 405)] {
             let answer = served.ask(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;

@@ -82,11 +82,15 @@ impl Tls {
                             current.config = Arc::new(config);
                         }
                         Err(error) => {
-                            tracing::warn!("the certificate of the metrics has changed and cannot be used: {error:#}");
+                            tracing::warn!(
+                                "the certificate of the metrics has changed and cannot be used: {error:#}"
+                            );
                         }
                     }
                 }
-                Err(error) => tracing::warn!("the certificate of the metrics cannot be read again: {error:#}"),
+                Err(error) => {
+                    tracing::warn!("the certificate of the metrics cannot be read again: {error:#}")
+                }
             }
             current.looked = Instant::now();
         }
@@ -123,7 +127,8 @@ impl Files {
             .collect::<Result<_, _>>()
             .context("the certificate file is not PEM")?;
         ensure!(!chain.is_empty(), "the certificate file holds no certificate");
-        let key = PrivateKeyDer::from_pem_slice(&self.key).context("the key file holds no private key in PEM")?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&self.key).context("the key file holds no private key in PEM")?;
         config(chain, key)
     }
 }

@@ -61,7 +61,8 @@ impl State {
 
     /// Forgets a binding of which there is nothing left to know.
     fn prune(&mut self, key: &BindingKey) {
-        let empty = |known: &Binding| known.outcome.is_none() && known.changed.is_none() && known.ready.is_none();
+        let empty =
+            |known: &Binding| known.outcome.is_none() && known.changed.is_none() && known.ready.is_none();
         if self.bindings.get(key).is_some_and(empty) {
             self.bindings.remove(key);
         }
@@ -111,7 +112,12 @@ impl Turns {
         let turn_seconds = seconds(&names::RECONCILE_SECONDS, registry);
         let limit = i64::try_from(at_once).unwrap_or(i64::MAX);
         Table::register(&names::MAX_CONCURRENT, registry).set(NAME, Level(limit));
-        Reading::register(&names::ACTIVE_WORKERS, registry, NAME, read(|state, _| number(state.working.len())));
+        Reading::register(
+            &names::ACTIVE_WORKERS,
+            registry,
+            NAME,
+            read(|state, _| number(state.working.len())),
+        );
         Reading::register(&names::QUEUE_DEPTH, registry, NAME, read(|state, _| number(state.depth)));
         let adds = Table::register(&names::QUEUE_ADDS, registry).with_rows(none());
         let queue_seconds = seconds(&names::QUEUE_SECONDS, registry);

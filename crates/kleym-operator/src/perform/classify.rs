@@ -7,6 +7,10 @@ pub(super) fn failure(error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else { return Failure::Transient };
     match status.code {
         400 if status.message.contains("strict decoding error") => Failure::FieldUnknown,
+        // Creating under a definition or in a namespace that is going away is forbidden too; that is no lack of rights.
+        403 if status.message.contains("terminating") || status.message.contains("being terminated") => {
+            Failure::Transient
+        }
         401 | 403 => Failure::Forbidden,
         404 => Failure::Absent,
         409 => Failure::Stale,

@@ -8,7 +8,7 @@ use kleym_api::encode::{StatusDigest, StatusSeen};
 use kleym_core::fact::Fact;
 use kleym_core::index::Dirty;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid, output_name};
-use kleym_core::output::{LiveOutput, Outputs, is_older};
+use kleym_core::output::{FINALIZER, LiveOutput, Outputs, is_older};
 use kleym_core::plan::LiveBinding;
 
 use crate::feed::{Item, SeenBinding};
@@ -63,6 +63,15 @@ impl Book {
     /// A binding as last seen, to note a write.
     pub(super) fn binding_mut(&mut self, key: &BindingKey) -> Option<&mut Known> {
         self.bindings.get_mut(key)
+    }
+
+    /// Notes that our finalizer was taken off. The answer to that call can carry the version seen before, because the API
+    /// server removes the object instead of storing it again.
+    pub(super) fn released(&mut self, key: &BindingKey) {
+        if let Some(known) = self.bindings.get_mut(key) {
+            let others = known.live.finalizers.iter().filter(|finalizer| ***finalizer != *FINALIZER);
+            known.live.finalizers = others.cloned().collect();
+        }
     }
 
     /// What stands at a binding's output name.

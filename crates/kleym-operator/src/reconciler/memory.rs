@@ -38,9 +38,14 @@ impl Memory {
         self.blockers.clear();
     }
 
+    /// Whether the output has been wrong for at least this long.
+    pub(crate) fn stuck_for(&self, time: Duration, now: Now) -> bool {
+        self.stuck_since.is_some_and(|since| now.saturating_sub(since) >= time)
+    }
+
     /// Whether the output has been wrong for longer than a grant that is too wide may stand.
     pub(crate) fn out_of_patience(&self, now: Now) -> bool {
-        self.stuck_since.is_some_and(|since| now.saturating_sub(since) >= PATIENCE)
+        self.stuck_for(PATIENCE, now)
     }
 
     /// Notes a withdrawal.

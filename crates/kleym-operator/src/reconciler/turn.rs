@@ -74,7 +74,10 @@ impl Reconciler {
         };
         let action = match plan::next(&situation, &running.turn) {
             Step::Settle(standing) => {
-                let written = running.status != StatusWrite::NotTried;
+                // A wait that is over in a moment is not worth a status.
+                let passing = matches!(standing, Standing::Waiting(_))
+                    && !memory.is_some_and(|memory| memory.stuck_for(LOOK_AGAIN, self.now()));
+                let written = running.status != StatusWrite::NotTried || passing;
                 match (written, self.status_to_write(&key, &decision, &standing)) {
                     (false, Some(status)) => Action::WriteStatus(status),
                     _ => {
@@ -118,6 +121,7 @@ impl Reconciler {
                     (Step::LookAtOutput { name }, Reply::ProvedAbsent) => {
                         dirty.extend(self.output_gone(name, None))
                     }
+                    (Step::RemoveFinalizer, Reply::Done) => self.book.released(&key),
                     (Step::DeleteOutput { .. }, Reply::Done) => {
                         // A class change deletes too; only what is refused has to cool down.
                         if matches!(self.index.verdict(&key).verdict, Verdict::Refused(_)) {
@@ -245,6 +249,7 @@ impl Reconciler {
                 self.queue.add_after(key.clone(), now, LOOK_AGAIN);
             }
             Standing::Waiting(Wait::Cooling) => {
+                self.memory.entry(key.clone()).or_default().stuck(now);
                 if let Some(left) = self.memory.get(key).and_then(|memory| memory.cools_for(now)) {
                     self.queue.add_after(key.clone(), now, left);
                 }
@@ -253,7 +258,23 @@ impl Reconciler {
                 self.memory.entry(key.clone()).or_default().stuck(now);
                 self.queue.add_after(key.clone(), now, PATIENCE);
             }
-            Standing::Leaving | Standing::Undecided(_) | Standing::Waiting(_) | Standing::Refused { .. } => {}
+            Standing::Waiting(Wait::Absence) => {
+                self.memory.entry(key.clone()).or_default().stuck(now);
+                self.queue.back_off(key, key.to_string().as_bytes(), now);
+            }
+            Standing::Waiting(Wait::Finalizers(_)) => {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.stuck(now);
+                // Once more, to say so in the status; after that the watch tells when the finalizers are gone.
+                if !memory.stuck_for(LOOK_AGAIN, now) {
+                    self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+                }
+            }
+            Standing::Leaving | Standing::Undecided(_) | Standing::Refused { .. } => {
+                if let Some(memory) = self.memory.get_mut(key) {
+                    memory.settled();
+                }
+            }
         }
     }
 }

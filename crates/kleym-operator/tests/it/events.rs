@@ -5,12 +5,14 @@ use k8s_openapi::api::core::v1::{Event as CoreEvent, Namespace as CoreNamespace}
 use k8s_openapi::api::events::v1::Event;
 use kleym_core::announce::{Announcement, Object, Occasion, Weight};
 use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid};
-use kleym_operator::events::{Recorder, always};
+use kleym_operator::events::Recorder;
+use kleym_operator::lease::Leadership;
 use kleym_operator::metrics::{EventResult, Metrics};
 use kleym_testenv::eventually;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +21,12 @@ use crate::world::{SOON, World};
 const OPERATORS: &str = "kleym-operators";
 
 fn binding(namespace: &str, name: &str) -> Object {
+    binding_with(namespace, name, &format!("uid-of-{name}"))
+}
+
+fn binding_with(namespace: &str, name: &str, uid: &str) -> Object {
     let key = BindingKey::new(Namespace::parse(namespace).unwrap(), ObjectName::parse(name).unwrap());
-    Object::Binding(key, Uid::parse(&format!("uid-of-{name}")).unwrap())
+    Object::Binding(key, Uid::parse(uid).unwrap())
 }
 
 fn output(name: &str) -> Object {
@@ -37,7 +43,8 @@ fn refused(regarding: Object, note: &str) -> Announcement {
 async fn tell(world: &World, groups: &[&str], announcements: Vec<Announcement>) -> [u64; 4] {
     let client = world.client_as(&world.user, groups).unwrap();
     let (metrics, mut tasks, stop) = (Metrics::default(), JoinSet::new(), CancellationToken::new());
-    let recorder = Recorder::start(client, "pod-1", always(), metrics.clone(), &mut tasks, stop.clone());
+    let leadership = watch::Sender::new(Leadership::Unelected).subscribe();
+    let recorder = Recorder::start(client, "pod-1", leadership, metrics.clone(), &mut tasks, stop.clone());
     let wanted = announcements.len();
     for announcement in announcements {
         assert!(recorder.tell(announcement));
@@ -69,13 +76,17 @@ async fn events(world: &World, namespace: &str, about: &Object) -> Vec<Value> {
     let mut events: Vec<Value> = listed
         .unwrap()
         .into_iter()
-        .filter(|event| event.regarding.as_ref().and_then(|it| it.uid.as_deref()) == Some(about.uid().as_str()))
+        .filter(|event| {
+            event.regarding.as_ref().and_then(|it| it.uid.as_deref()) == Some(about.uid().as_str())
+        })
         .map(|event| {
             let mut event = serde_json::to_value(event).unwrap();
             let name = event["metadata"]["name"].take();
             event["metadata"] = json!({"name": name});
             let fields = event.as_object_mut().unwrap();
-            for time in ["eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedSource"] {
+            for time in
+                ["eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedSource"]
+            {
                 fields.remove(time);
             }
             if let Some(series) = fields.get_mut("series").and_then(Value::as_object_mut) {
@@ -123,7 +134,8 @@ async fn an_event_is_taken_as_it_is_and_found_by_those_who_describe_the_binding(
     );
     // As `kubectl describe` looks for them.
     let by_uid = ListParams::default().fields("involvedObject.uid=uid-of-chat,involvedObject.name=chat");
-    let found = Api::<CoreEvent>::namespaced(world.client.clone(), &world.namespace).list(&by_uid).await.unwrap();
+    let found =
+        Api::<CoreEvent>::namespaced(world.client.clone(), &world.namespace).list(&by_uid).await.unwrap();
     assert_eq!(found.into_iter().filter_map(|event| event.message).collect::<Vec<_>>(), ["no such pool"]);
 }
 
@@ -155,9 +167,7 @@ async fn events_about_an_output_live_in_the_default_namespace() {
 #[tokio::test]
 async fn the_longest_names_and_notes_are_taken() {
     let world = World::new("events").await;
-    let longest = binding(&world.namespace, &"b".repeat(253));
-    let Object::Binding(key, _) = longest else { unreachable!() };
-    let longest = Object::Binding(key, Uid::parse(&"u".repeat(128)).unwrap());
+    let longest = binding_with(&world.namespace, &"b".repeat(253), &"u".repeat(128));
     let told = refused(longest.clone(), &"n".repeat(1024));
     assert_eq!(tell(&world, &[OPERATORS], vec![told]).await, [1, 0, 0, 0]);
     assert_eq!(events(&world, &world.namespace, &longest).await.len(), 1);

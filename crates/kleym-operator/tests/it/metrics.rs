@@ -22,7 +22,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio_util::sync::CancellationToken;
@@ -189,7 +191,8 @@ impl Readers {
             verb: Some("create".to_owned()),
             ..ResourceAttributes::default()
         };
-        let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+        let spec =
+            SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
         let own = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
         let attributes =
             NonResourceAttributes { path: Some("/metrics".to_owned()), verb: Some("get".to_owned()) };
@@ -244,7 +247,11 @@ async fn only_a_reader_with_a_permission_sees_the_page_and_is_asked_about_once()
     for _ in 0..3 {
         let page = scrape(served.address, Some(&reader)).await.unwrap();
         assert_eq!(page.code, 200);
-        assert!(page.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", page.head);
+        assert!(
+            page.head.contains("content-type: application/openmetrics-text; version=1.0.0"),
+            "{}",
+            page.head
+        );
         assert!(page.body.contains("kleym_build_info{") && page.body.ends_with("# EOF\n"), "{}", page.body);
     }
     let (tokens, accesses) =

@@ -152,12 +152,16 @@ const FOREIGN_FINALIZER: &str = "example.com/keep";
 pub(crate) fn to_server(server: &mut Server, deed: &Deed) -> bool {
     match deed {
         Deed::Put(place, spec) => server.put_by_hand(place, spec.clone()),
-        Deed::Remove(place) => drop(server.delete_by_hand(place)),
+        Deed::Remove(place) => {
+            server.delete_by_hand(place);
+        }
         Deed::Clear(namespace) => {
             for kind in INPUTS {
                 let all = server.of_kind(kind).map(|(place, _)| place.clone());
                 let inside: Vec<Place> = all.filter(|place| place.namespace == *namespace).collect();
-                inside.iter().for_each(|place| drop(server.delete_by_hand(place)));
+                for place in inside {
+                    server.delete_by_hand(&place);
+                }
             }
         }
         Deed::Touch(place) => {
@@ -258,7 +262,9 @@ fn meddle(server: &mut Server, namespace: &str, binding: &str, how: Meddling) {
         }),
         Meddling::Hold => hold(server, &place),
         Meddling::Release => keep_finalizers(server, &place, |_| false),
-        Meddling::Delete => drop(server.delete_by_hand(&place)),
+        Meddling::Delete => {
+            server.delete_by_hand(&place);
+        }
         Meddling::Usurp => {
             server.delete_by_hand(&place);
             server.create_by_hand(&place, foreign());

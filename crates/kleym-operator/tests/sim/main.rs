@@ -38,7 +38,7 @@ fn whatever_happens_no_grant_is_unasked_for_and_everything_settles() {
     }
     let count = number("KLEYM_SIM_SEEDS").unwrap_or(10_000);
     let first = number("KLEYM_SIM_FIRST").unwrap_or(1);
-    let total = run_all(first, count, 5);
+    let total = run_all(first, count, number("KLEYM_SIM_STOP").unwrap_or(5));
     let longest = total.settling.last().copied().unwrap_or_default();
     println!(
         "{} seeds: {} events, {} calls, {} identities written, {} deaths, {} late requests; slowest to settle: {:?} (seed {})",

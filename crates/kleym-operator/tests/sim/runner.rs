@@ -165,7 +165,7 @@ pub(crate) struct Total {
 }
 
 /// Runs these seeds on all processors.
-pub(crate) fn run_all(first: u64, count: u64, enough: usize) -> Total {
+pub(crate) fn run_all(first: u64, count: u64, enough: u64) -> Total {
     let next = AtomicU64::new(first);
     let failures = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(2);
@@ -174,7 +174,7 @@ pub(crate) fn run_all(first: u64, count: u64, enough: usize) -> Total {
             let mut total = Total::default();
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= first + count || failures.load(Ordering::Relaxed) >= enough as u64 {
+                if seed >= first + count || failures.load(Ordering::Relaxed) >= enough {
                     return total;
                 }
                 let outcome = run(&Plan::of(seed), None, false);
