@@ -1,6 +1,6 @@
 //! Names of Kubernetes objects, parsed once into types that cannot be wrong, and the names Kleym derives from
 //! them: the output's name, its labels and its hint. The exact forms are part of the product's contract and have
-//! published test vectors (`tests/vectors.rs`).
+//! published test vectors (`tests/it/vectors.rs`).
 
 use std::fmt;
 use std::sync::Arc;

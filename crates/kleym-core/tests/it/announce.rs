@@ -466,7 +466,7 @@ fn an_output_that_lost_its_proof_by_hand_is_told_as_foreign_and_not_as_withdrawn
 fn a_stranger_is_told_of_when_it_wears_this_instances_labels_and_proves_nothing() {
     let proven = live(&identity("vllm"), "o-1");
     assert_eq!(stranger(&settings(), &proven), None, "a proven orphan is swept, not told of");
-    let mut unproven = proven.clone();
+    let mut unproven = proven;
     unproven.annotations.remove(ANNOTATION_BINDING);
     let told = stranger(&settings(), &unproven).unwrap();
     let wanted = format!("Warning ForeignObjectMet {}", output_of_chat());

@@ -126,16 +126,16 @@ type Decisions =
 
 fn settings() -> Settings {
     Settings {
-        trust_domain: TrustDomain::parse("example.org").unwrap(),
+        trust_domain: TrustDomain::parse("example.org").expect("valid"),
         class_name: None,
-        instance: Instance::parse("default").unwrap(),
+        instance: Instance::parse("default").expect("valid"),
         path_grants: PathGrants::default(),
     }
 }
 
 /// What the engine renders for a container of that name.
 fn identity(settings: &Settings, key: &BindingKey, container: &str) -> Arc<Identity> {
-    let name = |text: &str| ObjectName::parse(text).unwrap();
+    let name = |text: &str| ObjectName::parse(text).expect("valid");
     let mut index = Index::new(settings.clone());
     for kind in Kind::ALL {
         index.apply(Change::Listed(kind, Vec::new()));
@@ -178,7 +178,10 @@ fn identity(settings: &Settings, key: &BindingKey, container: &str) -> Arc<Ident
 impl Protocol {
     fn new(bend: Bend, users: u8, crashes: u8, faults: u8) -> Self {
         let settings = settings();
-        let key = BindingKey::new(Namespace::parse("llm").unwrap(), ObjectName::parse("chat").unwrap());
+        let key = BindingKey::new(
+            Namespace::parse("llm").expect("valid"),
+            ObjectName::parse("chat").expect("valid"),
+        );
         let identities = [identity(&settings, &key, "a"), identity(&settings, &key, "b")];
         Self { bend, users, crashes, faults, settings, key, identities, decided: Decisions::default() }
     }
@@ -189,7 +192,7 @@ impl Protocol {
 
     fn live_binding(binding: &Binding) -> LiveBinding {
         LiveBinding {
-            uid: Uid::parse(&format!("b{}", binding.uid)).unwrap(),
+            uid: Uid::parse(&format!("b{}", binding.uid)).expect("valid"),
             resource_version: binding.version.to_string().into(),
             generation: None,
             finalizers: if binding.finalizer { [FINALIZER.into()].into() } else { [].into() },
@@ -197,7 +200,7 @@ impl Protocol {
     }
 
     fn live_output(&self, output: &Output) -> LiveOutput {
-        let owner = Uid::parse(&format!("b{}", output.owner)).unwrap();
+        let owner = Uid::parse(&format!("b{}", output.owner)).expect("valid");
         let rendered = |spec| WantedOutput::of(&self.settings, &self.key, Some(&owner), self.identity(spec));
         let wanted = rendered(match output.shape {
             Shape::Of(spec) | Shape::Tampered(spec) => spec,
@@ -205,7 +208,7 @@ impl Protocol {
         });
         let mut live = LiveOutput {
             name: wanted.name.clone(),
-            uid: Uid::parse(&format!("o{}", output.uid)).unwrap(),
+            uid: Uid::parse(&format!("o{}", output.uid)).expect("valid"),
             resource_version: output.version.to_string().into(),
             created: None,
             deleting: output.deleting,
@@ -232,11 +235,11 @@ impl Protocol {
     /// The next step of an operator, as a request; none when it settles.
     fn decide(&self, operator: &Operator) -> Option<Request> {
         let seen = (operator.binding, operator.output, operator.turn.clone());
-        if let Some(decided) = self.decided.read().unwrap().get(&seen) {
+        if let Some(decided) = self.decided.read().expect("valid").get(&seen) {
             return *decided;
         }
         let decided = self.decide_anew(operator);
-        self.decided.write().unwrap().insert(seen, decided);
+        self.decided.write().expect("valid").insert(seen, decided);
         decided
     }
 
@@ -421,7 +424,7 @@ impl Protocol {
 
 /// The step that a request came from, as far as a turn looks at it.
 fn step_of(request: Request) -> Step {
-    let name = ObjectName::parse("o").unwrap();
+    let name = ObjectName::parse("o").expect("valid");
     let wanted = || {
         Box::new(WantedOutput {
             name: name.clone(),
@@ -437,7 +440,7 @@ fn step_of(request: Request) -> Step {
         Request::Replace { .. } => Step::ReplaceOutput(wanted()),
         Request::Neutralise { .. } => Step::NeutraliseOutput { name: name.clone() },
         Request::Delete { uid } => {
-            Step::DeleteOutput { name: name.clone(), uid: Uid::parse(&format!("o{uid}")).unwrap() }
+            Step::DeleteOutput { name: name.clone(), uid: Uid::parse(&format!("o{uid}")).expect("valid") }
         }
         Request::LookAtOutput => Step::LookAtOutput { name: name.clone() },
         Request::LookAtBinding => Step::LookAtBinding,
@@ -605,7 +608,6 @@ fn search(protocol: Protocol) -> impl Checker<Protocol> {
 #[test]
 fn two_operators_at_once_are_safe_at_every_interleaving() {
     let checker = Protocol::new(Bend::Straight, 1, 1, 1).checker().threads(threads()).spawn_bfs().join();
-    println!("{} unique states", checker.unique_state_count());
     checker.assert_properties();
     assert!(checker.is_done(), "the state space is exhausted");
     assert!(checker.unique_state_count() >= 1_000_000, "{} states", checker.unique_state_count());

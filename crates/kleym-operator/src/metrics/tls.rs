@@ -151,3 +151,84 @@ fn self_signed() -> anyhow::Result<ServerConfig> {
     let certificate = parameters.self_signed(&key).context("cannot sign a certificate for the metrics")?;
     config(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with a certificate and its key that is removed at the end.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    impl Folder {
+        fn new() -> Self {
+            let path = std::env::temp_dir().join(format!("kleym-tls-{}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn put(&self, certificate: Option<&str>, key: Option<&str>) {
+            for (name, content) in [("tls.crt", certificate), ("tls.key", key)] {
+                match content {
+                    Some(content) => std::fs::write(self.0.join(name), content).unwrap(),
+                    None => drop(std::fs::remove_file(self.0.join(name))),
+                }
+            }
+        }
+
+        fn source(&self) -> Certificate {
+            Certificate::Files { certificate: self.0.join("tls.crt"), key: self.0.join("tls.key") }
+        }
+    }
+
+    /// A certificate and its key.
+    fn pair() -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// What the next connection is served with when the last look at the files is long ago.
+    async fn later(tls: &Tls) -> Arc<ServerConfig> {
+        tls.current.lock().await.looked = Instant::now() - LOOK_AGAIN;
+        tls.config().await
+    }
+
+    #[tokio::test]
+    async fn files_that_become_unusable_change_nothing_and_usable_ones_are_taken_into_use() {
+        let (folder, (first, first_key), (second, second_key)) = (Folder::new(), pair(), pair());
+        folder.put(Some(&first), Some(&first_key));
+        let tls = Tls::load(folder.source()).await.unwrap();
+        let used = tls.config().await;
+        for (certificate, key) in [
+            (Some(first.as_str()), Some(first_key.as_str())),
+            (Some(&second), Some(&first_key)),
+            (Some("no certificate"), Some(&first_key)),
+            (Some(&first), Some("no key")),
+            (Some(""), Some("")),
+            (None, Some(&first_key)),
+            (None, None),
+        ] {
+            folder.put(certificate, key);
+            assert!(Arc::ptr_eq(&later(&tls).await, &used), "{certificate:?} with {key:?}");
+        }
+        folder.put(Some(&second), Some(&second_key));
+        assert!(Arc::ptr_eq(&tls.config().await, &used), "the files are not looked at all the time");
+        let renewed = later(&tls).await;
+        assert!(!Arc::ptr_eq(&renewed, &used));
+        assert!(Arc::ptr_eq(&later(&tls).await, &renewed));
+        folder.put(Some(&first), Some(&first_key));
+        assert!(!Arc::ptr_eq(&later(&tls).await, &renewed), "back again is a change too");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_ones_own_needs_no_files() {
+        let tls = Tls::load(Certificate::SelfSigned).await.unwrap();
+        assert!(Arc::ptr_eq(&later(&tls).await, &later(&tls).await));
+    }
+}
