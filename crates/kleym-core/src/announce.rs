@@ -1,8 +1,9 @@
 //! What is told when: a closed vocabulary of events, and from how a binding stood to how it stands now which of them
 //! happened.
 //!
-//! Flow: [`Told`] remembers, for one binding, what was told last; [`Told::wrote`] takes each write to its output and
-//! [`Told::settle`] the end of each turn. [`Vigil`] watches what spire-controller-manager makes of the outputs.
+//! Flow: [`Told`] remembers, for one binding, what was told last; [`Told::begins`] takes the beginning of each turn,
+//! [`Told::wrote`] each write to its output and [`Told::settle`] the end. [`Vigil`] watches what spire-controller-manager
+//! makes of the outputs.
 //!
 //! Guarantees: only transitions are told; the first settled turn of a process tells nothing that the live status says
 //! already; equal transitions give equal announcements, so that whoever sends them can keep them single; a note has at
@@ -23,7 +24,7 @@ use crate::name::{BindingKey, ObjectName, Uid, feed_length_prefixed, hex};
 use crate::output::{LABEL_INSTANCE, LiveOutput};
 use crate::settings::Settings;
 
-pub use told::{Settled, Told};
+pub use told::{Said, Settled, Told};
 pub use vigil::{Counts, GRACE, SpireStatus, Vigil, Watched};
 
 macro_rules! occasions {

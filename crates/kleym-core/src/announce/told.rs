@@ -40,16 +40,21 @@ impl Stood {
     }
 }
 
-/// What the live status said before the first turn of this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+/// What a live status says: as much of it as decides whether something must be told again after a restart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Said {
+    /// `Ready` is `Reconciled`.
     Ready,
+    /// `Ready` has the reason of a refusal.
     Refused(Reason),
+    /// Nothing, or anything else.
+    #[default]
     SomethingElse,
 }
 
 impl Said {
-    fn parse(ready_reason: Option<&str>) -> Self {
+    /// What a status says whose condition `Ready` has this reason.
+    pub fn of(ready_reason: Option<&str>) -> Self {
         let refused = |said: &str| Reason::ALL.iter().find(|reason| reason.as_str() == said).copied();
         match ready_reason {
             Some(REASON_RECONCILED) => Said::Ready,
@@ -82,10 +87,8 @@ impl RefusalTold {
 pub struct Told {
     /// Of which incarnation.
     uid: Option<Uid>,
-    /// What the status said before the first turn.
+    /// What the status said before the first turn; nothing that matters once a turn has come to a verdict.
     said: Option<Said>,
-    /// Whether a turn has come to a verdict since.
-    decided: bool,
     /// What the output granted last.
     stood: Option<Stood>,
     refused: Option<RefusalTold>,
@@ -108,14 +111,18 @@ pub struct Settled<'a> {
     pub standing: &'a Standing,
     /// What stands at its output name.
     pub output: Option<&'a LiveOutput>,
-    /// The reason of `Ready` in the live status before the turn wrote one. Only the first turn of a process looks at it,
-    /// and only to keep silent.
-    pub said: Option<&'a str>,
     /// The uid of a living binding of the same namespace.
     pub peer: &'a dyn Fn(&ObjectName) -> Option<Uid>,
 }
 
 impl Told {
+    /// Takes the beginning of a turn of a living binding, with what its status says. Only what the first turn of a
+    /// process says counts, and only to keep silent: later ones find what this process wrote.
+    pub fn begins(&mut self, uid: &Uid, said: Said) {
+        self.turn_to(uid);
+        self.said.get_or_insert(said);
+    }
+
     /// Takes the reply to a step that writes the binding's output: `before` is what stood at its name. Answers what is to
     /// be told of it at once.
     pub fn wrote(
@@ -127,15 +134,10 @@ impl Told {
         reply: &Reply,
         before: Option<&LiveOutput>,
     ) -> Option<Announcement> {
+        // Only these write over something that stood.
         let live = match step {
             Step::ReplaceOutput(_) | Step::NeutraliseOutput { .. } | Step::DeleteOutput { .. } => before?,
-            Step::AddFinalizer
-            | Step::RemoveFinalizer
-            | Step::CreateOutput(_)
-            | Step::TryOutput(_)
-            | Step::LookAtOutput { .. }
-            | Step::LookAtBinding
-            | Step::Settle(_) => return None,
+            _ => return None,
         };
         match uid.map(|uid| (uid, live.ownership_at_own_name(key, uid))) {
             Some((uid, Ownership::Ours)) => {
@@ -157,11 +159,10 @@ impl Told {
     pub fn settle(&mut self, now: &Settled<'_>) -> Vec<Announcement> {
         let Some(uid) = now.uid.or(self.uid.as_ref()).cloned() else { return Vec::new() };
         self.turn_to(&uid);
-        let said = *self.said.get_or_insert_with(|| Said::parse(now.said));
         if matches!(now.standing, Standing::Undecided(_)) {
             return Vec::new();
         }
-        let said = if std::mem::replace(&mut self.decided, true) { Said::SomethingElse } else { said };
+        let said = self.said.replace(Said::SomethingElse).unwrap_or_default();
         let mut teller = Teller {
             now,
             binding: Object::Binding(now.key.clone(), uid.clone()),

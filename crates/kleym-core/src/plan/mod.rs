@@ -102,8 +102,11 @@ pub use next::next;
 pub enum Step {
     /// Add Kleym's finalizer to the binding.
     AddFinalizer,
-    /// Take Kleym's finalizer off the binding.
-    RemoveFinalizer,
+    /// Take Kleym's finalizer off the binding with this uid.
+    RemoveFinalizer {
+        /// The uid.
+        uid: Uid,
+    },
     /// Ask whether the output could be created, without creating it. That its name is taken counts as yes: the API
     /// server says so after every other check.
     TryOutput(Box<WantedOutput>),
@@ -234,8 +237,8 @@ pub struct Turn {
     binding_absent: bool,
     /// A write met something that was not expected: look before going on.
     must_look: bool,
-    /// The finalizer was taken off: the binding is the API server's to remove now.
-    released: bool,
+    /// The binding whose finalizer was taken off: it is the API server's to remove now.
+    released: Option<Uid>,
     /// The failure that ended the turn.
     failure: Option<Failure>,
     calls: u8,
@@ -283,7 +286,7 @@ impl Turn {
                 self.looked = false;
             }
             (Step::CreateOutput(_) | Step::ReplaceOutput(_), _) => self.looked = false,
-            (Step::RemoveFinalizer, _) => self.released = true,
+            (Step::RemoveFinalizer { uid }, _) => self.released = Some(uid.clone()),
             _ => {}
         }
         if self.calls >= MAX_CALLS && self.failure.is_none() {

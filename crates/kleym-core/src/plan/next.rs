@@ -107,11 +107,15 @@ impl<'a> Plan<'a> {
     /// Deleting: output first; the finalizer leaves only on proof.
     fn leave(&self) -> Step {
         let at_rest = Step::Settle(Standing::Leaving);
-        if !self.holds_finalizer() || self.turn.released || self.turn.failure.is_some() {
+        let Some(binding) = self.situation.binding.filter(|binding| binding.holds_finalizer()) else {
+            return at_rest;
+        };
+        if self.turn.released.as_ref() == Some(&binding.uid) || self.turn.failure.is_some() {
             return at_rest;
         }
+        let release = Step::RemoveFinalizer { uid: binding.uid.clone() };
         match self.situation.outputs {
-            Availability { known: Known::Absent, trouble: None } => return Step::RemoveFinalizer,
+            Availability { known: Known::Absent, trouble: None } => return release,
             Availability { known: Known::Listed, .. } => {}
             _ => return at_rest,
         }
@@ -123,7 +127,7 @@ impl<'a> Plan<'a> {
                 let kept = if live.finalizers.is_empty() { at_rest } else { self.waiting_for(live) };
                 self.remove_at_own_name(live, whose).unwrap_or(kept)
             }
-            Found::Nothing | Found::Foreign if self.turn.looked => Step::RemoveFinalizer,
+            Found::Nothing | Found::Foreign if self.turn.looked => release,
             Found::Nothing | Found::Foreign => self.look(),
         }
     }

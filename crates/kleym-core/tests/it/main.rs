@@ -18,4 +18,5 @@ mod relation;
 mod resolution;
 mod settled;
 mod vectors;
+mod vigil;
 mod world;

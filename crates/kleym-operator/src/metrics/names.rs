@@ -33,7 +33,7 @@ macro_rules! families {
                 Family { name: $name, kind: Type::$kind, labels: &[$($label),*], help: $help };
         )*
 
-        /// All of them, in the order of the exposition.
+        /// All of them.
         pub const ALL: &[Family] = &[$($constant),*];
     };
 }

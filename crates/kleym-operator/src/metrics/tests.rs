@@ -123,7 +123,7 @@ fn the_page_is_well_formed_openmetrics() {
             assert!(line.starts_with(family), "`{line}` stands under `{family}`");
             let (sample, value) = line.rsplit_once(' ').unwrap();
             assert!(samples.insert(sample), "`{sample}` is there twice");
-            assert!(value.parse::<f64>().unwrap() >= 0.0, "{line}");
+            assert!(value.parse::<f64>().unwrap() >= 0.0 && !value.starts_with('-'), "{line}");
         }
     }
     let bad = |family: &&names::Family| {

@@ -126,7 +126,7 @@ impl Turns {
             &names::UNFINISHED_SECONDS,
             registry,
             NAME,
-            read(|state, now| state.so_far(now).sum()),
+            read(|state, now| state.so_far(now).fold(0.0, |sum, one| sum + one)),
         );
         Reading::register(
             &names::LONGEST_SECONDS,

@@ -98,7 +98,7 @@ fn build(call: &Call) -> Result<(Request<Vec<u8>>, Kind), Unbuildable> {
     };
     Ok(match step {
         Step::AddFinalizer => (request::patch_finalizers(&call.key, binding()?, true)?, Kind::Binding),
-        Step::RemoveFinalizer => (request::patch_finalizers(&call.key, binding()?, false)?, Kind::Binding),
+        Step::RemoveFinalizer { .. } => (request::patch_finalizers(&call.key, binding()?, false)?, Kind::Binding),
         Step::TryOutput(wanted) => (request::try_output(wanted)?, Kind::Output),
         Step::CreateOutput(wanted) => (request::create_output(wanted)?, Kind::Output),
         Step::ReplaceOutput(wanted) => {

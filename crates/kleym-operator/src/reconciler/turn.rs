@@ -121,7 +121,7 @@ impl Reconciler {
                     (Step::LookAtOutput { name }, Reply::ProvedAbsent) => {
                         dirty.extend(self.output_gone(name, None))
                     }
-                    (Step::RemoveFinalizer, Reply::Done) => self.book.released(&key),
+                    (Step::RemoveFinalizer { .. }, Reply::Done) => self.book.released(&key),
                     (Step::DeleteOutput { .. }, Reply::Done) => {
                         // A class change deletes too; only what is refused has to cool down.
                         if matches!(self.index.verdict(&key).verdict, Verdict::Refused(_)) {
@@ -326,7 +326,7 @@ fn log(key: &BindingKey, step: &Step, reply: &Reply) {
             tracing::info!(binding = %key, output = %name, "output made to select nothing: a foreign finalizer keeps it");
         }
         Step::AddFinalizer
-        | Step::RemoveFinalizer
+        | Step::RemoveFinalizer { .. }
         | Step::TryOutput(_)
         | Step::LookAtOutput { .. }
         | Step::LookAtBinding

@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kleym_operator::metrics::{self, Certificate, Metrics, Secure};
 use kleym_testenv::{Mark, apply_yaml, eventually};
 use kube::api::PostParams;
+use kube::client::ClientBuilder;
 use kube::{Api, Client};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -376,4 +377,25 @@ async fn a_scraper_that_never_says_a_word_keeps_nobody_out() {
     let answer = tokio::time::timeout(Duration::from_secs(10), scrape(served.address, None)).await;
     assert_eq!(answer.unwrap().unwrap().code, 401);
     served.end().await;
+}
+
+#[tokio::test]
+async fn every_call_of_a_client_is_counted_where_it_leaves() {
+    let world = World::new("metrics").await;
+    let config = world.config_as(&world.user, &[]).unwrap();
+    let host = config.cluster_url.authority().unwrap().to_string();
+    let metrics = Metrics::default();
+    let builder = ClientBuilder::try_from(config).unwrap();
+    let client = builder.with_layer(&metrics.count_calls(&host)).build();
+    client.apiserver_version().await.unwrap();
+    let accounts = Api::<ServiceAccount>::namespaced(client, &world.namespace);
+    for _ in 0..2 {
+        accounts.get("nobody").await.unwrap_err();
+    }
+    let text = metrics.text();
+    let counted: Vec<&str> = text.lines().filter(|line| line.starts_with("rest_client")).collect();
+    let sample = |code, count| {
+        format!(r#"rest_client_requests_total{{code="{code}",method="GET",host="{host}"}} {count}"#)
+    };
+    assert_eq!(counted, [sample(200, 1), sample(403, 2)]);
 }

@@ -41,8 +41,8 @@ fn whatever_happens_no_grant_is_unasked_for_and_everything_settles() {
     let total = run_all(first, count, number("KLEYM_SIM_STOP").unwrap_or(5));
     let longest = total.settling.last().copied().unwrap_or_default();
     println!(
-        "{} seeds: {} events, {} calls, {} identities written, {} deaths, {} late requests; slowest to settle: {:?} (seed {})",
-        total.seeds, total.events, total.calls, total.grants, total.deaths, total.late, longest.0, longest.1
+        "{} seeds: {} events, {} identities written, {} deaths, {} late requests; slowest to settle: {:?} (seed {})\ncalls: {:?}\nin the end: {:?}",
+        total.seeds, total.events, total.grants, total.deaths, total.late, longest.0, longest.1, total.calls, total.ends
     );
     if let Some((seed, _)) = total.failed.first() {
         panic!("{:?}\n{}", total.failed, report(&Plan::of(*seed), None, 40));

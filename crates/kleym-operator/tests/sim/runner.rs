@@ -1,12 +1,13 @@
 //! Runs plans: one seed, and what comes after it has settled; many seeds on all processors; and, when one fails, the
 //! search for a shorter plan that fails the same way.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kleym_core::kind::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::checks::{Verified, Violation, must, settled};
 use crate::deed::Deed;
@@ -25,6 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// How long it took to settle after everything was calm.
     pub(crate) settling: Duration,
+    /// The reasons of the bindings in the end.
+    pub(crate) ends: Vec<String>,
 }
 
 /// Runs a plan.
@@ -41,7 +44,13 @@ pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
         Err(Violation { rule: "panic", what: text.to_owned() })
     });
     let tally = world.tally.clone();
-    Outcome { verified, history: world.history.take().unwrap_or_default(), tally, settling }
+    let ends = world.server.of_kind(Kind::Binding).map(|(_, stored)| {
+        let deleting = if stored.deleting { "deleting: " } else { "" };
+        let reason = stored.value.pointer("/status/conditions/0/reason").and_then(Value::as_str);
+        format!("{deleting}{}", reason.unwrap_or("none"))
+    });
+    let ends = ends.collect();
+    Outcome { verified, history: world.history.take().unwrap_or_default(), tally, settling, ends }
 }
 
 fn play(world: &mut World, plan: &Plan, settling: &mut Duration) -> Verified {
@@ -150,8 +159,10 @@ pub(crate) struct Total {
     pub(crate) seeds: u64,
     /// Seeds that broke a rule, with the rule.
     pub(crate) failed: Vec<(u64, &'static str)>,
-    /// Calls.
-    pub(crate) calls: u64,
+    /// Calls, by what they do.
+    pub(crate) calls: BTreeMap<&'static str, u64>,
+    /// Ready conditions in the end, by reason.
+    pub(crate) ends: BTreeMap<String, u64>,
     /// Identities written.
     pub(crate) grants: u64,
     /// Deaths of operators.
@@ -179,7 +190,12 @@ pub(crate) fn run_all(first: u64, count: u64, enough: u64) -> Total {
                 }
                 let outcome = run(&Plan::of(seed), None, false);
                 total.seeds += 1;
-                total.calls += outcome.tally.all();
+                for (call, count) in outcome.tally.calls {
+                    *total.calls.entry(call).or_default() += count;
+                }
+                for reason in outcome.ends {
+                    *total.ends.entry(reason).or_default() += 1;
+                }
                 total.grants += outcome.tally.grants;
                 total.deaths += outcome.tally.deaths;
                 total.late += outcome.tally.late;
@@ -198,7 +214,12 @@ pub(crate) fn run_all(first: u64, count: u64, enough: u64) -> Total {
     for total in totals {
         sum.seeds += total.seeds;
         sum.failed.extend(total.failed);
-        sum.calls += total.calls;
+        for (call, count) in total.calls {
+            *sum.calls.entry(call).or_default() += count;
+        }
+        for (reason, count) in total.ends {
+            *sum.ends.entry(reason).or_default() += count;
+        }
         sum.grants += total.grants;
         sum.deaths += total.deaths;
         sum.late += total.late;

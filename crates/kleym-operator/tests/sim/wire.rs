@@ -109,7 +109,7 @@ impl Request {
         let value = |object| serde_json::to_value(object).unwrap();
         match step {
             Step::AddFinalizer => finalizers(true),
-            Step::RemoveFinalizer => finalizers(false),
+            Step::RemoveFinalizer { .. } => finalizers(false),
             Step::CreateOutput(wanted) => {
                 output(Verb::Create, wanted.name.as_str(), value(encode::cluster_spiffe_id(wanted)))
             }

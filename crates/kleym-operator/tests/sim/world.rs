@@ -9,7 +9,8 @@ use std::time::Duration;
 use kleym_core::kind::Kind;
 use kleym_core::render::Identity;
 use kleym_operator::feed::News;
-use kleym_operator::perform::{Answer, Call};
+use kleym_core::plan::Step;
+use kleym_operator::perform::{Action, Answer, Call};
 use kleym_operator::reconciler::{Moment, Reconciler};
 use serde_json::Value;
 
@@ -91,8 +92,8 @@ struct Sent {
 /// What was counted.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Tally {
-    /// Calls, by verb and kind.
-    pub(crate) calls: BTreeMap<(&'static str, &'static str), u64>,
+    /// Calls, by what they do.
+    pub(crate) calls: BTreeMap<&'static str, u64>,
     /// How often an operator died.
     pub(crate) deaths: u64,
     /// Events of the simulation.
@@ -111,7 +112,8 @@ impl Tally {
 
     /// How many of them were to change something.
     pub(crate) fn writes(&self) -> u64 {
-        self.calls.iter().filter(|((verb, _), _)| !matches!(*verb, "List" | "TryCreate")).map(|(_, count)| count).sum()
+        let reads = ["look at output", "look at binding", "try output"];
+        self.calls.iter().filter(|(call, _)| !reads.contains(call)).map(|(_, count)| count).sum()
     }
 }
 
@@ -434,8 +436,7 @@ impl World {
             return Ok(());
         }
         self.last_call = self.now();
-        let verb = verb_name(request.verb);
-        *self.tally.calls.entry((verb, request.kind.kind())).or_default() += 1;
+        *self.tally.calls.entry(name_of(&call)).or_default() += 1;
         if let Some(answer) = Mutant::answers(self.mutant, &call) {
             self.note(|| format!("{number} is not sent: {:?}", answer.reply));
             return self.sent_without(number, call, request, answer);
@@ -614,15 +615,22 @@ impl World {
     }
 }
 
-fn verb_name(verb: Verb) -> &'static str {
-    match verb {
-        Verb::List => "List",
-        Verb::Create => "Create",
-        Verb::TryCreate => "TryCreate",
-        Verb::Replace => "Replace",
-        Verb::PatchFinalizers => "PatchFinalizers",
-        Verb::ReplaceStatus => "ReplaceStatus",
-        Verb::Delete => "Delete",
+fn name_of(call: &Call) -> &'static str {
+    let step = match &call.action {
+        Action::WriteStatus(_) => return "write status",
+        Action::Step(step) => step,
+    };
+    match step {
+        Step::AddFinalizer => "add finalizer",
+        Step::RemoveFinalizer { .. } => "remove finalizer",
+        Step::TryOutput(_) => "try output",
+        Step::CreateOutput(_) => "create output",
+        Step::ReplaceOutput(_) => "replace output",
+        Step::DeleteOutput { .. } => "delete output",
+        Step::NeutraliseOutput { .. } => "neutralise output",
+        Step::LookAtOutput { .. } => "look at output",
+        Step::LookAtBinding => "look at binding",
+        Step::Settle(_) => "settle",
     }
 }
 
