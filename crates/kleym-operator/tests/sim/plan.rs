@@ -79,16 +79,19 @@ impl Plan {
         let config = if random.once_in(4) { *random.pick(&CONFIGS) } else { Config::USUAL };
         let mut draw = Draw { random, temper, deeds: Vec::new(), now: Duration::ZERO };
         draw.furnish();
-        let count = draw.random.within(4, 18);
-        for _ in 0..count {
+        for _ in 0..draw.random.within(3, 12) {
             draw.wait();
-            let deed = draw.deed();
-            draw.push(deed);
+            if draw.random.once_in(6) {
+                draw.shift();
+            } else {
+                let deed = draw.deed();
+                draw.push(deed);
+            }
         }
         let mut fates = BTreeMap::new();
         if temper.fates {
             for _ in 0..draw.random.within(1, 8) {
-                let number = draw.random.below(60);
+                let number = draw.random.below(32);
                 let fate = draw.fate();
                 fates.insert(number, fate);
             }
@@ -117,21 +120,36 @@ impl Draw {
 
     /// What is there in the beginning: pools, objectives and bindings, most of them sound.
     fn furnish(&mut self) {
-        let namespace = NAMESPACES[0];
-        for name in POOLS {
-            let spec = self.pool(0);
-            self.push(Deed::Put(Place::new(POOL_KINDS[0], namespace, name), spec));
+        let other = if self.random.once_in(2) { "qwen" } else { "llama" };
+        for namespace in NAMESPACES {
+            self.push(Deed::Put(Place::new(POOL_KINDS[0], namespace, POOLS[0]), pool(&[("app", "llama")])));
+            let target = Place::new(OBJECTIVE_KINDS[0], namespace, OBJECTIVES[0]);
+            self.push(Deed::Put(target, objective(POOLS[0])));
         }
-        for name in OBJECTIVES {
+        let namespace = NAMESPACES[0];
+        self.push(Deed::Put(Place::new(POOL_KINDS[0], namespace, POOLS[1]), pool(&[("app", other)])));
+        for name in &OBJECTIVES[1..] {
             let spec = self.objective();
             self.push(Deed::Put(Place::new(OBJECTIVE_KINDS[0], namespace, name), spec));
         }
         for _ in 0..self.random.within(2, 5) {
-            if self.random.once_in(2) {
+            if self.random.once_in(3) {
                 self.wait();
             }
             let deed = self.put_binding();
             self.push(deed);
+        }
+    }
+
+    /// Some bindings take each other's container, almost at once.
+    fn shift(&mut self) {
+        let target = *self.random.pick(&OBJECTIVES);
+        let first = self.random.below(3);
+        for (place, name) in BINDINGS.iter().enumerate().take(usize::try_from(self.random.within(2, 4)).unwrap()) {
+            let container = CONTAINERS[usize::try_from((place as u64 + first) % 3).unwrap()];
+            let spec = per_objective(target, container);
+            self.push(Deed::Put(Place::new(Kind::Binding, NAMESPACES[0], name), spec));
+            self.now += milliseconds(self.random.within(0, 12));
         }
     }
 
@@ -151,7 +169,7 @@ impl Draw {
     fn pool(&mut self, group: usize) -> Value {
         let app = *self.random.pick(&["llama", "llama", "qwen"]);
         let spec = |labels: &[(&str, &str)]| if group == 0 { pool(labels) } else { pool_x(labels) };
-        match self.random.below(12) {
+        match self.random.below(16) {
             0 => json!({"selector": {}}),
             1 => json!({"selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}),
             2 | 3 => spec(&[("app", app), ("tier", *self.random.pick(&["gold", "iron"]))]),
@@ -161,7 +179,7 @@ impl Draw {
 
     fn objective(&mut self) -> Value {
         let pool = *self.random.pick(&POOLS);
-        match self.random.below(12) {
+        match self.random.below(16) {
             0 => json!({"poolRef": {"name": ""}}),
             1 => objective_in(pool, PoolGroup::InferenceX.as_str()),
             2 => objective_in(pool, ""),
@@ -176,7 +194,7 @@ impl Draw {
             6..=8 => pool_only(target),
             _ => of_pool(*self.random.pick(&POOLS)),
         };
-        match self.random.below(20) {
+        match self.random.below(28) {
             0 | 1 => in_account(spec, "other"),
             2 | 3 => with_id(spec, "spiffe://{{ .TrustDomain }}/ns/{{ .Namespace }}/shared"),
             4 => with_id(spec, "spiffe://{{ .TrustDomain }}/team-a/{{ .BindingName }}"),
@@ -203,9 +221,9 @@ impl Draw {
         let weight = |on: bool, weight: u64| if on { weight } else { 0 };
         let sorts = [
             (20, 0),
-            (8, 1),
-            (8, 2),
-            (6, 3),
+            (10, 1),
+            (6, 2),
+            (5, 3),
             (4, 4),
             (weight(meddling, 14), 5),
             (weight(meddling, 6), 6),

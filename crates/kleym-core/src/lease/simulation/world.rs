@@ -320,8 +320,8 @@ impl World {
     /// Lets a candidate go on until it waits or has sent something.
     fn turn(&mut self, who: usize) -> Result<(), Violation> {
         self.believes(who)?;
-        // The wall clock jumps all the time, and often stands still.
-        let wall = Stamp(i64::try_from(self.draw(3)).unwrap());
+        // Wall clocks jump all the time and often stand still; two of them never show the same microsecond.
+        let wall = Stamp(i64::try_from(self.draw(3)).unwrap() + 8 * i64::try_from(who).unwrap());
         let number = self.number();
         let now = self.now;
         let candidate = &mut self.candidates[who];
