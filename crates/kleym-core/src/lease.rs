@@ -146,8 +146,8 @@ enum Role {
     Standby,
     /// Leads until then.
     Leading { until: Now, renew_at: Now },
-    /// Led, was stopped, and gives the lease back.
-    Releasing,
+    /// Led, was stopped, and gives the lease back, as long as nobody else can lead.
+    Releasing { until: Now },
     /// Was stopped.
     Over,
     /// Led and lost it.
@@ -243,7 +243,7 @@ impl State {
         match &self.role {
             Role::Over => return Step::Over,
             Role::Lost(loss) => return Step::Lost(loss.clone()),
-            Role::Standby | Role::Leading { .. } | Role::Releasing => {}
+            Role::Standby | Role::Leading { .. } | Role::Releasing { .. } => {}
         }
         let due = self.due(now);
         if now < due {
@@ -297,7 +297,8 @@ impl State {
         match (&self.role, loss) {
             (Role::Leading { until, .. }, _) if now >= *until => self.role = Role::Lost(Loss::NotRenewed),
             (Role::Leading { .. }, Some(loss)) => self.role = Role::Lost(loss),
-            (Role::Releasing, Some(_)) => self.role = Role::Over,
+            (Role::Releasing { until }, _) if now >= *until => self.role = Role::Over,
+            (Role::Releasing { .. }, Some(_)) => self.role = Role::Over,
             _ => {}
         }
     }
@@ -326,7 +327,7 @@ impl State {
         // A write that changes nothing leaves the version as it is, and nobody would notice it.
         let renewed = if old.renewed == Some(wall) { Stamp(wall.0.saturating_add(1)) } else { wall };
         let ours = old.holder == self.identity;
-        let releasing = self.role == Role::Releasing;
+        let releasing = matches!(self.role, Role::Releasing { .. });
         Record {
             holder: if releasing { String::new() } else { self.identity.clone() },
             duration_seconds: Some(if releasing { RELEASED_SECONDS } else { self.timing.duration_seconds() }),
@@ -384,7 +385,7 @@ impl State {
             Role::Standby | Role::Leading { .. } => {
                 self.role = Role::Leading { until, renew_at: begun + self.timing.period };
             }
-            Role::Releasing => self.role = Role::Over,
+            Role::Releasing { .. } => self.role = Role::Over,
             Role::Over | Role::Lost(_) => {}
         }
     }
@@ -407,13 +408,14 @@ impl State {
         self.pause = self.pause.max(now + self.timing.pause);
     }
 
-    /// Stops: a leader is then told to give the lease back, anybody else that it is over. From here on nobody leads
-    /// by this state, so whatever writes by its leadership must have ended before.
+    /// Stops: a leader is then told to give the lease back, anybody else that it is over. (A leader whose time is up
+    /// too: what names it by now may have been put there by hand while another leads.) From here on nobody leads by
+    /// this state, so whatever writes by its leadership must have ended before.
     pub fn release(&mut self) {
         match self.role {
-            Role::Leading { .. } => self.role = Role::Releasing,
+            Role::Leading { until, .. } => self.role = Role::Releasing { until },
             Role::Standby => self.role = Role::Over,
-            Role::Releasing | Role::Over | Role::Lost(_) => {}
+            Role::Releasing { .. } | Role::Over | Role::Lost(_) => {}
         }
     }
 

@@ -482,6 +482,14 @@ fn a_release_is_tried_again_and_given_up_when_the_lease_is_no_longer_ours() {
 }
 
 #[test]
+fn a_leader_whose_time_is_up_gives_nothing_back() {
+    let mut state = leader();
+    state.release();
+    begins_to_replace(&mut state.clone(), at(9.9), "2");
+    assert_eq!(state.next(at(10.0), WALL), Step::Over);
+}
+
+#[test]
 fn who_never_led_has_nothing_to_give_back() {
     let mut state = that_saw(Sight::Absent);
     let Step::Create(record) = state.next(at(0.0), WALL) else { panic!("{state:?}") };

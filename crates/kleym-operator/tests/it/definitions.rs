@@ -1,11 +1,13 @@
 //! Definitions that come, go and come back while the operator runs, and any subset of them at its start.
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
 use kleym_core::kind::Kind;
 use serde_json::{Value, json};
 
 use crate::world::{
-    Kstatus, OBJECTIVE, Operator, POOL, World, definition, install, install_as, objective, per_objective, pool, refused,
+    Kstatus, OBJECTIVE, POOL, World, definition, install, install_as, objective, per_objective, pool, refused,
     remove, resolved, status_of, text,
 };
 
@@ -104,18 +106,12 @@ fn older_output() -> Value {
     older
 }
 
-/// A world whose ClusterSPIFFEIDs have no `hint` and no `fallback`, and an operator at rest.
-async fn older(name: &str) -> (World, Operator) {
-    let world = World::with_only(name, &[Kind::Binding, OBJECTIVE, POOL]).await;
+#[tokio::test]
+async fn a_definition_that_cannot_hold_a_field_is_told_without_repeating_the_write_until_it_is_upgraded() {
+    let world = World::with_only("older", &[Kind::Binding, OBJECTIVE, POOL]).await;
     install_as(&world.client, vec![older_output()]).await;
     let operator = world.operator().await;
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    (world, operator)
-}
-
-#[tokio::test]
-async fn a_definition_that_cannot_hold_a_field_is_told_and_the_write_is_not_repeated() {
-    let (world, operator) = older("older").await;
     let mark = world.at_rest().await;
     world.create(per_objective("chat", "chat", "vllm")).await;
     let failed = world.refused("chat", "ManagedOutputApplyFailed").await;
@@ -130,19 +126,14 @@ async fn a_definition_that_cannot_hold_a_field_is_told_and_the_write_is_not_repe
     // Whoever writes the status, or anything else that the output does not depend on, is no reason to try again.
     world.edit(Kind::Binding, "chat", json!({"metadata": {"labels": {"touched": "yes"}}})).await;
     world.edit_status(Kind::Binding, "chat", json!({"status": {"trustDomain": "forged"}})).await;
-    world.at_rest_for(std::time::Duration::from_secs(2)).await;
+    // Longer than anything is waited for in other cases.
+    world.at_rest_for(Duration::from_secs(6)).await;
     let mut calls = world.calls(mark).await;
     calls.sort();
     let status = "update inferenceidentitybindings/status";
     assert_eq!(calls, ["create clusterspiffeids", "patch inferenceidentitybindings", status, status]);
     assert_eq!(world.find_output("chat").await, None);
-}
 
-#[tokio::test]
-async fn a_binding_whose_output_could_not_be_held_is_granted_when_the_definition_is_upgraded() {
-    let (world, _operator) = older("upgraded").await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.refused("chat", "ManagedOutputApplyFailed").await;
     install(&world.client, &[Kind::Output]).await;
     world.ready("chat").await;
 }

@@ -15,6 +15,7 @@ mod metrics;
 mod ownership;
 mod program;
 mod readiness;
+mod rights;
 mod status;
 mod targets;
 mod world;

@@ -81,8 +81,8 @@ impl Plan {
         draw.furnish();
         for _ in 0..draw.random.within(3, 12) {
             draw.wait();
-            if draw.random.once_in(6) {
-                draw.shift();
+            if draw.random.once_in(4) {
+                draw.scene();
             } else {
                 let deed = draw.deed();
                 draw.push(deed);
@@ -141,6 +141,64 @@ impl Draw {
         }
     }
 
+    /// Several deeds that belong together, almost at once.
+    fn scene(&mut self) {
+        let (namespace, name) = self.any_binding();
+        let place = Place::new(Kind::Binding, namespace, name);
+        match self.random.below(8) {
+            0 | 1 => self.shift(),
+            2 => {
+                self.push_soon(Deed::Strip(place.clone()));
+                self.push_soon(Deed::Remove(place.clone()));
+                if self.random.once_in(2) {
+                    let spec = self.binding();
+                    self.push_soon(Deed::Put(place, spec));
+                }
+            }
+            3 => {
+                self.push_soon(Deed::Remove(place.clone()));
+                self.now += milliseconds(self.random.within(1, 60));
+                let spec = self.binding();
+                self.push_soon(Deed::Put(place, spec));
+            }
+            4 => {
+                self.push_soon(Deed::Meddle(namespace, name, Meddling::Hold));
+                let deed = if self.random.once_in(2) {
+                    Deed::Remove(place)
+                } else {
+                    Deed::Put(place, in_account(pool_only("chat"), "not a name"))
+                };
+                self.push_soon(deed);
+                if self.random.once_in(3) {
+                    self.push_soon(Deed::Meddle(namespace, name, Meddling::Release));
+                }
+            }
+            5 => {
+                self.push_soon(Deed::Expire(Kind::Output));
+                self.push_soon(Deed::Expire(Kind::Binding));
+                self.shift();
+            }
+            6 => {
+                let kind = if self.random.once_in(2) { Kind::Output } else { *self.random.pick(&Kind::ALL) };
+                self.push_soon(Deed::Undefine(kind));
+                self.push_soon(Deed::Define(kind));
+            }
+            _ => {
+                let deed = self.remove_input();
+                self.push_soon(deed);
+                let deed = self.put_pool();
+                self.push_soon(deed);
+                let deed = self.put_objective();
+                self.push_soon(deed);
+            }
+        }
+    }
+
+    fn push_soon(&mut self, deed: Deed) {
+        self.push(deed);
+        self.now += milliseconds(self.random.within(0, 25));
+    }
+
     /// Some bindings take each other's container, almost at once.
     fn shift(&mut self) {
         let target = *self.random.pick(&OBJECTIVES);
@@ -148,8 +206,7 @@ impl Draw {
         for (place, name) in BINDINGS.iter().enumerate().take(usize::try_from(self.random.within(2, 4)).unwrap()) {
             let container = CONTAINERS[usize::try_from((place as u64 + first) % 3).unwrap()];
             let spec = per_objective(target, container);
-            self.push(Deed::Put(Place::new(Kind::Binding, NAMESPACES[0], name), spec));
-            self.now += milliseconds(self.random.within(0, 12));
+            self.push_soon(Deed::Put(Place::new(Kind::Binding, NAMESPACES[0], name), spec));
         }
     }
 
@@ -188,9 +245,10 @@ impl Draw {
     }
 
     fn binding(&mut self) -> Value {
-        let target = *self.random.pick(&OBJECTIVES);
+        let target = *self.random.weighted(&[(5, OBJECTIVES[0]), (4, OBJECTIVES[1]), (1, OBJECTIVES[2])]);
+        let container = *self.random.weighted(&[(4, CONTAINERS[0]), (2, CONTAINERS[1]), (1, CONTAINERS[2])]);
         let spec = match self.random.below(10) {
-            0..=5 => per_objective(target, *self.random.pick(&CONTAINERS)),
+            0..=5 => per_objective(target, container),
             6..=8 => pool_only(target),
             _ => of_pool(*self.random.pick(&POOLS)),
         };

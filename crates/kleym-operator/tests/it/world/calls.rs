@@ -29,6 +29,12 @@ impl World {
         calls.into_iter().filter(|call| call.user == self.user).collect()
     }
 
+    /// The operator's calls since then that are in the audit log already.
+    pub(crate) fn calls_so_far(&self, since: Mark) -> Vec<Call> {
+        let calls = self.audit.recorded_since(since);
+        calls.into_iter().filter(|call| call.user == self.user).collect()
+    }
+
     /// The operator's calls since then in their order, once it is at rest: `<verb> <resource>`, watches and events
     /// left out.
     pub(crate) async fn calls(&self, since: Mark) -> Vec<String> {

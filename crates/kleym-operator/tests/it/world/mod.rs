@@ -23,7 +23,7 @@ use serde_json::Value;
 pub(crate) use objects::{Object, objective, objective_of, per_objective, pool, pool_only, pool_x};
 pub(crate) use operator::{Operator, refused_start};
 pub(crate) use plane::{Plane, definition, install, install_as, permissive, remove};
-pub(crate) use report::{Kstatus, granted, refused, resolved, status_of, text, undecided, waiting};
+pub(crate) use report::{Kstatus, granted, refused, resolved, status_of, text, undecided};
 
 /// How long anything may take that is expected to happen: long, because the machine may be busy.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -102,6 +102,18 @@ impl World {
     pub(crate) async fn start_operator(&self, flags: &[&str]) -> Operator {
         let kubeconfig = self.plane.operator_kubeconfig(&self.user);
         Operator::start(&kubeconfig, &self.namespace, &self.instance, flags).await
+    }
+
+    /// Starts an operator that has every right but these; it need not become ready.
+    pub(crate) async fn start_operator_without(&self, resource: &str, verbs: &[&str]) -> Operator {
+        self.plane.grant_all_but(&self.user, resource, verbs).await;
+        let kubeconfig = self.kubeconfig_as(&self.user, &[]).unwrap();
+        Operator::start(&kubeconfig, &self.namespace, &self.instance, &[]).await
+    }
+
+    /// Gives the operator that was started without some rights all of them.
+    pub(crate) async fn give_all_rights(&self) {
+        self.plane.grant_all_but(&self.user, "", &[]).await;
     }
 
     /// The objects of a kind: in the namespace, or all where the kind has none.

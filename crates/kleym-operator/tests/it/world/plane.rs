@@ -22,47 +22,79 @@ use super::SOON;
 /// The group that holds every operator of these tests.
 const OPERATORS: &str = "kleym-operators";
 
+/// A rule of what an operator may do in the whole cluster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Right {
+    /// The API groups.
+    pub(crate) groups: &'static [&'static str],
+    /// The resource, with its subresource.
+    pub(crate) resource: &'static str,
+    /// The verbs.
+    pub(crate) verbs: &'static [&'static str],
+}
+
 /// What an operator may do: the verbs it needs and no others.
-const RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: kleym-operator}
-rules:
-- apiGroups: [kleym.sonda.red]
-  resources: [inferenceidentitybindings]
-  verbs: [get, list, watch, patch]
-- apiGroups: [kleym.sonda.red]
-  resources: [inferenceidentitybindings/status]
-  verbs: [update]
-- apiGroups: [llm-d.ai, inference.networking.x-k8s.io, inference.networking.k8s.io]
-  resources: [inferenceobjectives]
-  verbs: [get, list, watch]
-- apiGroups: [inference.networking.k8s.io, inference.networking.x-k8s.io]
-  resources: [inferencepools]
-  verbs: [get, list, watch]
-- apiGroups: [spire.spiffe.io]
-  resources: [clusterspiffeids]
-  verbs: [get, list, watch, create, update, delete]
-- apiGroups: [apiextensions.k8s.io]
-  resources: [customresourcedefinitions]
-  verbs: [get, list, watch]
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create, patch]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: kleym-operator}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kleym-operator}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: kleym-operators}]
----
+pub(crate) const RIGHTS: [Right; 7] = [
+    Right {
+        groups: &["kleym.sonda.red"],
+        resource: "inferenceidentitybindings",
+        verbs: &["get", "list", "watch", "patch"],
+    },
+    Right { groups: &["kleym.sonda.red"], resource: "inferenceidentitybindings/status", verbs: &["update"] },
+    Right {
+        groups: &["llm-d.ai", "inference.networking.x-k8s.io", "inference.networking.k8s.io"],
+        resource: "inferenceobjectives",
+        verbs: &["get", "list", "watch"],
+    },
+    Right {
+        groups: &["inference.networking.k8s.io", "inference.networking.x-k8s.io"],
+        resource: "inferencepools",
+        verbs: &["get", "list", "watch"],
+    },
+    Right {
+        groups: &["spire.spiffe.io"],
+        resource: "clusterspiffeids",
+        verbs: &["get", "list", "watch", "create", "update", "delete"],
+    },
+    Right {
+        groups: &["apiextensions.k8s.io"],
+        resource: "customresourcedefinitions",
+        verbs: &["get", "list", "watch"],
+    },
+    Right { groups: &["events.k8s.io"], resource: "events", verbs: &["create", "patch"] },
+];
+
+/// The ClusterRole of these rights, bound to a subject (`Group` or `User`); both objects are named after it.
+fn role(rights: &[(Right, Vec<&str>)], kind: &str, subject: &str) -> Vec<Value> {
+    let api = "rbac.authorization.k8s.io";
+    let rule = |(right, verbs): &(Right, Vec<&str>)| {
+        json!({"apiGroups": right.groups, "resources": [right.resource], "verbs": verbs})
+    };
+    let rules: Vec<Value> = rights.iter().filter(|(_, verbs)| !verbs.is_empty()).map(rule).collect();
+    let (version, metadata) = (format!("{api}/v1"), json!({ "name": subject }));
+    let reference = json!({"apiGroup": api, "kind": "ClusterRole", "name": subject});
+    let subjects = json!([{"apiGroup": api, "kind": kind, "name": subject}]);
+    vec![
+        json!({"apiVersion": version, "kind": "ClusterRole", "metadata": metadata, "rules": rules}),
+        json!({
+            "apiVersion": version,
+            "kind": "ClusterRoleBinding",
+            "metadata": metadata,
+            "roleRef": reference,
+            "subjects": subjects,
+        }),
+    ]
+}
+
+/// What an operator may do with leases, in the namespace where the tests' operators have theirs.
+const LEASE_RIGHTS: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: kleym-operator, namespace: default}
 rules:
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, create, update]
+  verbs: [get, watch, create, update]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -118,13 +150,30 @@ impl Plane {
     pub(crate) fn operator_kubeconfig(&self, user: &str) -> PathBuf {
         self.kubeconfig_as(user, &[OPERATORS]).unwrap()
     }
+
+    /// Gives a user an operator's rights but for some verbs of a resource, and waits until that is so.
+    pub(crate) async fn grant_all_but(&self, user: &str, resource: &str, verbs: &[&str]) {
+        let without = |right: &Right| -> Vec<&str> {
+            let kept = right.verbs.iter().filter(|verb| right.resource != resource || !verbs.contains(verb));
+            kept.copied().collect()
+        };
+        let rights: Vec<_> = RIGHTS.iter().map(|right| (*right, without(right))).collect();
+        apply_all(&self.client().unwrap(), role(&rights, "User", user)).await;
+        in_force(self.client_as(user, &[]).unwrap()).await;
+    }
 }
 
 async fn prepare(plane: &ControlPlane, kinds: &[Kind]) {
     let client = plane.client().unwrap();
-    apply_yaml(&client, RIGHTS).await.unwrap();
+    apply_yaml(&client, LEASE_RIGHTS).await.unwrap();
+    let all: Vec<_> = RIGHTS.iter().map(|right| (*right, right.verbs.to_vec())).collect();
+    apply_all(&client, role(&all, "Group", OPERATORS)).await;
     install(&client, kinds).await;
-    let probe = plane.client_as("rights-probe", &[OPERATORS]).unwrap();
+    in_force(plane.client_as("rights-probe", &[OPERATORS]).unwrap()).await;
+}
+
+/// Waits until a user may do what the last of [`RIGHTS`] says.
+async fn in_force(user: Client) {
     let attributes = ResourceAttributes {
         group: Some("events.k8s.io".to_owned()),
         resource: Some("events".to_owned()),
@@ -133,7 +182,7 @@ async fn prepare(plane: &ControlPlane, kinds: &[Kind]) {
     };
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
     let question = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let reviews = Api::<SelfSubjectAccessReview>::all(probe);
+    let reviews = Api::<SelfSubjectAccessReview>::all(user);
     eventually("operators have their rights", SOON, || async {
         let answer = reviews.create(&PostParams::default(), &question).await?;
         ensure!(answer.status.is_some_and(|status| status.allowed), "they may not create events yet");
@@ -166,7 +215,11 @@ pub(crate) async fn install(client: &Client, kinds: &[Kind]) {
 
 /// Installs definitions as they are given, and waits until they are served.
 pub(crate) async fn install_as(client: &Client, definitions: Vec<Value>) {
-    let list = json!({"kind": "List", "items": definitions});
+    apply_all(client, definitions).await;
+}
+
+async fn apply_all(client: &Client, objects: Vec<Value>) {
+    let list = json!({"kind": "List", "items": objects});
     apply_yaml(client, &list.to_string()).await.unwrap();
 }
 

@@ -74,14 +74,6 @@ pub(crate) fn refused(generation: i64, kind: &str, reason: &str, message: &str, 
     at(generation, conditions)
 }
 
-/// The conditions of a binding that waits for an absence after it was resolved.
-pub(crate) fn waiting(generation: i64, message: &str) -> Value {
-    let mut conditions = vec![condition("Ready", "Unknown", "Initializing", message)];
-    conditions.extend(FAILURES.map(|kind| condition(kind, "False", "Resolved", "")));
-    conditions.push(condition("Reconciling", "True", "Initializing", message));
-    at(generation, conditions)
-}
-
 /// The conditions of a binding whose kinds are not known yet.
 pub(crate) fn undecided(generation: i64, message: &str) -> Value {
     let mut conditions = vec![condition("Ready", "Unknown", "Initializing", message)];
