@@ -7,8 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+
+use crate::metrics::Metrics;
 
 /// The longest a single call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -17,7 +20,7 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Says which configuration cannot be used.
-pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+pub async fn connect(kubeconfig: Option<&Path>, metrics: &Metrics) -> anyhow::Result<Client> {
     let mut config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)
@@ -37,5 +40,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     config.connect_timeout = Some(CALL_DEADLINE);
     let agent = format!("kleym-operator/{}", env!("CARGO_PKG_VERSION"));
     config.headers.push((USER_AGENT, HeaderValue::from_str(&agent).context("the user agent is no header")?));
-    Client::try_from(config).context("cannot set up the API client")
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    let client = ClientBuilder::try_from(config).context("cannot set up the API client")?;
+    Ok(client.with_layer(&metrics.count_calls(&host)).build())
 }

@@ -10,13 +10,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::CALL_DEADLINE;
+use crate::events::Recorder;
 use crate::feed::News;
+use crate::lease::{self, Leadership};
+use crate::metrics::Metrics;
 use crate::perform::{Answer, Call, perform};
 use crate::reconciler::{Moment, Reconciler, Unready};
 use crate::settings::Configuration;
 
 /// How many calls may be under way at once, for all bindings together.
-const CALLS_AT_ONCE: usize = 16;
+pub const CALLS_AT_ONCE: usize = 16;
 
 /// The driver.
 pub struct Driver {
@@ -25,16 +28,34 @@ pub struct Driver {
     calls: JoinSet<(Call, Answer)>,
     origin: Instant,
     readiness: watch::Sender<Unready>,
+    leadership: watch::Receiver<Leadership>,
+    recorder: Recorder,
+}
+
+/// What the driver works with, beside the API client.
+pub struct Surroundings {
+    /// Whom to tell what it cannot vouch for.
+    pub readiness: watch::Sender<Unready>,
+    /// Whether it may write.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Who tells the cluster what happens.
+    pub recorder: Recorder,
+    /// Where it counts.
+    pub metrics: Metrics,
+    /// Where its clock begins.
+    pub origin: Instant,
 }
 
 impl Driver {
     /// A driver that knows nothing yet.
-    pub fn new(client: Client, configuration: Configuration, readiness: watch::Sender<Unready>) -> Self {
+    pub fn new(client: Client, configuration: Configuration, surroundings: Surroundings) -> Self {
         let Configuration { settings, namespaces, allow_configuration_change, .. } = configuration;
+        let Surroundings { readiness, leadership, recorder, metrics, origin } = surroundings;
         let start = Moment { running: Duration::ZERO, wall: jiff::Timestamp::now() };
         let reconciler = Reconciler::new(settings, namespaces, start)
-            .allow_configuration_change(allow_configuration_change);
-        Self { client, reconciler, calls: JoinSet::new(), origin: Instant::now(), readiness }
+            .allow_configuration_change(allow_configuration_change)
+            .with_metrics(metrics);
+        Self { client, reconciler, calls: JoinSet::new(), origin, readiness, leadership, recorder }
     }
 
     /// Drives until it is told to stop; calls under way are then waited for, up to their deadline.
@@ -47,7 +68,8 @@ impl Driver {
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         loop {
-            while self.calls.len() < CALLS_AT_ONCE {
+            let leads = self.leadership.borrow_and_update().deadline(Instant::now()).is_some();
+            while leads && self.calls.len() < CALLS_AT_ONCE {
                 let Some(call) = self.reconciler.next_call(self.moment()) else { break };
                 self.start(call);
             }
@@ -55,8 +77,11 @@ impl Driver {
                 anyhow::bail!(braked(self.reconciler.braked()));
             }
             self.tell_readiness();
+            for announcement in self.reconciler.announcements() {
+                self.recorder.tell(announcement);
+            }
             let due = self.reconciler.next_due().map(|due| self.origin + due);
-            let room = self.calls.len() < CALLS_AT_ONCE;
+            let room = leads && self.calls.len() < CALLS_AT_ONCE;
             let wake = async {
                 match due {
                     Some(at) if room => sleep_until(at).await,
@@ -82,6 +107,11 @@ impl Driver {
                     }
                     None => anyhow::bail!("the watches ended"),
                 },
+                changed = self.leadership.changed() => {
+                    if changed.is_err() {
+                        anyhow::bail!("the leader election ended");
+                    }
+                }
                 () = wake => {}
             }
         }
@@ -95,11 +125,17 @@ impl Driver {
         Moment { running: self.origin.elapsed(), wall: jiff::Timestamp::now() }
     }
 
+    /// Makes a call that must not begin or go on after this replica's leadership.
     fn start(&mut self, call: Call) {
         let client = self.client.clone();
+        let leadership = self.leadership.clone();
         self.calls.spawn(async move {
-            let answer = perform(&client, &call).await;
-            (call, answer)
+            let deadline = leadership.borrow().deadline(Instant::now());
+            let answer = match deadline {
+                Some(deadline) => lease::before(deadline, perform(&client, &call)).await,
+                None => None,
+            };
+            (call, answer.unwrap_or_else(Answer::not_made))
         });
     }
 

@@ -1,14 +1,19 @@
 //! The life of the process: connect, start every task in one set, stop together.
 
 use anyhow::Context;
+use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::Driver;
+use crate::driver::{CALLS_AT_ONCE, Driver, Surroundings};
+use crate::events::Recorder;
+use crate::lease::{Elector, Leadership};
+use crate::metrics::{Metrics, Secure};
 use crate::settings::Configuration;
-use crate::{admin, client, feed};
+use crate::{admin, client, feed, lease, metrics};
 
 /// Runs until SIGTERM or SIGINT. A task that ends before that ends the process.
 ///
@@ -17,7 +22,9 @@ use crate::{admin, client, feed};
 pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let client = client::connect(configuration.kubeconfig.as_deref()).await?;
+    let origin = Instant::now();
+    let metrics = Metrics::new(CALLS_AT_ONCE, origin);
+    let client = client::connect(configuration.kubeconfig.as_deref(), &metrics).await?;
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -26,10 +33,32 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         let listener = admin::listen(address).await?;
         tasks.spawn(admin::serve(listener, unready.clone(), stop.clone()));
     }
+    if let Some(address) = configuration.metrics_address {
+        let listener = metrics::listen(address).await?;
+        let secure = match configuration.metrics_certificate.clone() {
+            Some(certificate) => Some(Secure::new(certificate, &client).await?),
+            None => None,
+        };
+        tasks.spawn(metrics::serve(listener, secure, metrics.clone(), stop.clone()));
+    }
     announce(&configuration);
+    let identity = lease::identity();
+    // The lease is given back when every write has ended, and events have had their time.
+    let released = CancellationToken::new();
+    let mut electors = JoinSet::new();
+    let leadership = elect(&client, &configuration, &identity, &metrics, &released, &mut electors)?;
+    let recorder = Recorder::start(
+        client.clone(),
+        &identity,
+        leadership.clone(),
+        metrics.clone(),
+        &mut tasks,
+        stop.clone(),
+    );
     let mut watches = JoinSet::new();
     let news = feed::start(&client, &configuration.namespaces, &mut watches);
-    let driver = Driver::new(client, configuration, readiness);
+    let surroundings = Surroundings { readiness, leadership, recorder, metrics, origin };
+    let driver = Driver::new(client, configuration, surroundings);
     tasks.spawn(driver.run(news, stop.clone()));
 
     let ended = tokio::select! {
@@ -37,6 +66,7 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         _ = interrupt.recv() => None,
         Some(ended) = tasks.join_next() => Some(ended),
         Some(ended) = watches.join_next() => Some(ended),
+        Some(ended) = electors.join_next() => Some(ended),
     };
     if let Some(ended) = ended {
         ended.context("a task panicked")?.context("a task failed")?;
@@ -47,7 +77,47 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     while let Some(ended) = tasks.join_next().await {
         ended.context("a task panicked while stopping")??;
     }
+    released.cancel();
+    while let Some(ended) = electors.join_next().await {
+        ended.context("the leader election panicked while stopping")??;
+    }
     Ok(())
+}
+
+/// Starts the leader election, if it is on; otherwise this replica may always write.
+fn elect(
+    client: &Client,
+    configuration: &Configuration,
+    identity: &str,
+    metrics: &Metrics,
+    released: &CancellationToken,
+    electors: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<watch::Receiver<Leadership>> {
+    let instance = &configuration.settings.instance;
+    if !configuration.leader_elect {
+        let (always, leadership) = watch::channel(Leadership::Unelected);
+        let released = released.clone();
+        electors.spawn(async move {
+            released.cancelled().await;
+            drop(always);
+            Ok(())
+        });
+        return Ok(leadership);
+    }
+    let (sender, leadership) = watch::channel(Leadership::Standby { trouble: None });
+    let namespace = lease::namespace(client)?;
+    let elector = Elector::new(client.clone(), namespace, instance, identity);
+    electors.spawn(elector.run(sender, released.clone()));
+    let lease = kleym_core::lease::name(instance).to_string();
+    metrics.leads(&lease, false);
+    let (metrics, mut seen) = (metrics.clone(), leadership.clone());
+    electors.spawn(async move {
+        while seen.changed().await.is_ok() {
+            metrics.leads(&lease, seen.borrow_and_update().deadline(Instant::now()).is_some());
+        }
+        Ok(())
+    });
+    Ok(leadership)
 }
 
 fn announce(configuration: &Configuration) {

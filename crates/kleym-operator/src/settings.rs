@@ -10,6 +10,8 @@ use kleym_core::name::Namespace;
 use kleym_core::settings::given::{self, BadSetting, Environment, Given};
 use kleym_core::settings::{Settings, TypedSettings};
 
+use crate::metrics::Certificate;
+
 /// The Kleym operator: turns InferenceIdentityBindings into ClusterSPIFFEIDs.
 ///
 /// Every flag can be given as an environment variable `KLEYM_<FLAG>`, in upper case and with `_` for `-`. A flag wins
@@ -42,6 +44,30 @@ pub struct Flags {
     /// class, set of path grants or instance
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_configuration_change: Option<String>,
+
+    /// Whether replicas elect a leader by a Lease; only the leader writes
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub leader_elect: Option<String>,
+
+    /// Address of /metrics, such as `:8080`; 0, the default, turns it off
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_bind_address: Option<String>,
+
+    /// Whether metrics are served by TLS, to readers that may `get` the path /metrics
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub metrics_secure: Option<String>,
+
+    /// Folder of the metrics certificate; self-signed by default
+    #[arg(long, value_name = "PATH")]
+    pub metrics_cert_path: Option<String>,
+
+    /// Name of the certificate in that folder [default: tls.crt]
+    #[arg(long, value_name = "NAME")]
+    pub metrics_cert_name: Option<String>,
+
+    /// Name of its key in that folder [default: tls.key]
+    #[arg(long, value_name = "NAME")]
+    pub metrics_cert_key: Option<String>,
 
     /// Address of /healthz and /readyz; 0 turns it off [default: :8081]
     #[arg(long, value_name = "ADDRESS")]
@@ -79,6 +105,12 @@ pub struct Configuration {
     pub namespaces: BTreeSet<Namespace>,
     /// Whether to start although the configuration fits no issued output.
     pub allow_configuration_change: bool,
+    /// Whether replicas elect a leader.
+    pub leader_elect: bool,
+    /// Where /metrics listens.
+    pub metrics_address: Option<SocketAddr>,
+    /// The certificate that protects the metrics; none serves them plain.
+    pub metrics_certificate: Option<Certificate>,
     /// Where /healthz and /readyz listen.
     pub health_address: Option<SocketAddr>,
     /// The kubeconfig that was named.
@@ -128,6 +160,9 @@ impl Flags {
                 &self.allow_configuration_change,
                 "false",
             )?)?,
+            leader_elect: truth(&or_default("leader-elect", &self.leader_elect, "false")?)?,
+            metrics_address: address(&or_default("metrics-bind-address", &self.metrics_bind_address, "0")?)?,
+            metrics_certificate: self.certificate(environment)?,
             health_address: address(&or_default(
                 "health-probe-bind-address",
                 &self.health_probe_bind_address,
@@ -150,6 +185,29 @@ impl Flags {
                 _ => return Err(log_format.bad("is no log format; use text or json")),
             },
             log_filter: log_level.value,
+        })
+    }
+}
+
+impl Flags {
+    fn certificate(&self, environment: Environment<'_>) -> Result<Option<Certificate>, BadSetting> {
+        let or_default = |flag: &str, typed: &Option<String>, default: &str| {
+            given::or_default(flag, typed.as_ref(), default, environment)
+        };
+        let secure = truth(&or_default("metrics-secure", &self.metrics_secure, "false")?)?;
+        let folder = given::one("metrics-cert-path", self.metrics_cert_path.as_ref(), environment)?;
+        let certificate = or_default("metrics-cert-name", &self.metrics_cert_name, "tls.crt")?;
+        let key = or_default("metrics-cert-key", &self.metrics_cert_key, "tls.key")?;
+        Ok(match (secure, folder.filter(|folder| !folder.value.is_empty())) {
+            (false, _) => None,
+            (true, None) => Some(Certificate::SelfSigned),
+            (true, Some(folder)) => {
+                let folder = PathBuf::from(folder.value);
+                Some(Certificate::Files {
+                    certificate: folder.join(certificate.value),
+                    key: folder.join(key.value),
+                })
+            }
         })
     }
 }

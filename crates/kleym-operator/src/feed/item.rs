@@ -2,6 +2,7 @@
 
 use kleym_api::decode::{self, DecodeError};
 use kleym_api::encode::StatusSeen;
+use kleym_core::announce::Said;
 use kleym_core::fact::{Binding, Fact};
 use kleym_core::kind::Kind;
 use kleym_core::name::ObjectName;
@@ -18,6 +19,8 @@ pub struct SeenBinding {
     pub live: LiveBinding,
     /// What its status says.
     pub status: StatusSeen,
+    /// As much of it as decides whether something must be told again.
+    pub said: Said,
 }
 
 /// An object of any kind.
@@ -38,10 +41,19 @@ pub enum Item {
 pub fn binding(object: &Value) -> Result<SeenBinding, DecodeError> {
     let live = decode::live_binding(object)?;
     let status = StatusSeen::read(object.get("status"));
+    let said = Said::of(ready_reason(object));
     match decode::fact(Kind::Binding, object)? {
-        Fact::Binding(fact) => Ok(SeenBinding { fact: *fact, live, status }),
+        Fact::Binding(fact) => Ok(SeenBinding { fact: *fact, live, status, said }),
         Fact::Objective(_) | Fact::Pool(_) => unreachable!("a binding decodes to a binding"),
     }
+}
+
+/// The reason of the condition `Ready`.
+fn ready_reason(object: &Value) -> Option<&str> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let ready =
+        conditions.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some("Ready"))?;
+    ready.get("reason")?.as_str()
 }
 
 impl Item {

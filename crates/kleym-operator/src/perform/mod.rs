@@ -49,6 +49,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer to a call that was given up, or never made, because this replica leads no more.
+    pub fn not_made() -> Self {
+        Self::failed(Failure::Transient)
+    }
+
     fn failed(failure: Failure) -> Self {
         Self { reply: Reply::Failed(failure), objects: Vec::new() }
     }
@@ -98,7 +103,9 @@ fn build(call: &Call) -> Result<(Request<Vec<u8>>, Kind), Unbuildable> {
     };
     Ok(match step {
         Step::AddFinalizer => (request::patch_finalizers(&call.key, binding()?, true)?, Kind::Binding),
-        Step::RemoveFinalizer { .. } => (request::patch_finalizers(&call.key, binding()?, false)?, Kind::Binding),
+        Step::RemoveFinalizer { .. } => {
+            (request::patch_finalizers(&call.key, binding()?, false)?, Kind::Binding)
+        }
         Step::TryOutput(wanted) => (request::try_output(wanted)?, Kind::Output),
         Step::CreateOutput(wanted) => (request::create_output(wanted)?, Kind::Output),
         Step::ReplaceOutput(wanted) => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kleym_api::encode::{StatusDigest, StatusSeen};
+use kleym_core::announce::Said;
 use kleym_core::fact::Fact;
 use kleym_core::index::Dirty;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid, output_name};
@@ -20,6 +21,8 @@ pub(super) struct Known {
     pub live: LiveBinding,
     /// What its status says.
     pub status: StatusSeen,
+    /// As much of it as decides whether something must be told again.
+    pub(crate) said: Said,
     /// The status that was last written, and what the API server made of it: an older CRD drops fields.
     pub wrote: Option<(StatusDigest, StatusDigest)>,
 }
@@ -93,7 +96,7 @@ impl Book {
             }
             _ => None,
         };
-        let fresh = Known { live: seen.live.clone(), status: seen.status.clone(), wrote };
+        let fresh = Known { live: seen.live.clone(), status: seen.status.clone(), said: seen.said, wrote };
         match self.bindings.insert(key.clone(), fresh) {
             Some(old) if old.live.uid == seen.live.uid => {
                 let same =
@@ -187,8 +190,8 @@ impl Book {
     }
 
     /// The living binding whose output name this is.
-    pub(super) fn owner_of(&self, output: &ObjectName) -> Option<BindingKey> {
-        self.owners.get(output).cloned()
+    pub(super) fn owner_of(&self, output: &ObjectName) -> Option<&BindingKey> {
+        self.owners.get(output)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kleym_core::announce::Told;
 use kleym_core::name::ObjectName;
 use kleym_core::queue::{FIRST_DELAY, LONGEST_DELAY, Now};
 use kleym_core::render::Identity;
@@ -21,6 +22,8 @@ pub(crate) struct Memory {
     pub(crate) written: Option<Arc<Identity>>,
     /// The outputs that it waited for at the end of its last turn.
     pub(crate) blockers: BTreeSet<ObjectName>,
+    /// What was told of it.
+    pub(crate) told: Told,
     stuck_since: Option<Now>,
     withdrawals: u32,
     withdrawn_at: Now,

@@ -17,8 +17,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::feed::{GoneKey, Item, News};
+use crate::metrics::Metrics;
 use crate::perform::{Answer, Call};
 use book::Book;
+use kleym_core::announce::{Announcement, Vigil};
 use kleym_core::brake;
 use kleym_core::fact::{Availability, Change, Trouble};
 use kleym_core::index::{Dirty, Index};
@@ -62,6 +64,9 @@ pub struct Reconciler {
     braked: Vec<brake::Difference>,
     started: bool,
     moment: Moment,
+    vigil: Vigil,
+    announcements: Vec<Announcement>,
+    metrics: Metrics,
 }
 
 impl Reconciler {
@@ -79,7 +84,22 @@ impl Reconciler {
             braked: Vec::new(),
             started: false,
             moment,
+            vigil: Vigil::default(),
+            announcements: Vec::new(),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// Lets it count in these metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// What is to be told since it was last asked.
+    pub fn announcements(&mut self) -> Vec<Announcement> {
+        std::mem::take(&mut self.announcements)
     }
 
     /// Lets it start although the configuration fits no issued output.
@@ -106,9 +126,12 @@ impl Reconciler {
     pub fn next_call(&mut self, moment: Moment) -> Option<Call> {
         self.moment = moment;
         self.start_when_ready();
+        if self.started {
+            self.keep_vigil();
+        }
         while self.started {
             let key = self.queue.pop(self.now())?;
-            self.running.insert(key.clone(), Running::default());
+            self.begin(&key);
             if let Some(call) = self.advance(key) {
                 return Some(call);
             }
@@ -124,8 +147,25 @@ impl Reconciler {
         self.advance(key)
     }
 
+    fn begin(&mut self, key: &BindingKey) {
+        self.running.insert(key.clone(), Running::default());
+        self.metrics.turn_begins(key, self.now());
+        if let Some(known) = self.book.binding(key) {
+            let memory = self.memory.entry(key.clone()).or_default();
+            memory.told.begins(&known.live.uid, known.said);
+        }
+    }
+
     /// When [`Reconciler::next_call`] should be asked again although nothing happened.
     pub fn next_due(&self) -> Option<Now> {
+        let vigil = self.vigil.next_due().filter(|_| self.started).map(|due| {
+            let left = due.saturating_sub(self.moment.wall.as_second());
+            self.now() + Duration::from_secs(u64::try_from(left).unwrap_or(0))
+        });
+        [vigil, self.next_turn_due()].into_iter().flatten().min()
+    }
+
+    fn next_turn_due(&self) -> Option<Now> {
         if self.started { self.queue.next_due() } else { Some(GRACE).filter(|grace| *grace > self.now()) }
     }
 
@@ -217,6 +257,7 @@ impl Reconciler {
 
     fn add(&mut self, dirty: Dirty) {
         for key in dirty {
+            self.metrics.changed(&key, self.now());
             self.queue.add(key);
         }
     }
@@ -235,6 +276,7 @@ impl Reconciler {
                 return;
             }
             self.started = true;
+            self.begin_vigil();
             tracing::info!(
                 bindings = self.book.binding_count(),
                 outputs = self.book.output_count(),

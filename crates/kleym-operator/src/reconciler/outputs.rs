@@ -1,5 +1,6 @@
 //! Live outputs as they come and go: whose they are, what they grant, and who waits for them.
 
+use kleym_core::announce::Watched;
 use kleym_core::fact::Change;
 use kleym_core::grant::Grant;
 use kleym_core::index::Dirty;
@@ -15,6 +16,17 @@ impl Reconciler {
     pub(super) fn saw_output(&mut self, output: LiveOutput) -> Dirty {
         let name = output.name.clone();
         let holder = self.holder(&output);
+        let living = holder.as_ref().and_then(|key| Some((key, self.book.binding(key)?)));
+        let ours = living.is_some_and(|(key, known)| {
+            output.ownership_at_own_name(key, &known.live.uid) == Ownership::Ours
+        });
+        if ours {
+            self.vigil.saw(&output, self.moment.wall.as_second());
+        } else if self.started {
+            let told = self.vigil.saw_stranger(self.index.settings(), &output);
+            self.announcements.extend(told);
+        }
+        self.metrics.outputs(self.vigil.counts());
         let mut dirty = Dirty::new();
         if self.book.saw_output(output)
             && let Some(holder) = holder
@@ -29,6 +41,8 @@ impl Reconciler {
     pub(super) fn output_gone(&mut self, name: &ObjectName, uid: Option<&Uid>) -> Dirty {
         let mut dirty = Dirty::new();
         let Some(gone) = self.book.output_gone(name, uid) else { return dirty };
+        self.vigil.gone(name);
+        self.metrics.outputs(self.vigil.counts());
         if let Some(holder) = self.holder(&gone) {
             if let Some(running) = self.running.get_mut(&holder) {
                 running.note_gone(gone.uid.clone());
@@ -80,7 +94,7 @@ impl Reconciler {
         let proven = || output.proven_binding(self.index.settings()).map(|(key, _)| key);
         let serves =
             |key: &BindingKey| self.namespaces.is_empty() || self.namespaces.contains(&key.namespace);
-        self.book.owner_of(&output.name).or_else(proven).filter(serves)
+        self.book.owner_of(&output.name).cloned().or_else(proven).filter(serves)
     }
 
     fn note_grant(&mut self, key: &BindingKey, name: &ObjectName, dirty: &mut Dirty) {
@@ -92,5 +106,39 @@ impl Reconciler {
         if self.index.set_grant(key, name, grant) {
             dirty.extend(self.waiters.remove(name).unwrap_or_default());
         }
+    }
+
+    /// Looks at every output again: whose it is can only be told once bindings are known.
+    pub(super) fn begin_vigil(&mut self) {
+        let outputs: Vec<_> = self.book.outputs().cloned().collect();
+        for output in outputs {
+            let living =
+                self.holder(&output).and_then(|key| Some((self.book.binding(&key)?.live.uid.clone(), key)));
+            match living {
+                Some((uid, key)) if output.ownership_at_own_name(&key, &uid) == Ownership::Ours => {
+                    self.vigil.saw(&output, self.moment.wall.as_second());
+                }
+                _ => {
+                    let told = self.vigil.saw_stranger(self.index.settings(), &output);
+                    self.announcements.extend(told);
+                }
+            }
+        }
+        self.metrics.outputs(self.vigil.counts());
+    }
+
+    /// Tells of outputs that spire-controller-manager has left alone for too long.
+    pub(super) fn keep_vigil(&mut self) {
+        let now = self.moment.wall.as_second();
+        if self.vigil.next_due().is_none_or(|due| due > now) {
+            return;
+        }
+        let settings = self.index.settings().clone();
+        let (book, vigil) = (&self.book, &mut self.vigil);
+        let due = vigil.due(&settings, now, |name| {
+            let binding = book.owner_of(name)?;
+            Some(Watched { binding, uid: &book.binding(binding)?.live.uid, output: book.output(name)? })
+        });
+        self.announcements.extend(due);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kleym_api::decode;
 use kleym_api::encode::{self, StatusDigest, StatusSeen};
+use kleym_core::announce::Settled;
 use kleym_core::fact::{Availability, Change, Fact, Known};
 use kleym_core::index::{Dirty, Index, Verdict};
 use kleym_core::kind::Kind;
@@ -19,6 +20,7 @@ use super::Reconciler;
 use super::book::News;
 use super::memory::{Memory, PATIENCE};
 use crate::feed::{self, SeenBinding};
+use crate::metrics::TurnEnd;
 use crate::perform::{Action, Answer, Call};
 
 /// A turn under way.
@@ -110,8 +112,14 @@ impl Reconciler {
 
     /// Notes what a call answered.
     pub(super) fn note_answer(&mut self, call: Call, answer: &Answer) {
-        let Call { key, action, .. } = call;
+        let Call { key, action, binding, output: before } = call;
         let mut dirty = Dirty::new();
+        if let Action::Step(step) = &action {
+            let uid = binding.as_ref().map(|binding| &binding.uid);
+            let told = &mut self.memory.entry(key.clone()).or_default().told;
+            let news = told.wrote(self.index.settings(), &key, uid, step, &answer.reply, before.as_deref());
+            self.announcements.extend(news);
+        }
         for (kind, object) in &answer.objects {
             dirty.extend(self.saw_in_reply(&key, *kind, object));
         }
@@ -212,13 +220,35 @@ impl Reconciler {
                 StatusWrite::NotTried | StatusWrite::Done => None,
             },
         ];
-        if failures.into_iter().flatten().any(Failure::passes) {
+        let tried_again = failures.into_iter().flatten().any(Failure::passes);
+        self.tell(key, standing, tried_again);
+        if tried_again {
             let delay = self.queue.back_off(key, key.to_string().as_bytes(), now);
             tracing::debug!(binding = %key, ?delay, "tried again later");
         } else {
             self.queue.succeeded(key);
         }
         self.remember(key, standing, running.turn.failure().is_some());
+    }
+
+    /// Tells and counts how a turn ended.
+    fn tell(&mut self, key: &BindingKey, standing: &Standing, tried_again: bool) {
+        let mode = self.index.binding(key).and_then(|binding| Some(binding.spec.as_ref().ok()?.mode));
+        self.metrics.turn_ends(key, self.now(), &TurnEnd { standing, mode, tried_again });
+        let peer = |name: &ObjectName| {
+            let peer = BindingKey::new(key.namespace.clone(), name.clone());
+            Some(self.book.binding(&peer)?.live.uid.clone())
+        };
+        let settled = Settled {
+            settings: self.index.settings(),
+            key,
+            uid: self.book.binding(key).map(|known| &known.live.uid),
+            standing,
+            output: self.book.output_of(key).map(AsRef::as_ref),
+            peer: &peer,
+        };
+        let news = self.memory.entry(key.clone()).or_default().told.settle(&settled);
+        self.announcements.extend(news);
     }
 
     /// Keeps what the next turn needs to know of this one.
@@ -239,7 +269,7 @@ impl Reconciler {
                 let news: Vec<_> = blockers.difference(&memory.blockers).cloned().collect();
                 memory.blockers.clone_from(blockers);
                 // Whose output blocks must look again: it may have to delete it rather than replace it.
-                for owner in news.iter().filter_map(|output| self.book.owner_of(output)) {
+                for owner in news.iter().filter_map(|output| self.book.owner_of(output).cloned()) {
                     self.queue.add(owner);
                 }
                 for output in blockers {
