@@ -108,8 +108,8 @@ pub struct Elector {
     /// The lease as last seen, for what others put on it.
     seen: Option<Lease>,
     trouble: Option<String>,
-    /// Whom the log last named as the holder.
-    logged: Option<String>,
+    /// What the log last said: whom the lease names, and whether this replica leads.
+    logged: (Option<String>, bool),
 }
 
 type Events = BoxStream<'static, kube::Result<WatchEvent<Lease>>>;
@@ -129,7 +129,7 @@ impl Elector {
             origin: Instant::now(),
             seen: None,
             trouble: None,
-            logged: None,
+            logged: (None, false),
         }
     }
 
@@ -222,20 +222,21 @@ impl Elector {
             None => Leadership::Over,
         };
         let leads = matches!(says, Leadership::Leading { .. });
-        let holder = self.state.holder().map(str::to_owned);
-        if (leads || self.state.is_standby()) && holder.is_some() && holder != self.logged {
-            match holder.as_deref() {
-                _ if leads => tracing::info!(lease = %self.name, "leading"),
-                Some(own) if own == self.state.identity() => tracing::info!(
+        let standing = (self.state.holder().map(str::to_owned), leads);
+        if standing != self.logged {
+            match (&says, standing.0.as_deref()) {
+                (Leadership::Leading { .. }, _) => tracing::info!(lease = %self.name, "leading"),
+                (Leadership::Standby { .. }, Some(own)) if own == self.state.identity() => tracing::info!(
                     lease = %self.name,
-                    wait = ?self.timing.duration,
-                    "there was no lease: it is held before it is led, in case that somebody led"
+                    duration = ?self.timing.duration,
+                    "holding the lease for its duration before leading, in case that another one led without it"
                 ),
-                Some("") | None => {}
-                Some(holder) => tracing::info!(lease = %self.name, holder, "standing by"),
+                (Leadership::Standby { .. }, Some(holder)) if !holder.is_empty() => {
+                    tracing::info!(lease = %self.name, holder, "standing by");
+                }
+                _ => {}
             }
-            // A lease that is held first is led later, and then worth a line of its own.
-            self.logged = holder.filter(|holder| leads || holder != self.state.identity());
+            self.logged = standing;
         }
         leadership.send_if_modified(|said| {
             let changed = *said != says;

@@ -78,7 +78,7 @@ fn slowly(duration: Duration) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(cases(2_048))]
+    #![proptest_config(cases(8_192))]
 
     #[test]
     fn never_two_lead_and_after_the_last_fault_one_leads_soon_and_stays(

@@ -93,6 +93,9 @@ pub struct Situation<'a> {
     pub out_of_patience: bool,
     /// Whether a withdrawal was so recent that granting again has to wait.
     pub cooling: bool,
+    /// How the API server rejected the output last, if neither binding nor output nor definition changed since: the same
+    /// is not asked again.
+    pub rejected: Option<Failure>,
 }
 
 pub use next::next;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LiveBinding, Situation, Standing, Step, Turn, Wait};
+use super::{Failure, LiveBinding, Situation, Standing, Step, Turn, Wait};
 use crate::fact::{Availability, Known, Trouble};
 use crate::index::Verdict;
 use crate::kind::Kind;
@@ -159,6 +159,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// What stands against writing: a failure of this turn, or a rejection of an earlier one.
+    fn write_failure(&self) -> Option<Failure> {
+        self.turn.failure.or(self.situation.rejected)
+    }
+
     fn grant(&self, identity: &Arc<Identity>) -> Step {
         let Some(binding) = self.situation.binding else { return Step::Settle(Standing::Leaving) };
         match self.situation.outputs {
@@ -176,7 +181,7 @@ impl<'a> Plan<'a> {
         }
         let (live, whose) = match self.found() {
             Found::Ours(live, whose) => (live, whose),
-            _ if self.turn.failure.is_some() => return self.failed(),
+            _ if self.write_failure().is_some() => return self.failed(),
             Found::Foreign if self.turn.looked => {
                 return refused(Refusal::OutputForeign { name: self.name.clone() });
             }
@@ -184,7 +189,8 @@ impl<'a> Plan<'a> {
             Found::Nothing => return self.create(binding, identity),
         };
         let wanted = self.wanted(binding, identity);
-        if self.turn.failure.is_some() {
+        let in_sync = whose == Ownership::Ours && !live.deleting && live.drift(&wanted).is_empty();
+        if self.turn.failure.is_some() || (self.situation.rejected.is_some() && !in_sync) {
             return if self.must_go_at_once(live, &wanted) { self.delete_now(live) } else { self.failed() };
         }
         if whose == Ownership::Orphan || live.deleting {
@@ -243,20 +249,20 @@ impl<'a> Plan<'a> {
     /// Whether a replace that failed cannot be waited for: the live output grants more than is wanted, and the replace
     /// was rejected or has been failing for too long.
     fn must_go_at_once(&self, live: &LiveOutput, wanted: &WantedOutput) -> bool {
-        let hopeless = self.turn.failure.is_some_and(|failure| !failure.passes());
+        let hopeless = self.write_failure().is_some_and(|failure| !failure.passes());
         (hopeless || self.situation.out_of_patience) && live.grants_more_than(wanted)
     }
 
     /// Revocation does not wait: spire-controller-manager's webhook does not see deletes.
     fn delete_now(&self, live: &LiveOutput) -> Step {
         if live.deleting || self.turn.deleted.as_ref() == Some(&live.uid) {
-            return if self.turn.failure.is_some() { self.failed() } else { self.waiting_for(live) };
+            return if self.write_failure().is_some() { self.failed() } else { self.waiting_for(live) };
         }
         Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() }
     }
 
     fn failed(&self) -> Step {
-        let Some(failure) = self.turn.failure else { return Step::Settle(Standing::Leaving) };
+        let Some(failure) = self.write_failure() else { return Step::Settle(Standing::Leaving) };
         refused(Refusal::OutputWrite { name: self.name.clone(), failure: failure.as_write_failure() })
     }
 

@@ -289,6 +289,7 @@ impl Protocol {
             gate: &Open,
             out_of_patience: false,
             cooling: false,
+            rejected: None,
         };
         let request = self.as_request(operator, &plan::next(&situation, &operator.turn));
         self.bent(operator, request)

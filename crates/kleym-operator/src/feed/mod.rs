@@ -41,6 +41,8 @@ pub enum News {
     Objects(Kind, Option<Namespace>, Difference<Item, GoneKey>),
     /// A kind is proved not to exist.
     Absent(Kind),
+    /// A kind's definition changed; it is still served, or its watch will fail.
+    Redefined(Kind),
     /// Something is wrong with a kind, or no longer.
     Trouble(Kind, Option<Trouble>),
 }

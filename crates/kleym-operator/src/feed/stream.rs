@@ -27,7 +27,7 @@ const PAGE: u32 = 500;
 const WATCH_SECONDS: u64 = 290;
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What one list-and-watch says.
 #[derive(Debug)]

@@ -100,6 +100,7 @@ impl Watch {
                         definition.mark_changed();
                         return Ok(());
                     }
+                    self.news.send(News::Redefined(self.kind)).await?;
                 }
                 report = received.recv() => {
                     let Some((scope, report)) = report else { return Err(Ending) };

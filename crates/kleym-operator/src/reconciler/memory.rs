@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kleym_core::announce::Told;
 use kleym_core::name::ObjectName;
+use kleym_core::plan::Failure;
 use kleym_core::queue::{FIRST_DELAY, LONGEST_DELAY, Now};
 use kleym_core::render::Identity;
 
@@ -22,6 +23,8 @@ pub(crate) struct Memory {
     pub(crate) written: Option<Arc<Identity>>,
     /// The outputs that it waited for at the end of its last turn.
     pub(crate) blockers: BTreeSet<ObjectName>,
+    /// How the API server rejected its output last, if nothing changed since.
+    pub(crate) rejected: Option<Failure>,
     /// What was told of it.
     pub(crate) told: Told,
     stuck_since: Option<Now>,

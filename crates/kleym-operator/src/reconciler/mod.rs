@@ -64,6 +64,8 @@ pub struct Reconciler {
     braked: Vec<brake::Difference>,
     started: bool,
     moment: Moment,
+    /// When the definition of outputs last changed.
+    redefined_at: Option<Now>,
     vigil: Vigil,
     announcements: Vec<Announcement>,
     metrics: Metrics,
@@ -84,6 +86,7 @@ impl Reconciler {
             braked: Vec::new(),
             started: false,
             moment,
+            redefined_at: None,
             vigil: Vigil::default(),
             announcements: Vec::new(),
             metrics: Metrics::default(),
@@ -183,7 +186,7 @@ impl Reconciler {
             News::Objects(kind, namespace, difference) => self.objects(kind, namespace, difference),
             News::Absent(kind) => {
                 tracing::info!(%kind, "the CustomResourceDefinition is not installed");
-                let mut dirty = self.index.apply(Change::Absent(kind));
+                let mut dirty = self.apply(Change::Absent(kind));
                 match kind {
                     Kind::Output => dirty.extend(self.outputs_absent()),
                     Kind::Binding => dirty.extend(self.book.bindings_absent()),
@@ -191,11 +194,18 @@ impl Reconciler {
                 }
                 dirty
             }
+            News::Redefined(Kind::Output) => {
+                self.redefined_at = Some(self.now());
+                let rejected =
+                    |(key, memory): (&BindingKey, &mut Memory)| memory.rejected.take().map(|_| key.clone());
+                self.memory.iter_mut().filter_map(rejected).collect()
+            }
+            News::Redefined(_) => Dirty::new(),
             News::Trouble(kind, trouble) => {
                 if let Some(trouble) = trouble {
                     tracing::warn!(%kind, "cannot be read: {}", trouble.as_str());
                 }
-                let mut dirty = self.index.apply(Change::Trouble(kind, trouble));
+                let mut dirty = self.apply(Change::Trouble(kind, trouble));
                 if kind == Kind::Output {
                     dirty.extend(self.book.keys());
                 }
@@ -216,7 +226,7 @@ impl Reconciler {
             (Kind::Output, Difference::Gone(key)) => self.output_gone(&key.name, key.uid.as_ref()),
             (Kind::Binding, Difference::Listed(items)) => {
                 let (mut dirty, facts) = self.book.bindings_listed(namespace.as_ref(), items);
-                dirty.extend(self.index.apply(match namespace {
+                dirty.extend(self.apply(match namespace {
                     None => Change::Listed(kind, facts),
                     Some(namespace) => Change::ListedIn(kind, namespace, facts),
                 }));
@@ -227,13 +237,13 @@ impl Reconciler {
             }
             (_, Difference::Listed(items)) => {
                 let facts = items.into_iter().filter_map(Item::into_input).collect();
-                self.index.apply(match namespace {
+                self.apply(match namespace {
                     None => Change::Listed(kind, facts),
                     Some(namespace) => Change::ListedIn(kind, namespace, facts),
                 })
             }
             (_, Difference::Put(Item::Binding(seen))) => self.saw_binding(*seen),
-            (_, Difference::Put(Item::Input(fact))) => self.index.apply(Change::Put(fact)),
+            (_, Difference::Put(Item::Input(fact))) => self.apply(Change::Put(fact)),
             (_, Difference::Put(Item::Output(_))) => Dirty::new(),
             (_, Difference::Gone(key)) => {
                 let Some(fact_key) = key.fact_key(kind) else { return Dirty::new() };
@@ -246,13 +256,20 @@ impl Reconciler {
                     self.queue.succeeded(&binding);
                     dirty.insert(binding);
                 }
-                dirty.extend(self.index.apply(Change::Gone(fact_key)));
+                dirty.extend(self.apply(Change::Gone(fact_key)));
                 for key in dirty.clone() {
                     self.refresh_grant(&key, &mut dirty);
                 }
                 dirty
             }
         }
+    }
+
+    /// Applies a change to the index; what was rejected of the bindings that it affects may be tried again.
+    fn apply(&mut self, change: Change) -> Dirty {
+        let dirty = self.index.apply(change);
+        self.forget_rejections(&dirty);
+        dirty
     }
 
     fn add(&mut self, dirty: Dirty) {

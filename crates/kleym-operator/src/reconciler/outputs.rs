@@ -33,6 +33,7 @@ impl Reconciler {
         {
             self.note_grant(&holder, &name, &mut dirty);
             dirty.insert(holder);
+            self.forget_rejections(&dirty);
         }
         dirty
     }
@@ -56,7 +57,7 @@ impl Reconciler {
     /// Takes a finished list of outputs; answers who must have a turn.
     pub(super) fn outputs_listed(&mut self, items: Vec<Item>) -> Dirty {
         let before = self.index.availability(Kind::Output);
-        let mut dirty = self.index.apply(Change::Listed(Kind::Output, Vec::new()));
+        let mut dirty = self.apply(Change::Listed(Kind::Output, Vec::new()));
         let mut listed = std::collections::BTreeSet::new();
         for item in items {
             let Item::Output(output) = item else { continue };

@@ -73,6 +73,7 @@ impl Reconciler {
             gate: &gate,
             out_of_patience: memory.is_some_and(|memory| memory.out_of_patience(self.now())),
             cooling: memory.is_some_and(|memory| memory.cools_for(self.now()).is_some()),
+            rejected: memory.and_then(|memory| memory.rejected),
         };
         let action = match plan::next(&situation, &running.turn) {
             Step::Settle(standing) => {
@@ -139,6 +140,15 @@ impl Reconciler {
                     }
                     _ => {}
                 }
+                if let (
+                    Step::CreateOutput(_) | Step::ReplaceOutput(_) | Step::TryOutput(_),
+                    Reply::Failed(failure),
+                ) = (step, &answer.reply)
+                    && !failure.passes()
+                    && !self.is_redefined()
+                {
+                    self.memory.entry(key.clone()).or_default().rejected = Some(*failure);
+                }
                 log(&key, step, &answer.reply);
                 if let Some(running) = self.running.get_mut(&key) {
                     running.turn.take(step, &answer.reply);
@@ -203,7 +213,8 @@ impl Reconciler {
             }
         }
         let key = seen.fact.key.clone();
-        dirty.extend(self.index.apply(Change::Put(Fact::Binding(Box::new(seen.fact)))));
+        // A status that comes back changes no fact, and so nothing of what was rejected.
+        dirty.extend(self.apply(Change::Put(Fact::Binding(Box::new(seen.fact)))));
         self.refresh_grant(&key, &mut dirty);
         dirty
     }
@@ -220,7 +231,8 @@ impl Reconciler {
                 StatusWrite::NotTried | StatusWrite::Done => None,
             },
         ];
-        let tried_again = failures.into_iter().flatten().any(Failure::passes);
+        let rejected_early = running.turn.failure().is_some() && self.is_redefined();
+        let tried_again = rejected_early || failures.into_iter().flatten().any(Failure::passes);
         self.tell(key, standing, tried_again);
         if tried_again {
             let delay = self.queue.back_off(key, key.to_string().as_bytes(), now);
@@ -228,7 +240,21 @@ impl Reconciler {
         } else {
             self.queue.succeeded(key);
         }
-        self.remember(key, standing, running.turn.failure().is_some());
+        self.remember(key, standing, running.turn.failure().is_some_and(Failure::passes));
+    }
+
+    /// Whether the API server may still judge outputs by a definition that has changed a moment ago.
+    fn is_redefined(&self) -> bool {
+        self.redefined_at.is_some_and(|at| self.now().saturating_sub(at) < REDEFINED_FOR)
+    }
+
+    /// What was rejected may be tried again: something changed.
+    pub(super) fn forget_rejections(&mut self, changed: &Dirty) {
+        for key in changed {
+            if let Some(memory) = self.memory.get_mut(key) {
+                memory.rejected = None;
+            }
+        }
     }
 
     /// Tells and counts how a turn ended.
@@ -285,8 +311,12 @@ impl Reconciler {
                 }
             }
             Standing::Refused { .. } if failed => {
-                self.memory.entry(key.clone()).or_default().stuck(now);
-                self.queue.add_after(key.clone(), now, PATIENCE);
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.stuck(now);
+                // What grants too much must not wait for a longer back-off.
+                if !memory.out_of_patience(now) {
+                    self.queue.add_after(key.clone(), now, PATIENCE);
+                }
             }
             Standing::Waiting(Wait::Absence) => {
                 self.memory.entry(key.clone()).or_default().stuck(now);
@@ -308,6 +338,9 @@ impl Reconciler {
         }
     }
 }
+
+/// How long the API server may take to judge by a new definition.
+const REDEFINED_FOR: Duration = Duration::from_secs(10);
 
 /// How soon a binding that waits for other outputs looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use kleym_core::kind::Kind;
 use serde_json::{Value, json};
 
 use crate::world::{
-    Kstatus, OBJECTIVE, POOL, World, definition, install, install_as, objective, per_objective, pool, refused,
-    remove, resolved, status_of, text,
+    Kstatus, OBJECTIVE, POOL, World, definition, install, install_as, objective, per_objective, pool,
+    refused, remove, resolved, status_of, text,
 };
 
 const NEEDED: [Kind; 4] = [Kind::Binding, OBJECTIVE, POOL, Kind::Output];
@@ -100,7 +100,8 @@ async fn a_definition_that_goes_withdraws_what_stood_on_it_and_one_that_comes_ba
 /// The definition of ClusterSPIFFEID before it had `hint` and `fallback`.
 fn older_output() -> Value {
     let mut older = definition(Kind::Output);
-    let spec = older.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
+    let spec =
+        older.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
     let fields = spec.as_object_mut().unwrap();
     assert!(fields.remove("hint").is_some() && fields.remove("fallback").is_some());
     older

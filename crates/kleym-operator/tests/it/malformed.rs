@@ -14,7 +14,11 @@ fn bindings() -> Vec<(Object, &'static str, &'static str)> {
     let all = |name: &str| pool_only(name, "good-0");
     vec![
         (all("nothing").without("/spec"), "InvalidRef", "InvalidPoolRef"),
-        (one("target-name").with("/spec/targetRef/name", json!("Upper Case")), "InvalidRef", "InvalidPoolRef"),
+        (
+            one("target-name").with("/spec/targetRef/name", json!("Upper Case")),
+            "InvalidRef",
+            "InvalidPoolRef",
+        ),
         (one("target-number").with("/spec/targetRef/name", json!(7)), "InvalidRef", "InvalidPoolRef"),
         (one("target-kind").with("/spec/targetRef/kind", json!("Service")), "InvalidRef", "InvalidPoolRef"),
         (one("target-group").with("/spec/targetRef/group", json!("apps")), "InvalidRef", "InvalidPoolRef"),
@@ -35,7 +39,8 @@ fn bindings() -> Vec<(Object, &'static str, &'static str)> {
             "SelectorTemplateRenderFailed",
         ),
         (
-            all("discriminator").with("/spec/containerDiscriminator", json!({"type": "ContainerName", "value": "x"})),
+            all("discriminator")
+                .with("/spec/containerDiscriminator", json!({"type": "ContainerName", "value": "x"})),
             "RenderFailure",
             "InvalidContainerDiscriminator",
         ),
@@ -86,11 +91,7 @@ fn inputs() -> Vec<(Object, &'static str, &'static str)> {
             "UnsafeSelector",
             "InvalidPoolSelector",
         ),
-        (
-            selects("pool-number", json!({"matchLabels": {"app": 7}})),
-            "UnsafeSelector",
-            "InvalidPoolSelector",
-        ),
+        (selects("pool-number", json!({"matchLabels": {"app": 7}})), "UnsafeSelector", "InvalidPoolSelector"),
         (
             selects("pool-padded", json!({"matchLabels": {"app": " vllm "}})),
             "UnsafeSelector",
@@ -124,7 +125,9 @@ async fn twenty_good_bindings_become_ready_among_malformed_objects_that_are_each
     }
     let good: Vec<String> = (0..20).map(|number| format!("good-{number}")).collect();
     for name in &good {
-        world.create_all([pool(name, &[("app", name)]), objective_of(ObjectiveGroup::LlmD, name, name)]).await;
+        world
+            .create_all([pool(name, &[("app", name)]), objective_of(ObjectiveGroup::LlmD, name, name)])
+            .await;
         world.create(per_objective(name, name, name)).await;
     }
 

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::world::{World, refused_start};
 
+/// Flags, variables, and how the one line begins.
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
+
 #[tokio::test]
 async fn a_bad_flag_or_variable_stops_the_start_with_one_line_that_names_it() {
-    let cases: &[(&[&str], &[(&str, &str)], &str)] = &[
+    let cases: &[Case] = &[
         (&["--trust-domain="], &[], "--trust-domain: "),
         (&["--trust-domain=spiffe://example.org"], &[], "--trust-domain: `spiffe://example.org` "),
         (&["--trust-domain=Example.org"], &[], "--trust-domain: `Example.org` "),

@@ -17,7 +17,8 @@ async fn after_a_restart_without_the_right_to_read_pools_nothing_is_decided_and_
     operator.terminate().await;
 
     let operator = world.start_operator_without("inferencepools", &["list", "watch"]).await;
-    let message = "`inferencepools.inference.networking.k8s.io` is forbidden by RBAC";
+    let message =
+        "`inferencepools.inference.networking.k8s.io` is not readable with the operator's permissions";
     world
         .reported("the binding is undecided", "chat", |binding| {
             let status = status_of(binding);
@@ -68,7 +69,10 @@ async fn without_the_right_to_delete_outputs_a_deleted_binding_stays_until_it_is
     world
         .until("the delete was tried", Kind::Binding, "chat", |binding| {
             let finalizers = &binding.context("the binding is gone")?["metadata"]["finalizers"];
-            ensure!(*finalizers == json!(["kleym.sonda.red/inferenceidentitybinding-finalizer"]), "{finalizers}");
+            ensure!(
+                *finalizers == json!(["kleym.sonda.red/inferenceidentitybinding-finalizer"]),
+                "{finalizers}"
+            );
             let tried = world.calls_so_far(mark).iter().any(|call| call.verb == "delete" && call.code == 403);
             ensure!(tried, "not yet");
             Ok(())

@@ -1,12 +1,14 @@
 //! What an operator has been told so far, kept apart from its own memory: the measure of what it may write.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use kleym_core::fact::{Availability, Change, Fact, FactKey, Known};
+use kleym_core::fact::{Availability, Change, Fact, FactKey};
 use kleym_core::index::{Index, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid};
 use kleym_core::relist::Difference;
+use kleym_core::render::Identity;
 use kleym_core::settings::Settings;
 use kleym_operator::feed::{GoneKey, Item, News, SeenBinding, binding};
 use kleym_operator::perform::Answer;
@@ -19,6 +21,8 @@ use crate::feed::Report;
 pub(crate) struct Seen {
     index: Index,
     bindings: BTreeMap<BindingKey, (Uid, u64)>,
+    /// Every identity that a binding has had, as far as was told.
+    identities: BTreeMap<BindingKey, Vec<Arc<Identity>>>,
     /// By uid, the newest version that was told.
     versions: HashMap<String, u64>,
 }
@@ -30,7 +34,12 @@ fn version(object: &Value) -> u64 {
 impl Seen {
     /// Nothing was told.
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { index: Index::new(settings.clone()), bindings: BTreeMap::new(), versions: HashMap::new() }
+        Self {
+            index: Index::new(settings.clone()),
+            bindings: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            versions: HashMap::new(),
+        }
     }
 
     /// What is to become of a binding, as far as was told.
@@ -38,9 +47,24 @@ impl Seen {
         self.index.verdict(key).verdict
     }
 
-    /// The index of what was told.
-    pub(crate) fn index(&self) -> &Index {
-        &self.index
+    /// Every identity that the other bindings of the namespace have had, as far as was told.
+    pub(crate) fn neighbours(
+        &self,
+        of: &BindingKey,
+    ) -> impl Iterator<Item = (&BindingKey, &[Arc<Identity>])> {
+        let all = self.identities.iter().filter(move |(key, _)| key.namespace == of.namespace && *key != of);
+        all.map(|(key, had)| (key, had.as_slice()))
+    }
+
+    fn apply(&mut self, change: Change) {
+        for key in self.index.apply(change) {
+            if let Some(identity) = self.index.identity(&key) {
+                let had = self.identities.entry(key).or_default();
+                if had.last() != Some(identity) {
+                    had.push(Arc::clone(identity));
+                }
+            }
+        }
     }
 
     /// The uid of a binding that was told of and not yet of its end.
@@ -60,11 +84,11 @@ impl Seen {
                 if kind == Kind::Binding {
                     self.bindings.clear();
                 }
-                self.index.apply(Change::Absent(kind));
+                self.apply(Change::Absent(kind));
                 News::Absent(kind)
             }
             Report::Trouble(kind, trouble) => {
-                self.index.apply(Change::Trouble(kind, trouble));
+                self.apply(Change::Trouble(kind, trouble));
                 News::Trouble(kind, trouble)
             }
             Report::Listed(kind, namespace, values) => {
@@ -83,7 +107,7 @@ impl Seen {
                 let item = Item::decode(kind, &value).unwrap();
                 match &item {
                     Item::Binding(seen) => self.saw_binding(seen),
-                    Item::Input(fact) => drop(self.index.apply(Change::Put(fact.clone()))),
+                    Item::Input(fact) => self.apply(Change::Put(fact.clone())),
                     Item::Output(_) => {}
                 }
                 News::Objects(kind, None, Difference::Put(item))
@@ -128,7 +152,7 @@ impl Seen {
             Some((known, newer)) if *known == uid && *newer > version => {}
             _ => {
                 self.bindings.insert(seen.fact.key.clone(), (uid, version));
-                self.index.apply(Change::Put(Fact::Binding(Box::new(seen.fact.clone()))));
+                self.apply(Change::Put(Fact::Binding(Box::new(seen.fact.clone()))));
             }
         }
     }
@@ -141,7 +165,7 @@ impl Seen {
             }
             self.bindings.remove(&binding);
         }
-        self.index.apply(Change::Gone(key));
+        self.apply(Change::Gone(key));
     }
 
     fn listed(&mut self, kind: Kind, namespace: Option<&Namespace>, items: &[Item]) {
@@ -151,7 +175,7 @@ impl Seen {
                 Item::Binding(_) | Item::Output(_) => None,
             });
             let facts = facts.collect();
-            self.index.apply(match namespace {
+            self.apply(match namespace {
                 Some(namespace) => Change::ListedIn(kind, namespace.clone(), facts),
                 None => Change::Listed(kind, facts),
             });
@@ -175,7 +199,7 @@ impl Seen {
         for key in vanished {
             self.bindings.remove(&key);
             let fact = FactKey { kind, namespace: key.namespace, name: key.name };
-            self.index.apply(Change::Gone(fact));
+            self.apply(Change::Gone(fact));
         }
         for seen in listed {
             self.saw_binding(seen);
@@ -183,13 +207,8 @@ impl Seen {
         if namespace.is_none() && self.index.availability(kind) != Availability::LISTED {
             let all: Vec<Fact> =
                 self.index.bindings().map(|binding| Fact::Binding(Box::new(binding.clone()))).collect();
-            self.index.apply(Change::Listed(kind, all));
+            self.apply(Change::Listed(kind, all));
         }
-    }
-
-    /// Whether a kind is proved absent, as far as was told.
-    pub(crate) fn is_absent(&self, kind: Kind) -> bool {
-        self.index.availability(kind).known == Known::Absent
     }
 }
 

@@ -18,6 +18,7 @@ use crate::checks::{Commit, Verified, Violation, committed, issued};
 use crate::deed::{self, Config, Deed, Sort, milliseconds};
 use crate::feed::{Feed, Weather};
 use crate::mutant::Mutant;
+use crate::objects::output_of;
 use crate::random::Random;
 use crate::seen::Seen;
 use crate::server::{Definition, Place, Response, Server, Writer};
@@ -84,6 +85,8 @@ struct Sent {
     identity: Option<Arc<Identity>>,
     /// Versions of outputs that had been seen when it was sent.
     known: Vec<(String, u64)>,
+    /// The identities that other bindings of the namespace had had by then, by output.
+    neighbours: BTreeMap<String, Vec<Arc<Identity>>>,
     fate: Option<Fate>,
     given_up: bool,
     answer: Option<Answer>,
@@ -450,8 +453,15 @@ impl World {
         } else {
             Vec::new()
         };
+        let mut neighbours = BTreeMap::new();
+        if identity.is_some() {
+            for (key, had) in operator.seen.neighbours(&call.key) {
+                neighbours.insert(output_of(key.namespace.as_str(), key.name.as_str()), had.to_vec());
+            }
+        }
         let by = operator.id;
-        self.sent.insert(number, Sent { by, call, request, identity, known, fate, given_up: false, answer: None });
+        let sent = Sent { by, call, request, identity, known, neighbours, fate, given_up: false, answer: None };
+        self.sent.insert(number, sent);
         let travel = match fate {
             Some(Fate::Held(span) | Fate::KilledDuring(span)) => span,
             _ => self.travel(),
@@ -475,8 +485,17 @@ impl World {
         let Some(operator) = &mut self.operator else { return Ok(()) };
         operator.in_flight.insert(number);
         let by = operator.id;
-        let known = Vec::new();
-        let sent = Sent { by, call, request, identity: None, known, fate: None, given_up: false, answer: Some(answer) };
+        let sent = Sent {
+            by,
+            call,
+            request,
+            identity: None,
+            known: Vec::new(),
+            neighbours: BTreeMap::new(),
+            fate: None,
+            given_up: false,
+            answer: Some(answer),
+        };
         self.sent.insert(number, sent);
         let at = self.now() + milliseconds(2);
         self.at(at, Event::Reply(number));
@@ -570,7 +589,7 @@ impl World {
             writer,
             before: before.as_ref(),
             known: &sent.known,
-            seen: self.operator.as_ref().map(|operator| &operator.seen),
+            neighbours: &sent.neighbours,
             stripped: &self.stripped,
         };
         committed(&self.server, &commit)?;

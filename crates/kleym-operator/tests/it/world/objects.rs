@@ -15,7 +15,9 @@ pub(crate) struct Object {
 impl Object {
     /// An object of a kind with this spec.
     pub(crate) fn new(kind: Kind, name: &str, spec: Value) -> Self {
-        Self { kind, name: name.to_owned(), data: json!({ "spec": spec }) }
+        let mut data = json!({});
+        data["spec"] = spec;
+        Self { kind, name: name.to_owned(), data }
     }
 
     /// The object's name.

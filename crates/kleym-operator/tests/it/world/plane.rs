@@ -67,9 +67,7 @@ pub(crate) const RIGHTS: [Right; 7] = [
 /// The ClusterRole of these rights, bound to a subject (`Group` or `User`); both objects are named after it.
 fn role(rights: &[(Right, Vec<&str>)], kind: &str, subject: &str) -> Vec<Value> {
     let api = "rbac.authorization.k8s.io";
-    let rule = |(right, verbs): &(Right, Vec<&str>)| {
-        json!({"apiGroups": right.groups, "resources": [right.resource], "verbs": verbs})
-    };
+    let rule = |(right, verbs): &(Right, Vec<&str>)| json!({"apiGroups": right.groups, "resources": [right.resource], "verbs": verbs});
     let rules: Vec<Value> = rights.iter().filter(|(_, verbs)| !verbs.is_empty()).map(rule).collect();
     let (version, metadata) = (format!("{api}/v1"), json!({ "name": subject }));
     let reference = json!({"apiGroup": api, "kind": "ClusterRole", "name": subject});

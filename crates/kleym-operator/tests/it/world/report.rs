@@ -84,10 +84,11 @@ pub(crate) fn undecided(generation: i64, message: &str) -> Value {
 
 /// A status without a grant: these conditions, and the configuration of an operator with defaults and this instance.
 pub(crate) fn resolved(generation: i64, instance: &str, conditions: Value) -> Value {
-    json!({
+    let mut status = json!({
         "observedGeneration": generation,
-        "conditions": conditions,
         "trustDomain": "kleym.sonda.red",
         "instance": instance,
-    })
+    });
+    status["conditions"] = conditions;
+    status
 }

@@ -1,5 +1,6 @@
 //! What must hold of every request when it is sent, and of every write when it happens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kleym_core::index::Verdict;
@@ -74,8 +75,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) before: Option<&'a Stored>,
     /// Versions of outputs, by uid, that the operator had seen when it sent the request.
     pub(crate) known: &'a [(String, u64)],
-    /// What the operator has been told by now; none if it is dead.
-    pub(crate) seen: Option<&'a Seen>,
+    /// The identities that the namespace's other bindings had had, as far as the operator was told then, by output.
+    pub(crate) neighbours: &'a BTreeMap<String, Vec<Arc<Identity>>>,
     /// Uids of bindings whose finalizer was taken off by hand.
     pub(crate) stripped: &'a [String],
 }
@@ -174,7 +175,7 @@ fn beside_nobody(server: &Server, commit: &Commit<'_>) -> Verified {
     let wanted = Claim { id: identity.spiffe_id.as_str(), items: &texts, of: Some(identity) };
     for (place, other) in server.of_kind(Kind::Output) {
         let proofs = Proofs::of(&other.value);
-        let Some((namespace, name)) = proofs.complete(&place.name) else { continue };
+        let Some((namespace, _)) = proofs.complete(&place.name) else { continue };
         let beside = namespace == commit.call.key.namespace.as_str() && place.name != commit.request.name;
         let counts = other.writer == Writer::Operator || commit.knew(other);
         if !beside || !counts || is_neutral(&other.value) {
@@ -182,14 +183,14 @@ fn beside_nobody(server: &Server, commit: &Commit<'_>) -> Verified {
         }
         let selectors = items(&other.value);
         let id = other.value["spec"]["spiffeIDTemplate"].as_str().unwrap_or("");
-        // The same words can be of two identities: the one that was meant when they were written, and the one that
-        // their binding has now.
-        let present = commit.seen.and_then(|seen| seen.index().identity(&crate::objects::key(namespace, name)));
+        // The same words can be of several identities: the one that was meant when they were written, and one that the
+        // binding got later, when nothing had to be written for it.
+        let had = commit.neighbours.get(&place.name).into_iter().flatten();
         let is_of = |identity: &&Arc<Identity>| {
             identity.spiffe_id.as_str() == id && identity.selectors.texts().eq(selectors.iter().map(String::as_str))
         };
         let known: Vec<&Arc<Identity>> =
-            other.identity.iter().chain(present).filter(|identity| is_of(identity)).collect();
+            other.identity.iter().chain(had).filter(|identity| is_of(identity)).collect();
         let claim = |of| Claim { id, items: &selectors, of };
         let clash = if known.is_empty() {
             overlap(wanted, claim(None))
