@@ -42,7 +42,7 @@ test: ## Run every test, on control planes of their own
 	$(call say,'looking for etcd and kube-apiserver')
 	@$(BIN)/kleym-testenv assets
 	$(call say,'running every test')
-	$(CARGO) test --workspace --all-targets
+	$(CARGO) test --workspace --all-targets --no-fail-fast
 	$(call say,'running the examples in the documentation')
 	$(CARGO) test --workspace --doc
 

@@ -57,7 +57,7 @@ async fn a_younger_binding_of_the_same_container_is_refused_and_the_oldest_is_no
     let older = world.create(per_objective("zeta", "chat", "vllm")).await;
     world.ready("zeta").await;
     let (binding, output) = (world.binding("zeta").await, world.output("zeta").await);
-    world.second_after(&older).await;
+    world.second_after(&older["metadata"]["creationTimestamp"]).await;
     let mark = world.at_rest().await;
     world.create(per_objective("alpha", "code", "vllm")).await;
     let refused = world.refused("alpha", "IdentityCollision").await;

@@ -47,6 +47,7 @@ async fn a_binding_becomes_ready_with_three_writes_and_no_read() {
     world.create(per_objective("chat", "chat", "vllm")).await;
     world.ready("chat").await;
     assert_eq!(world.calls(mark).await, [FINALIZER, CREATE, STATUS]);
+    assert_eq!(world.event_calls(mark).await, ["create events"]);
 }
 
 #[tokio::test]
@@ -61,7 +62,7 @@ async fn a_change_that_changes_no_identity_costs_nothing() {
     world.edit(OBJECTIVE, "chat", json!({"spec": {"priority": 7}})).await;
     world.edit(Kind::Binding, "chat", note.clone()).await;
     world.edit(Kind::Output, &world.output_name("chat"), note).await;
-    assert_eq!(world.calls(mark).await, Vec::<String>::new());
+    assert_eq!(world.all_calls(mark).await, []);
     // The watches were open all the time.
     spoil_and_see_repaired(&world).await;
     assert_eq!(world.calls(mark).await, [REPLACE]);
@@ -204,6 +205,7 @@ async fn a_restart_in_sync_lists_and_watches_and_writes_nothing() {
             "list inferencepools",
         ]
     );
+    assert_eq!(world.event_calls(mark).await, Vec::<String>::new());
     assert_eq!(world.ready("chat").await["metadata"]["generation"], 1);
 }
 

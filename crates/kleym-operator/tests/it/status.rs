@@ -285,9 +285,9 @@ async fn a_transition_time_moves_only_with_the_status() {
     let world = World::new("times").await;
     let _operator = world.operator().await;
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    let created = world.create(pool_only("chat", "chat")).await;
+    world.create(pool_only("chat", "chat")).await;
     let before = world.ready("chat").await;
-    world.second_after(&created).await;
+    world.second_after(&before["status"]["conditions"][0]["lastTransitionTime"]).await;
     let template = "spiffe://{{ .TrustDomain }}/ns/{{ .Namespace }}/model/x";
     world.edit(Kind::Binding, "chat", json!({"spec": {"spiffeIDTemplate": template}})).await;
     let after = world.ready("chat").await;

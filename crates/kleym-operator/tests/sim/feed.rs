@@ -24,6 +24,8 @@ pub(crate) enum Report {
     Gone(Kind, Rc<Value>),
     /// A kind is proved not to exist.
     Absent(Kind),
+    /// A kind's definition changed and is still there.
+    Redefined(Kind),
     /// Something is wrong with a kind, or no longer.
     Trouble(Kind, Option<Trouble>),
 }
@@ -55,6 +57,8 @@ struct Watch {
     /// How many events of the log were told or are part of the list.
     cursor: usize,
     era: usize,
+    /// How often the definition had changed when that was last told.
+    changes: u64,
     told: Option<Trouble>,
     /// The lists of all namespaces come as one.
     first: bool,
@@ -75,6 +79,7 @@ impl Feed {
             stage: Stage::Open,
             cursor: 0,
             era: server.shelf(kind).ends.len(),
+            changes: server.shelf(kind).changes,
             told: None,
             first: true,
         };
@@ -137,6 +142,10 @@ impl Feed {
                 reports.push(Report::Absent(kind));
                 return None;
             }
+        }
+        let changed = std::mem::replace(&mut watch.changes, shelf.changes) != shelf.changes;
+        if changed && matches!(watch.stage, Stage::Listing { .. } | Stage::Live) {
+            reports.push(Report::Redefined(kind));
         }
         if let Some(trouble) = trouble {
             if !matches!(watch.stage, Stage::Away) && watch.told != Some(trouble) {

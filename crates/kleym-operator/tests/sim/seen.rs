@@ -87,6 +87,7 @@ impl Seen {
                 self.apply(Change::Absent(kind));
                 News::Absent(kind)
             }
+            Report::Redefined(kind) => News::Redefined(kind),
             Report::Trouble(kind, trouble) => {
                 self.apply(Change::Trouble(kind, trouble));
                 News::Trouble(kind, trouble)

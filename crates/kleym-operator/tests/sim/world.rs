@@ -21,7 +21,7 @@ use crate::mutant::Mutant;
 use crate::objects::output_of;
 use crate::random::Random;
 use crate::seen::Seen;
-use crate::server::{Definition, Place, Response, Server, Writer};
+use crate::server::{Place, Response, Server, Writer};
 use crate::wire::{self, Request, Verb};
 
 /// How many calls the operator's driver makes at once.
@@ -146,7 +146,7 @@ pub(crate) struct World {
     generations: u32,
     calls: u64,
     sent: BTreeMap<u64, Sent>,
-    noted: BTreeMap<Kind, (usize, Definition, usize)>,
+    noted: BTreeMap<Kind, (usize, u64)>,
     stripped: Vec<String>,
     hopeless: bool,
 }
@@ -355,7 +355,7 @@ impl World {
     fn wake_watches(&mut self) {
         for kind in Kind::ALL {
             let shelf = self.server.shelf(kind);
-            let now = (shelf.log.len(), shelf.definition, shelf.ends.len());
+            let now = (shelf.log.len(), shelf.changes);
             if self.noted.insert(kind, now) != Some(now) {
                 self.pump_soon(kind);
             }
@@ -623,6 +623,7 @@ impl World {
         operator.in_flight.remove(&number);
         operator.seen.answered(answer);
         let next = operator.reconciler.answered(moment, call, answer);
+        operator.reconciler.announcements();
         if fate == Some(Fate::KilledAfterReply) {
             self.die_at_once();
             return Ok(());
@@ -667,6 +668,7 @@ fn describe(report: &crate::feed::Report) -> String {
         }
         Report::Put(kind, value) => format!("sees {} {}", kind.crd_name(), object(value)),
         Report::Gone(kind, value) => format!("sees that {} {} is gone", kind.crd_name(), object(value)),
+        Report::Redefined(kind) => format!("sees that {} was redefined", kind.crd_name()),
         Report::Absent(kind) => format!("sees that {} is absent", kind.crd_name()),
         Report::Trouble(kind, trouble) => format!("trouble with {}: {trouble:?}", kind.crd_name()),
     }

@@ -19,7 +19,8 @@ impl World {
 
     /// Waits until the operator has asked nothing for so long; gives that place in the audit log.
     pub(crate) async fn at_rest_for(&self, quiet: Duration) -> Mark {
-        self.audit.wait_until_quiet(quiet, SOON, |call| call.user == self.user).await.unwrap()
+        let quiet = self.audit.wait_until_quiet(quiet, SOON, |call| call.user == self.user).await;
+        quiet.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The operator's calls since then, once it is at rest.
@@ -42,7 +43,12 @@ impl World {
         calls.iter().filter(|call| call.verb != "watch" && !is_event(call)).map(brief).collect()
     }
 
-    /// The same, with the names of the objects: `<verb> <resource> <name>`.
+    /// The operator's calls about events since then, once it is at rest: `create events`, `patch events`.
+    pub(crate) async fn event_calls(&self, since: Mark) -> Vec<String> {
+        self.all_calls(since).await.iter().filter(|call| is_event(call)).map(brief).collect()
+    }
+
+    /// The calls of [`World::calls`] with the names of the objects: `<verb> <resource> <name>`.
     pub(crate) async fn named_calls(&self, since: Mark) -> Vec<String> {
         let calls = self.all_calls(since).await;
         let named = |call: &Call| format!("{} {}", brief(call), call.name);

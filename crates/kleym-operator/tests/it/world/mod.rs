@@ -283,12 +283,12 @@ impl World {
         .await
     }
 
-    /// Waits until the clock of the API server shows a later second than an object's creation: within one second, it
-    /// is the name that decides which binding comes first.
-    pub(crate) async fn second_after(&self, object: &Value) {
-        let created: jiff::Timestamp = text(&object["metadata"]["creationTimestamp"]).parse().unwrap();
+    /// Waits until the clock shows a later second than a time of the API server: times of objects and conditions have
+    /// no parts of a second.
+    pub(crate) async fn second_after(&self, time: &Value) {
+        let time: jiff::Timestamp = text(time).parse().unwrap();
         eventually("the next second begins", SOON, || async move {
-            ensure!(jiff::Timestamp::now().as_second() > created.as_second(), "not yet");
+            ensure!(jiff::Timestamp::now().as_second() > time.as_second(), "not yet");
             Ok(())
         })
         .await

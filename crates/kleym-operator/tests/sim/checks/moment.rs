@@ -11,7 +11,7 @@ use kleym_core::render::Identity;
 use kleym_operator::perform::{Action, Call};
 use serde_json::Value;
 
-use super::rules::{Claim, Proofs, Whose, is_neutral, items, overlap};
+use super::rules::{Claim, Proofs, Whose, is_neutral, items, overlap_in_passing};
 use super::{Verified, Violation, must};
 use crate::deed::Config;
 use crate::objects::output_of;
@@ -193,9 +193,9 @@ fn beside_nobody(server: &Server, commit: &Commit<'_>) -> Verified {
             other.identity.iter().chain(had).filter(|identity| is_of(identity)).collect();
         let claim = |of| Claim { id, items: &selectors, of };
         let clash = if known.is_empty() {
-            overlap(wanted, claim(None))
+            overlap_in_passing(wanted, claim(None))
         } else {
-            known.iter().all(|identity| overlap(wanted, claim(Some(identity))))
+            known.iter().all(|identity| overlap_in_passing(wanted, claim(Some(identity))))
         };
         must(!clash, "S4", || {
             format!(

@@ -92,16 +92,20 @@ pub(crate) fn items(output: &Value) -> Vec<String> {
     list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Whether two claims of one namespace cannot both stand. What is not known of a claim counts against it.
+/// Whether two claims of one namespace cannot both stand for long. What is not known of a claim counts against it.
 pub(crate) fn overlap(a: Claim<'_>, b: Claim<'_>) -> bool {
+    let moved = a.of.zip(b.of).is_some_and(|(a, b)| {
+        a.subject == b.subject && (a.pool.name != b.pool.name || a.pool.labels != b.pool.labels)
+    });
+    overlap_in_passing(a, b) || (moved && a.id.eq_ignore_ascii_case(b.id))
+}
+
+/// Whether two claims of one namespace cannot both stand for a moment. A subject that is moved to another pool keeps its
+/// name and its SPIFFE ID; its bindings may be rewritten one after another.
+pub(crate) fn overlap_in_passing(a: Claim<'_>, b: Claim<'_>) -> bool {
     let of = || Some((a.of?, b.of?));
-    if a.id.eq_ignore_ascii_case(b.id) {
-        let same_subject = of().is_some_and(|(a, b)| {
-            a.subject == b.subject && a.pool.name == b.pool.name && a.pool.labels == b.pool.labels
-        });
-        if !same_subject {
-            return true;
-        }
+    if a.id.eq_ignore_ascii_case(b.id) && of().is_none_or(|(a, b)| a.subject != b.subject) {
+        return true;
     }
     let compete = of().is_none_or(|(a, b)| {
         a.mode == b.mode || a.pool.name != b.pool.name || a.pool.labels != b.pool.labels

@@ -113,6 +113,8 @@ pub(crate) struct Shelf {
     pub(crate) definition: Definition,
     /// How long the log was each time that the definition went away.
     pub(crate) ends: Vec<usize>,
+    /// How often the definition changed.
+    pub(crate) changes: u64,
     /// Our version is not served, although the definition is there.
     pub(crate) unserved: bool,
     /// What happened to its objects.
@@ -136,6 +138,7 @@ impl Server {
         let shelf = || Shelf {
             definition: Definition::Served,
             ends: Vec::new(),
+            changes: 0,
             unserved: false,
             log: Vec::new(),
         };
@@ -193,7 +196,9 @@ impl Server {
         if self.shelf(kind).definition != Definition::Served {
             return;
         }
-        self.shelves.get_mut(&kind).unwrap().definition = Definition::Terminating;
+        let shelf = self.shelves.get_mut(&kind).unwrap();
+        shelf.definition = Definition::Terminating;
+        shelf.changes += 1;
         let all: Vec<Place> = self.of_kind(kind).map(|(place, _)| place.clone()).collect();
         for place in all {
             self.delete_by_hand(&place);
@@ -206,6 +211,7 @@ impl Server {
         let shelf = self.shelves.get_mut(&kind).unwrap();
         if shelf.definition == Definition::Absent {
             shelf.definition = Definition::Served;
+            shelf.changes += 1;
         }
     }
 
@@ -214,6 +220,7 @@ impl Server {
             let shelf = self.shelves.get_mut(&kind).unwrap();
             shelf.definition = Definition::Absent;
             shelf.ends.push(shelf.log.len());
+            shelf.changes += 1;
         }
     }
 
