@@ -1,4 +1,4 @@
-//! The command behind `make demo`, and the step before the tests that makes sure the programs are there.
+//! A private control plane from the shell, and the step before the tests that makes sure the programs are there.
 //! Data goes to stdout, everything else to stderr.
 
 use std::path::PathBuf;

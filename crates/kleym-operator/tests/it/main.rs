@@ -4,17 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod admission;
+mod configuration;
 mod conflicts;
 mod cost;
 mod definitions;
 mod deletion;
-mod lease;
 mod events;
+mod lease;
 mod malformed;
 mod metrics;
+mod order;
 mod ownership;
 mod program;
 mod readiness;
+mod replicas;
 mod rights;
 mod status;
 mod targets;

@@ -14,9 +14,14 @@ fn pods(world_output: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn objectives_of_llm_d_alone_lead_to_pools_of_today() {
+async fn objectives_of_llm_d_alone_lead_to_pools_of_today_in_every_namespace() {
     let world = World::with_only("llm-d", &[Kind::Binding, OBJECTIVE, POOL, Kind::Output]).await;
-    let _operator = world.operator().await;
+    let _operator = world.operator_everywhere().await;
+    let other = world.neighbour("other").await;
+    other.create_all([pool("llama", &[("app", "other")]), objective("chat", "llama")]).await;
+    other.create(pool_only("all", "chat")).await;
+    other.ready("all").await;
+    assert_eq!(pods(&other.output("all").await), json!({"app": "other"}));
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
     world.create_all([per_objective("one", "chat", "vllm"), pool_only("all", "chat")]).await;
     world.ready("one").await;

@@ -42,7 +42,15 @@ fn whatever_happens_no_grant_is_unasked_for_and_everything_settles() {
     let longest = total.settling.last().copied().unwrap_or_default();
     println!(
         "{} seeds: {} events, {} identities written, {} deaths, {} late requests; slowest to settle: {:?} (seed {})\ncalls: {:?}\nin the end: {:?}",
-        total.seeds, total.events, total.grants, total.deaths, total.late, longest.0, longest.1, total.calls, total.ends
+        total.seeds,
+        total.events,
+        total.grants,
+        total.deaths,
+        total.late,
+        longest.0,
+        longest.1,
+        total.calls,
+        total.ends
     );
     if let Some((seed, _)) = total.failed.first() {
         panic!("{:?}\n{}", total.failed, report(&Plan::of(*seed), None, 40));

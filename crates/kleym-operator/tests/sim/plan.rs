@@ -203,7 +203,9 @@ impl Draw {
     fn shift(&mut self) {
         let target = *self.random.pick(&OBJECTIVES);
         let first = self.random.below(3);
-        for (place, name) in BINDINGS.iter().enumerate().take(usize::try_from(self.random.within(2, 4)).unwrap()) {
+        for (place, name) in
+            BINDINGS.iter().enumerate().take(usize::try_from(self.random.within(2, 4)).unwrap())
+        {
             let container = CONTAINERS[usize::try_from((place as u64 + first) % 3).unwrap()];
             let spec = per_objective(target, container);
             self.push_soon(Deed::Put(Place::new(Kind::Binding, NAMESPACES[0], name), spec));

@@ -97,7 +97,9 @@ fn rests(world: &mut World) -> Verified {
     let config = world.config;
     world.plan(now, Deed::Restart(config, 1));
     world.run()?;
-    must(world.tally.writes() == writes, "L3", || "a new operator writes although all is in sync".to_owned())?;
+    must(world.tally.writes() == writes, "L3", || {
+        "a new operator writes although all is in sync".to_owned()
+    })?;
     let reads = usize::try_from(world.tally.all() - calls).unwrap();
     must(reads <= obstacles.len(), "L3", || {
         format!("a new operator makes {reads} reads, with {} foreign objects in the way", obstacles.len())
@@ -107,9 +109,8 @@ fn rests(world: &mut World) -> Verified {
 
 /// A plan as short as it can be that still breaks the same rule.
 pub(crate) fn shorten(plan: &Plan, rule: &str, mutant: Option<Mutant>) -> Plan {
-    let fails = |plan: &Plan| {
-        run(plan, mutant, false).verified.is_err_and(|violation| violation.rule == rule)
-    };
+    let fails =
+        |plan: &Plan| run(plan, mutant, false).verified.is_err_and(|violation| violation.rule == rule);
     let mut plan = plan.clone();
     loop {
         let before = plan.deeds.len() + plan.fates.len();
@@ -145,7 +146,9 @@ pub(crate) fn shorten(plan: &Plan, rule: &str, mutant: Option<Mutant>) -> Plan {
 
 /// Says how a seed failed: the whole rule, and the last lines of the shortest history that breaks it.
 pub(crate) fn report(plan: &Plan, mutant: Option<Mutant>, lines: usize) -> String {
-    let Err(violation) = run(plan, mutant, false).verified else { return format!("seed {} is kept", plan.seed) };
+    let Err(violation) = run(plan, mutant, false).verified else {
+        return format!("seed {} is kept", plan.seed);
+    };
     let short = shorten(plan, violation.rule, mutant);
     let outcome = run(&short, mutant, true);
     let skipped = outcome.history.len().saturating_sub(lines);

@@ -143,7 +143,8 @@ impl Request {
         let text = |pointer: &str| self.body.pointer(pointer).and_then(Value::as_str).unwrap_or("");
         match self.verb {
             Verb::List => None,
-            Verb::Create | Verb::TryCreate => (text("/metadata/resourceVersion") != "" || text("/metadata/uid") != "")
+            Verb::Create | Verb::TryCreate => (text("/metadata/resourceVersion") != ""
+                || text("/metadata/uid") != "")
                 .then_some("a create names a version or a uid"),
             Verb::Replace | Verb::PatchFinalizers | Verb::ReplaceStatus => {
                 match (text("/metadata/resourceVersion"), text("/metadata/uid")) {
@@ -223,7 +224,8 @@ pub(crate) fn body(response: &Response) -> (u16, Value) {
     match response {
         Ok(body) => (200, Value::clone(body)),
         Err(code) => {
-            let message = if *code == 400 { "strict decoding error: unknown field \"spec.hint\"" } else { "" };
+            let message =
+                if *code == 400 { "strict decoding error: unknown field \"spec.hint\"" } else { "" };
             let status = json!({
                 "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
                 "message": message, "reason": "",

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kleym_core::kind::Kind;
+use kleym_core::plan::Step;
 use kleym_core::render::Identity;
 use kleym_operator::feed::News;
-use kleym_core::plan::Step;
 use kleym_operator::perform::{Action, Answer, Call};
 use kleym_operator::reconciler::{Moment, Reconciler};
 use serde_json::Value;
@@ -380,7 +380,9 @@ impl World {
     }
 
     fn pump(&mut self, id: u32, kind: Kind) -> Verified {
-        let Some(operator) = self.operator.as_mut().filter(|operator| operator.id == id) else { return Ok(()) };
+        let Some(operator) = self.operator.as_mut().filter(|operator| operator.id == id) else {
+            return Ok(());
+        };
         operator.pumping.remove(&kind);
         let (reports, next) = operator.feed.pump(kind, &self.server, &self.weather, &mut self.random);
         let any = !reports.is_empty();
@@ -460,7 +462,8 @@ impl World {
             }
         }
         let by = operator.id;
-        let sent = Sent { by, call, request, identity, known, neighbours, fate, given_up: false, answer: None };
+        let sent =
+            Sent { by, call, request, identity, known, neighbours, fate, given_up: false, answer: None };
         self.sent.insert(number, sent);
         let travel = match fate {
             Some(Fate::Held(span) | Fate::KilledDuring(span)) => span,
@@ -523,7 +526,8 @@ impl World {
             self.tally.late += 1;
         }
         self.outages.retain(|(_, _, until)| *until > self.server.now);
-        let outage = self.outages.iter().find(|(sort, _, _)| sort.has(&sent.request)).map(|(_, code, _)| *code);
+        let outage =
+            self.outages.iter().find(|(sort, _, _)| sort.has(&sent.request)).map(|(_, code, _)| *code);
         let refused = match fate {
             Some(Fate::Refused(code)) => Some(code),
             _ => outage,
@@ -553,7 +557,9 @@ impl World {
         }
         if let (Some(sent), Some(_)) = (self.sent.get(&number), &self.history) {
             let line = match &sent.answer {
-                Some(answer) if lost => format!("{number} happens ({writer:?}), the answer is lost: {:?}", answer.reply),
+                Some(answer) if lost => {
+                    format!("{number} happens ({writer:?}), the answer is lost: {:?}", answer.reply)
+                }
                 Some(answer) => format!("{number} is answered ({writer:?}): {:?}", answer.reply),
                 None => String::new(),
             };

@@ -4,6 +4,7 @@
 //! without meeting, and the audit log tells their calls apart. Nothing in here waits for a fixed time.
 
 mod calls;
+mod history;
 mod objects;
 mod operator;
 mod plane;
@@ -101,14 +102,33 @@ impl World {
     /// Starts an operator for this world; it need not become ready.
     pub(crate) async fn start_operator(&self, flags: &[&str]) -> Operator {
         let kubeconfig = self.plane.operator_kubeconfig(&self.user);
-        Operator::start(&kubeconfig, &self.namespace, &self.instance, flags).await
+        Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, flags).await
+    }
+
+    /// Starts an operator for every namespace of the control plane, and waits until it is ready. Not for the shared
+    /// control plane, where it would serve the bindings of other tests.
+    pub(crate) async fn operator_everywhere(&self) -> Operator {
+        assert!(matches!(self.plane, Plane::Own(_)));
+        let kubeconfig = self.plane.operator_kubeconfig(&self.user);
+        let operator = Operator::start(&kubeconfig, None, &self.instance, &[]).await;
+        operator.ready().await;
+        operator
+    }
+
+    /// Another namespace, with the same operator's user and instance.
+    pub(crate) async fn neighbour(&self, name: &str) -> Self {
+        let namespace = self.namespace(name).await.unwrap();
+        let mut world = Self::of(self.plane.clone(), namespace).await;
+        world.instance.clone_from(&self.instance);
+        world.user.clone_from(&self.user);
+        world
     }
 
     /// Starts an operator that has every right but these; it need not become ready.
     pub(crate) async fn start_operator_without(&self, resource: &str, verbs: &[&str]) -> Operator {
         self.plane.grant_all_but(&self.user, resource, verbs).await;
         let kubeconfig = self.kubeconfig_as(&self.user, &[]).unwrap();
-        Operator::start(&kubeconfig, &self.namespace, &self.instance, &[]).await
+        Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &[]).await
     }
 
     /// Gives the operator that was started without some rights all of them.

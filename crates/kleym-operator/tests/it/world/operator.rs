@@ -23,12 +23,17 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Starts an operator of an instance for one namespace. A flag given here wins over the frame's own.
-    pub(super) async fn start(kubeconfig: &Path, namespace: &str, instance: &str, flags: &[&str]) -> Self {
+    /// Starts an operator of an instance, for one namespace or for all. A flag given here wins over the frame's own.
+    pub(super) async fn start(
+        kubeconfig: &Path,
+        namespace: Option<&str>,
+        instance: &str,
+        flags: &[&str],
+    ) -> Self {
         let mut command = supervised(PROGRAM, None);
         command.arg("--kubeconfig").arg(kubeconfig).args(flags);
+        command.args(namespace.map(|namespace| format!("--watch-namespace={namespace}")));
         for (flag, value) in [
-            ("--watch-namespace", namespace),
             ("--instance", instance),
             ("--health-probe-bind-address", "127.0.0.1:0"),
             ("--log-level", "info,kleym_operator=debug"),

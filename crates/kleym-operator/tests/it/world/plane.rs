@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::ensure;
 use k8s_openapi::api::authorization::v1::{
@@ -104,11 +105,12 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: kleym-operat
 static PREPARED: OnceCell<()> = OnceCell::const_new();
 
 /// A control plane: the shared one, or one of a test's own that ends with it.
+#[derive(Clone)]
 pub(crate) enum Plane {
     /// The one that all tests share.
     Shared(&'static ControlPlane),
     /// One that only this test uses.
-    Own(Box<ControlPlane>),
+    Own(Arc<ControlPlane>),
 }
 
 impl Deref for Plane {
@@ -134,7 +136,7 @@ impl Plane {
     pub(crate) async fn own(kinds: &[Kind]) -> Self {
         let plane = ControlPlane::start(Options::default()).await.unwrap();
         prepare(&plane, kinds).await;
-        Self::Own(Box::new(plane))
+        Self::Own(Arc::new(plane))
     }
 
     /// Creates a namespace of exactly this name.

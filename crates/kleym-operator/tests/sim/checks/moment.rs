@@ -53,7 +53,9 @@ pub(crate) fn issued(
 fn literal(body: &Value, namespace: &str) -> Verified {
     let spec = &body["spec"];
     let pin = spec["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"].as_str();
-    must(pin == Some(namespace) || is_neutral(body), "S3", || format!("an output of {namespace} is not pinned"))?;
+    must(pin == Some(namespace) || is_neutral(body), "S3", || {
+        format!("an output of {namespace} is not pinned")
+    })?;
     must(!spec.to_string().trim_start_matches('{').contains("{{"), "S3", || format!("a template: {spec}"))?;
     let of_namespace = format!("k8s:ns:{namespace}");
     must(items(body).contains(&of_namespace) || is_neutral(body), "S3", || {
@@ -113,7 +115,9 @@ fn released(server: &Server, commit: &Commit<'_>) -> Verified {
     if !holds(&before.value) || holds(&commit.request.body) {
         return Ok(());
     }
-    must(before.deleting, "S1", || "the finalizer of a binding that is not being deleted is removed".to_owned())?;
+    must(before.deleting, "S1", || {
+        "the finalizer of a binding that is not being deleted is removed".to_owned()
+    })?;
     let key = &commit.call.key;
     for (place, output) in server.of_kind(Kind::Output) {
         let own = place.name == output_of(key.namespace.as_str(), key.name.as_str());
@@ -187,7 +191,8 @@ fn beside_nobody(server: &Server, commit: &Commit<'_>) -> Verified {
         // binding got later, when nothing had to be written for it.
         let had = commit.neighbours.get(&place.name).into_iter().flatten();
         let is_of = |identity: &&Arc<Identity>| {
-            identity.spiffe_id.as_str() == id && identity.selectors.texts().eq(selectors.iter().map(String::as_str))
+            identity.spiffe_id.as_str() == id
+                && identity.selectors.texts().eq(selectors.iter().map(String::as_str))
         };
         let known: Vec<&Arc<Identity>> =
             other.identity.iter().chain(had).filter(|identity| is_of(identity)).collect();

@@ -77,7 +77,9 @@ impl End<'_> {
         }
         let held = stored.finalizers().any(|finalizer| finalizer == FINALIZER);
         if stored.deleting {
-            must(ours.is_none() || kept.is_some(), "S5", || format!("{key} is being deleted and has an output"))?;
+            must(ours.is_none() || kept.is_some(), "S5", || {
+                format!("{key} is being deleted and has an output")
+            })?;
             return must(!held || kept.is_some(), "L1", || format!("{key} is never let go"));
         }
         must(ours.is_none() || kept.is_some() || held, "order", || {
@@ -89,7 +91,9 @@ impl End<'_> {
         let kept_by = || kept.map(|live| live.finalizers().map(Into::into).collect::<Vec<Box<str>>>());
         let standing = match &decision.verdict {
             Verdict::Refused(refusal) => {
-                must(ours.is_none() || kept.is_some(), "S5", || format!("{key} is refused and has an output"))?;
+                must(ours.is_none() || kept.is_some(), "S5", || {
+                    format!("{key} is refused and has an output")
+                })?;
                 Standing::Refused { refusal: refusal.clone(), kept_by: kept_by().unwrap_or_default() }
             }
             Verdict::Wanted(_) if output_kind == Definition::Absent => {
@@ -237,7 +241,9 @@ pub(crate) fn snapshot(server: &Server) -> Snapshot {
         for (place, stored) in server.of_kind(kind) {
             let mut object = Value::clone(&stored.value);
             let metadata = object["metadata"].as_object_mut().unwrap();
-            for different in ["uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "generation"] {
+            for different in
+                ["uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "generation"]
+            {
                 metadata.shift_remove(different);
             }
             if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {

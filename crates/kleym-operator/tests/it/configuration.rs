@@ -1,0 +1,129 @@
+//! Another configuration after a restart: it moves every output in place, unless identities that are in use would go.
+
+use kleym_core::kind::Kind;
+use serde_json::{Value, json};
+
+use crate::world::{Object, Operator, World, objective, pool, pool_only};
+
+/// A world with a binding `chat` that is Ready, under an operator with these flags.
+async fn settled(name: &str, flags: &[&str]) -> (World, Operator) {
+    let world = World::new(name).await;
+    let operator = world.operator_with(flags).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(pool_only("chat", "chat")).await;
+    world.ready("chat").await;
+    (world, operator)
+}
+
+/// Lets SPIRE have made an entry for the output of `chat`.
+async fn issued(world: &World) -> Value {
+    let stats = json!({"namespacesSelected": 1, "podsSelected": 1, "entriesToSet": 1});
+    world.edit_status(Kind::Output, &world.output_name("chat"), json!({"status": {"stats": stats}})).await
+}
+
+/// Starts an operator that must refuse to start, and gives what it says.
+async fn braked(world: &World, flags: &[&str]) -> String {
+    let operator = world.start_operator(flags).await;
+    assert_eq!(operator.end().await.code(), Some(1));
+    let said = operator.said("ERROR");
+    assert_eq!(said.len(), 1, "{}", operator.log());
+    assert!(said[0].contains("--allow-configuration-change"), "{}", said[0]);
+    said[0].clone()
+}
+
+#[tokio::test]
+async fn a_first_wrong_trust_domain_is_mended_in_place() {
+    let (world, operator) = settled("mended", &["--trust-domain=wrong.example"]).await;
+    let before = world.output("chat").await;
+    operator.terminate().await;
+    let mark = world.mark().await;
+    let _operator = world.operator_with(&["--trust-domain=right.example"]).await;
+    let id = format!("spiffe://right.example/ns/{}/pool/llama", world.namespace);
+    let ready = world
+        .reported("the status says the new trust domain", "chat", |binding| {
+            anyhow::ensure!(binding["status"]["trustDomain"] == "right.example", "not yet");
+            anyhow::ensure!(binding["status"]["computedSpiffeIDs"][0]["spiffeID"] == id, "not yet");
+            Ok(())
+        })
+        .await;
+    let output = world.output("chat").await;
+    assert_eq!(output["spec"]["spiffeIDTemplate"], id);
+    assert_eq!(output["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(ready["metadata"]["generation"], 1);
+    let mut calls = world.calls(mark).await;
+    calls.retain(|call| !call.starts_with("get ") && !call.starts_with("list "));
+    assert_eq!(calls, ["update clusterspiffeids", "update inferenceidentitybindings/status"]);
+}
+
+#[tokio::test]
+async fn a_trust_domain_that_no_issued_output_carries_stops_the_start_until_it_is_allowed() {
+    let (world, operator) = settled("domain", &["--trust-domain=example.org"]).await;
+    operator.terminate().await;
+    let before = issued(&world).await;
+    // The variable that said it is lost.
+    let said = braked(&world, &[]).await;
+    let expected = "--trust-domain is `kleym.sonda.red`, but the 1 outputs that SPIRE has made entries for carry \
+                    `example.org`";
+    assert!(said.contains(expected), "{said}");
+    assert_eq!(world.output("chat").await, before);
+
+    let _operator = world.operator_with(&["--allow-configuration-change"]).await;
+    let id = format!("spiffe://kleym.sonda.red/ns/{}/pool/llama", world.namespace);
+    world
+        .until("the output has moved", Kind::Output, &world.output_name("chat"), |output| {
+            anyhow::ensure!(output.is_some_and(|output| output["spec"]["spiffeIDTemplate"] == id), "not yet");
+            Ok(())
+        })
+        .await;
+    world.ready("chat").await;
+}
+
+#[tokio::test]
+async fn a_class_that_no_issued_output_carries_stops_the_start() {
+    let (world, operator) = settled("classes", &["--clusterspiffeid-class-name=gold"]).await;
+    operator.terminate().await;
+    let before = issued(&world).await;
+    let said = braked(&world, &[]).await;
+    assert!(said.contains("--clusterspiffeid-class-name is not set"), "{said}");
+    let said = braked(&world, &["--clusterspiffeid-class-name=silver"]).await;
+    assert!(said.contains("--clusterspiffeid-class-name is `silver`"), "{said}");
+    assert_eq!(world.output("chat").await, before);
+}
+
+#[tokio::test]
+async fn another_instance_name_stops_the_start_while_outputs_of_the_old_one_are_in_use() {
+    let (mut world, operator) = settled("instances", &[]).await;
+    operator.terminate().await;
+    let before = issued(&world).await;
+    let old = std::mem::replace(&mut world.instance, "renamed".to_owned());
+    let said = braked(&world, &[]).await;
+    assert!(said.contains("--instance is `renamed`") && said.contains(&format!("`{old}`")), "{said}");
+    world.instance = old;
+    assert_eq!(world.output("chat").await, before);
+}
+
+#[tokio::test]
+async fn bindings_and_outputs_outside_the_watched_namespaces_are_left_alone_and_named_once() {
+    let world = World::new("inside").await;
+    let outside = world.neighbour("outside").await;
+    let key = format!("{}/gone", outside.namespace);
+    let left =
+        Object::new(Kind::Output, &outside.output_name("gone"), json!({"spiffeIDTemplate": "spiffe://x/y"}))
+            .with("/metadata/labels/kleym.sonda.red~1managed-by", json!("kleym"))
+            .with("/metadata/labels/kleym.sonda.red~1instance", json!(world.instance))
+            .with("/metadata/annotations/kleym.sonda.red~1binding", json!(key))
+            .with("/metadata/annotations/kleym.sonda.red~1binding-uid", json!("gone"));
+    let left = outside.create(left).await;
+    outside.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    outside.create(pool_only("chat", "chat")).await;
+    let operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(pool_only("chat", "chat")).await;
+    world.ready("chat").await;
+    world.at_rest().await;
+    assert_eq!(outside.output("gone").await, left);
+    assert_eq!(outside.binding("chat").await["status"], json!({"observedGeneration": -1}));
+    let warned = operator.said("namespaces that are not served");
+    assert_eq!(warned.len(), 1, "{}", operator.log());
+    assert!(warned[0].contains(&outside.output_name("gone")), "{warned:?}");
+}
