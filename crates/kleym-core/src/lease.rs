@@ -147,7 +147,11 @@ enum Role {
     /// Leads until then.
     Leading { until: Now, renew_at: Now },
     /// Led, was stopped, and gives the lease back, as long as nobody else can lead.
-    Releasing { until: Now },
+    Releasing {
+        until: Now,
+        /// A release was sent and not answered: it may have been carried out, and then others may lead.
+        sent: bool,
+    },
     /// Was stopped.
     Over,
     /// Led and lost it.
@@ -297,7 +301,7 @@ impl State {
         match (&self.role, loss) {
             (Role::Leading { until, .. }, _) if now >= *until => self.role = Role::Lost(Loss::NotRenewed),
             (Role::Leading { .. }, Some(loss)) => self.role = Role::Lost(loss),
-            (Role::Releasing { until }, _) if now >= *until => self.role = Role::Over,
+            (Role::Releasing { until, .. }, _) if now >= *until => self.role = Role::Over,
             (Role::Releasing { .. }, Some(_)) => self.role = Role::Over,
             _ => {}
         }
@@ -355,6 +359,11 @@ impl State {
             {
                 self.replaced(now, begun, live);
             }
+            (Pending::Replace { .. }, Answer::Conflict)
+                if matches!(self.role, Role::Releasing { sent: true, .. }) =>
+            {
+                self.role = Role::Over;
+            }
             (Pending::Create { .. } | Pending::Replace { .. }, Answer::Conflict) => {
                 self.stale = true;
                 self.conflicts = self.conflicts.saturating_add(1);
@@ -362,10 +371,14 @@ impl State {
                     self.pause = now + self.timing.pause;
                 }
             }
-            _ => {
+            (pending, _) => {
                 self.pause = now + self.timing.pause;
-                // A leader tries to renew what it knows: when that was carried out already, it meets a conflict.
-                self.stale |= !matches!(self.role, Role::Leading { .. });
+                match (&mut self.role, pending) {
+                    // Tried again on what is known: when the write was carried out already, it meets a conflict.
+                    (Role::Leading { .. }, _) => {}
+                    (Role::Releasing { sent, .. }, Pending::Replace { .. }) => *sent = true,
+                    _ => self.stale = true,
+                }
             }
         }
     }
@@ -413,7 +426,7 @@ impl State {
     /// this state, so whatever writes by its leadership must have ended before.
     pub fn release(&mut self) {
         match self.role {
-            Role::Leading { until, .. } => self.role = Role::Releasing { until },
+            Role::Leading { until, .. } => self.role = Role::Releasing { until, sent: false },
             Role::Standby => self.role = Role::Over,
             Role::Releasing { .. } | Role::Over | Role::Lost(_) => {}
         }

@@ -482,6 +482,18 @@ fn a_release_is_tried_again_and_given_up_when_the_lease_is_no_longer_ours() {
 }
 
 #[test]
+fn a_release_that_was_never_answered_is_only_sent_again_over_the_same_version() {
+    let mut state = leader();
+    state.release();
+    begins_to_replace(&mut state, at(1.0), "2");
+    state.answered(at(4.0), Answer::Failed);
+    begins_to_replace(&mut state, at(5.0), "2");
+    // It was carried out: by now another may lead, whatever the lease says.
+    state.answered(at(5.0), Answer::Conflict);
+    assert_eq!(state.next(at(5.0), WALL), Step::Over);
+}
+
+#[test]
 fn a_leader_whose_time_is_up_gives_nothing_back() {
     let mut state = leader();
     state.release();
