@@ -46,6 +46,10 @@ test: ## Run every test, on control planes of their own
 	$(call say,'running the examples in the documentation')
 	$(CARGO) test --workspace --doc
 
+.PHONY: soak
+soak: ## Run the reconciler in a simulated cluster, seed after seed; KLEYM_SIM_SEED replays one
+	$(CARGO) test --package kleym-operator --features soak --test sim
+
 .PHONY: lint
 lint: ## Check style, lints, generated files, documentation, and that each crate builds alone
 	$(call say,'formatting')

@@ -190,9 +190,9 @@ impl Conflict {
         let name = Quoted(peer.name.as_str());
         match peer.cause {
             Cause::IdentityCollision => format!(
-                "InferenceIdentityBinding {name}{more} comes first and gives {} to workloads this binding claims too: nothing proves the two apart, both select {}",
+                "InferenceIdentityBinding {name}{more} comes first and claims {} for workloads this binding claims too: nothing proves the two apart, both select {}",
                 Quoted(peer.spiffe_id.as_str()),
-                quoted_list(peer.shared.iter().map(|item| &**item)),
+                shared(&peer.shared),
             ),
             Cause::DuplicateSpiffeId => format!(
                 "InferenceIdentityBinding {name}{more} comes first and holds the same SPIFFE ID {} for another subject",
@@ -210,6 +210,16 @@ impl Conflict {
             }
             Cause::DuplicateSpiffeId => "change spec.spiffeIDTemplate of one, or remove one".to_owned(),
         }
+    }
+}
+
+/// The first few of the shared items, so that what to do still fits the message.
+fn shared(items: &[Box<str>]) -> String {
+    const MOST: usize = 3;
+    let shown = quoted_list(items.iter().take(MOST).map(|item| &**item));
+    match items.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} ({more} more)"),
     }
 }
 

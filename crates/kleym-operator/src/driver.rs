@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kleym_core::announce::{Announcement, Object, Weight};
 use kleym_core::brake::Difference;
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -78,6 +79,7 @@ impl Driver {
             }
             self.tell_readiness();
             for announcement in self.reconciler.announcements() {
+                log(&announcement);
                 self.recorder.tell(announcement);
             }
             let due = self.reconciler.next_due().map(|due| self.origin + due);
@@ -149,10 +151,27 @@ impl Driver {
     }
 }
 
+/// One line a transition, for whoever reads the log after the events have expired.
+fn log(announcement: &Announcement) {
+    let (about, note) = (announcement.regarding.name(), &announcement.note);
+    let namespace = match &announcement.regarding {
+        Object::Binding(key, _) => key.namespace.as_str(),
+        Object::Output(..) => "",
+    };
+    match announcement.weight {
+        Weight::Normal => {
+            tracing::info!(occasion = announcement.occasion.as_str(), namespace, name = %about, "{note}");
+        }
+        Weight::Warning => {
+            tracing::warn!(occasion = announcement.occasion.as_str(), namespace, name = %about, "{note}");
+        }
+    }
+}
+
 fn braked(differences: &[Difference]) -> String {
     let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
     format!(
-        "the configuration fits none of the outputs that SPIRE has made entries for, and starting would withdraw or move every identity: {}; correct it, or start once with --allow-configuration-change",
+        "the configuration does not fit what SPIRE has made entries for, and starting would withdraw or move those identities: {}; correct it, or start once with --allow-configuration-change",
         differences.join("; ")
     )
 }

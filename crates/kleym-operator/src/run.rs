@@ -69,7 +69,7 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         Some(ended) = electors.join_next() => Some(ended),
     };
     if let Some(ended) = ended {
-        ended.context("a task panicked")?.context("a task failed")?;
+        ended.context("a task panicked")??;
         anyhow::bail!("a task ended by itself");
     }
     tracing::info!("stopping");

@@ -147,9 +147,10 @@ impl Flags {
 
         let log_format = or_default("log-format", &self.log_format, "text")?;
         let log_level = or_default("log-level", &self.log_level, "info")?;
-        if tracing_subscriber::EnvFilter::try_new(&log_level.value).is_err()
-            || log_level.value.trim().is_empty()
-        {
+        // The filter's own parser takes a word that is no level for the name of a module, and then logs nothing at all.
+        let word = !log_level.value.contains(['=', ',']);
+        let level = log_level.value.parse::<tracing::Level>().is_ok();
+        if (word && !level) || tracing_subscriber::EnvFilter::try_new(&log_level.value).is_err() {
             return Err(log_level.bad("is no log level; use error, warn, info, debug or trace"));
         }
         Ok(Configuration {
@@ -313,6 +314,8 @@ mod tests {
             (vec!["--health-probe-bind-address=:99999"], "--health-probe-bind-address: "),
             (vec!["--log-format=xml"], "--log-format: "),
             (vec!["--log-level=="], "--log-level: "),
+            (vec!["--log-level=warning"], "--log-level: `warning` is no log level"),
+            (vec!["--log-level="], "--log-level: "),
             (vec!["--kubeconfig="], "--kubeconfig: "),
             (vec!["--allow-configuration-change=maybe"], "--allow-configuration-change: "),
         ] {

@@ -244,6 +244,8 @@ pub struct Turn {
     released: Option<Uid>,
     /// The failure that ended the turn.
     failure: Option<Failure>,
+    /// It was a rejection of what is to be written, which a further try alone does not change.
+    refused: bool,
     calls: u8,
 }
 
@@ -254,6 +256,17 @@ impl Turn {
     /// A new turn.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A new turn of which it is not known what stands at the output's name: it begins with a live look.
+    pub fn in_doubt() -> Self {
+        Self { must_look: true, ..Self::default() }
+    }
+
+    /// Whether the turn failed in a way that another one, a while later, may mend: everything but the rejection of an
+    /// output, which waits until something changes.
+    pub fn tries_again(&self) -> bool {
+        self.failure.is_some() && !self.refused
     }
 
     /// The failure that ended the turn, if one did.
@@ -283,7 +296,12 @@ impl Turn {
                 self.looked = false;
                 self.must_look = true;
             }
-            (_, Reply::Failed(failure)) => self.failure = Some(*failure),
+            (_, Reply::Failed(failure)) => {
+                self.failure = Some(*failure);
+                let writes =
+                    matches!(step, Step::TryOutput(_) | Step::CreateOutput(_) | Step::ReplaceOutput(_));
+                self.refused = writes && !failure.passes();
+            }
             (Step::DeleteOutput { uid, .. }, _) => {
                 self.deleted = Some(uid.clone());
                 self.looked = false;

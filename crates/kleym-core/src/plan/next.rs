@@ -74,24 +74,26 @@ impl<'a> Plan<'a> {
 
     /// The same for an output at a living binding's name: an orphan is looked at through its binding first.
     fn remove_at_own_name(&self, live: &LiveOutput, whose: Ownership) -> Option<Step> {
+        let step = self.remove(live)?;
         if whose == Ownership::Orphan && !self.turn.looked_at_binding {
             return Some(Step::LookAtBinding);
         }
-        self.remove(live)
+        Some(step)
     }
 
     /// No such binding: what carries complete proof of having been this binding's is an orphan.
     fn sweep(&self) -> Step {
         let at_rest = Step::Settle(Standing::Leaving);
-        let Some(live) = self.situation.output else { return at_rest };
-        let ours =
-            live.proven_binding(self.situation.settings).is_some_and(|(key, _)| key == *self.situation.key);
-        if !ours || self.turn.failure.is_some() {
+        if self.turn.failure.is_some() {
             return at_rest;
         }
         if self.turn.must_look {
             return self.look();
         }
+        let Some(live) = self.situation.output else { return at_rest };
+        let ours =
+            live.proven_binding(self.situation.settings).is_some_and(|(key, _)| key == *self.situation.key);
+        let Some(step) = self.remove(live).filter(|_| ours) else { return at_rest };
         match self.situation.bindings {
             // No binding of any name lives where the kind is proved absent.
             Availability { known: Known::Absent, trouble: None } => {}
@@ -101,7 +103,7 @@ impl<'a> Plan<'a> {
             }
             _ => return at_rest,
         }
-        self.remove(live).unwrap_or(at_rest)
+        step
     }
 
     /// Deleting: output first; the finalizer leaves only on proof.
@@ -134,6 +136,10 @@ impl<'a> Plan<'a> {
 
     /// Undecided: what is there stays, and an output of ours keeps its finalizer.
     fn keep(&self, standing: Standing) -> Step {
+        let listed = self.situation.outputs.known == Known::Listed;
+        if listed && self.turn.must_look && self.turn.failure.is_none() {
+            return self.look();
+        }
         match self.found() {
             Found::Ours(_, Ownership::Ours) if !self.holds_finalizer() && self.turn.failure.is_none() => {
                 Step::AddFinalizer

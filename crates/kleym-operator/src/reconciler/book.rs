@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kleym_api::encode::{StatusDigest, StatusSeen};
 use kleym_core::announce::Said;
-use kleym_core::fact::Fact;
+use kleym_core::fact::{Binding, Fact};
 use kleym_core::index::Dirty;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid, output_name};
 use kleym_core::output::{FINALIZER, LiveOutput, Outputs, is_older};
@@ -121,11 +121,13 @@ impl Book {
         true
     }
 
-    /// Takes a finished list of bindings, of one namespace or of all.
+    /// Takes a finished list of bindings, of one namespace or of all. What the list shows of a binding can be older than
+    /// an answer: then what is `known` of it stays.
     pub(super) fn bindings_listed(
         &mut self,
         namespace: Option<&Namespace>,
         items: Vec<Item>,
+        known: impl Fn(&BindingKey) -> Option<Binding>,
     ) -> (Dirty, Vec<Fact>) {
         let mut dirty = Dirty::new();
         let mut facts = Vec::with_capacity(items.len());
@@ -133,10 +135,15 @@ impl Book {
         for item in items {
             let Item::Binding(seen) = item else { continue };
             listed.insert(seen.fact.key.clone());
-            if matches!(self.saw_binding(&seen), News::Judge) {
-                dirty.insert(seen.fact.key.clone());
-            }
-            facts.push(Fact::Binding(Box::new(seen.fact)));
+            let kept = match self.saw_binding(&seen) {
+                News::Old => known(&seen.fact.key),
+                News::Quiet => None,
+                News::Judge => {
+                    dirty.insert(seen.fact.key.clone());
+                    None
+                }
+            };
+            facts.push(Fact::Binding(Box::new(kept.unwrap_or(seen.fact))));
         }
         let inside = |key: &&BindingKey| namespace.is_none_or(|only| key.namespace == *only);
         let vanished: Vec<BindingKey> =

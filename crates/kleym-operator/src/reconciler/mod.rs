@@ -9,6 +9,7 @@
 //! asked of the engine, never decided here.
 
 mod book;
+mod doubt;
 mod memory;
 mod outputs;
 mod turn;
@@ -20,6 +21,7 @@ use crate::feed::{GoneKey, Item, News};
 use crate::metrics::Metrics;
 use crate::perform::{Answer, Call};
 use book::Book;
+use doubt::Doubts;
 use kleym_core::announce::{Announcement, Vigil};
 use kleym_core::brake;
 use kleym_core::fact::{Availability, Change, Trouble};
@@ -57,6 +59,8 @@ pub struct Reconciler {
     memory: HashMap<BindingKey, Memory>,
     /// Who waits for an output to go or to change.
     waiters: HashMap<ObjectName, Dirty>,
+    /// Whose output may be something else than what was seen.
+    doubts: Doubts,
     /// The namespaces that are served; empty means all.
     namespaces: BTreeSet<Namespace>,
     allow_configuration_change: bool,
@@ -81,6 +85,7 @@ impl Reconciler {
             running: HashMap::new(),
             memory: HashMap::new(),
             waiters: HashMap::new(),
+            doubts: Doubts::default(),
             namespaces,
             allow_configuration_change: false,
             braked: Vec::new(),
@@ -151,7 +156,7 @@ impl Reconciler {
     }
 
     fn begin(&mut self, key: &BindingKey) {
-        self.running.insert(key.clone(), Running::default());
+        self.running.insert(key.clone(), Running::new(self.doubts.about(key)));
         self.metrics.turn_begins(key, self.now());
         if let Some(known) = self.book.binding(key) {
             let memory = self.memory.entry(key.clone()).or_default();
@@ -225,7 +230,9 @@ impl Reconciler {
             (Kind::Output, Difference::Put(Item::Output(output))) => self.saw_output(*output),
             (Kind::Output, Difference::Gone(key)) => self.output_gone(&key.name, key.uid.as_ref()),
             (Kind::Binding, Difference::Listed(items)) => {
-                let (mut dirty, facts) = self.book.bindings_listed(namespace.as_ref(), items);
+                let index = &self.index;
+                let (mut dirty, facts) =
+                    self.book.bindings_listed(namespace.as_ref(), items, |key| index.binding(key).cloned());
                 dirty.extend(self.apply(match namespace {
                     None => Change::Listed(kind, facts),
                     Some(namespace) => Change::ListedIn(kind, namespace, facts),
@@ -311,8 +318,8 @@ impl Reconciler {
             |namespace| self.serves(namespace),
             |binding| self.book.binding(binding).is_some(),
         );
-        for difference in &found {
-            tracing::warn!("the configuration has changed: {difference}");
+        for difference in found.iter().filter(|_| self.allow_configuration_change) {
+            tracing::warn!("the configuration changes, as allowed: {difference}");
         }
         let outside: Vec<&str> = outputs()
             .filter(|output| {

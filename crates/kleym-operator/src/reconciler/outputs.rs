@@ -9,6 +9,7 @@ use kleym_core::name::{BindingKey, ObjectName, Uid, output_name};
 use kleym_core::output::{LiveOutput, Ownership};
 
 use super::Reconciler;
+use super::doubt::Tick;
 use crate::feed::Item;
 
 impl Reconciler {
@@ -65,7 +66,7 @@ impl Reconciler {
             dirty.extend(self.saw_output(*output));
         }
         for name in self.book.outputs_but(&listed) {
-            dirty.extend(self.output_gone(&name, None));
+            dirty.extend(self.output_not_listed(&name));
         }
         // Every binding stands on how well outputs are known.
         if before != self.index.availability(Kind::Output) {
@@ -74,9 +75,21 @@ impl Reconciler {
         dirty
     }
 
+    /// An output that a list does not hold is gone, or was created after the list was made: a live look must tell.
+    fn output_not_listed(&mut self, name: &ObjectName) -> Dirty {
+        match self.book.output(name).and_then(|output| self.holder(output)) {
+            Some(holder) => {
+                self.doubts.arises(&holder);
+                Dirty::from([holder])
+            }
+            None => self.output_gone(name, None),
+        }
+    }
+
     /// Forgets every output: their definition is proved absent.
     pub(super) fn outputs_absent(&mut self) -> Dirty {
         let mut dirty: Dirty = self.book.keys().collect();
+        self.doubts.end_all();
         for name in self.book.outputs_but(&std::collections::BTreeSet::new()) {
             dirty.extend(self.output_gone(&name, None));
         }
@@ -87,6 +100,14 @@ impl Reconciler {
     pub(super) fn refresh_grant(&mut self, key: &BindingKey, dirty: &mut Dirty) {
         let name = output_name(self.index.settings().instance.as_str(), key);
         self.note_grant(key, &name, dirty);
+    }
+
+    /// Ends a doubt about a binding's output; wakes whoever waits for that.
+    pub(super) fn end_doubt(&mut self, key: &BindingKey, sent: Tick, dirty: &mut Dirty) {
+        if self.doubts.ends(key, sent) {
+            let name = output_name(self.index.settings().instance.as_str(), key);
+            dirty.extend(self.waiters.remove(&name).unwrap_or_default());
+        }
     }
 
     /// The binding that an output was written for: the living one whose name it has, or the one that it carries complete
@@ -103,7 +124,8 @@ impl Reconciler {
             Some(known) => live.ownership_at_own_name(key, &known.live.uid) != Ownership::Foreign,
             None => live.proven_binding(self.index.settings()).is_some_and(|(proven, _)| proven == *key),
         };
-        let grant = self.book.output(name).filter(|live| ours(live)).map(|live| Grant::of(live));
+        let grants = |live: &LiveOutput| ours(live) && !live.selects_nothing();
+        let grant = self.book.output(name).filter(|live| grants(live)).map(|live| Grant::of(live));
         if self.index.set_grant(key, name, grant) {
             dirty.extend(self.waiters.remove(name).unwrap_or_default());
         }

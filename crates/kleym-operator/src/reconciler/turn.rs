@@ -9,7 +9,7 @@ use kleym_core::announce::Settled;
 use kleym_core::fact::{Availability, Change, Fact, Known};
 use kleym_core::index::{Dirty, Index, Verdict};
 use kleym_core::kind::Kind;
-use kleym_core::name::{BindingKey, ObjectName, Uid};
+use kleym_core::name::{BindingKey, ObjectName, Uid, output_name};
 use kleym_core::output::LiveOutput;
 use kleym_core::plan::{self, Failure, Gate, Reply, Situation, Standing, Step, Turn, Wait};
 use kleym_core::render::Identity;
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::Reconciler;
 use super::book::News;
+use super::doubt::{Doubts, Tick};
 use super::memory::{Memory, PATIENCE};
 use crate::feed::{self, SeenBinding};
 use crate::metrics::TurnEnd;
@@ -30,6 +31,8 @@ pub(super) struct Running {
     /// Outputs that the watch reported gone during the turn: a reply that comes late must not bring them back.
     gone: Vec<Uid>,
     status: StatusWrite,
+    /// When its last call was sent.
+    sent: Tick,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,11 @@ enum StatusWrite {
 }
 
 impl Running {
+    /// A turn that begins; with a live look when there is a doubt about the output.
+    pub(super) fn new(doubt: bool) -> Self {
+        Self { turn: if doubt { Turn::in_doubt() } else { Turn::new() }, ..Self::default() }
+    }
+
     /// Notes an output that is gone for sure.
     pub(super) fn note_gone(&mut self, uid: Uid) {
         self.gone.push(uid);
@@ -60,8 +68,13 @@ impl Reconciler {
         let known = self.book.binding(&key);
         let output = self.book.output_of(&key).cloned();
         let memory = self.memory.get(&key);
-        let gate =
-            Gatekeeper { index: &self.index, memory: &self.memory, key: &key, output: output.as_deref() };
+        let gate = Gatekeeper {
+            index: &self.index,
+            memory: &self.memory,
+            doubts: &self.doubts,
+            key: &key,
+            output: output.as_deref(),
+        };
         let situation = Situation {
             settings: self.index.settings(),
             key: &key,
@@ -92,6 +105,14 @@ impl Reconciler {
             step => Action::Step(step),
         };
         let binding = known.map(|known| known.live.clone());
+        if let (Action::Step(Step::CreateOutput(_) | Step::ReplaceOutput(_)), Verdict::Wanted(identity)) =
+            (&action, &decision.verdict)
+        {
+            self.doubts.writes(&key, identity);
+        }
+        if let Some(running) = self.running.get_mut(&key) {
+            running.sent = self.doubts.now();
+        }
         Some(Call { key, action, binding, output })
     }
 
@@ -148,6 +169,11 @@ impl Reconciler {
                     && !self.is_redefined()
                 {
                     self.memory.entry(key.clone()).or_default().rejected = Some(*failure);
+                }
+                if is_certain(step, &answer.reply)
+                    && let Some(sent) = self.running.get(&key).map(|running| running.sent)
+                {
+                    self.end_doubt(&key, sent, &mut dirty);
                 }
                 log(&key, step, &answer.reply);
                 if let Some(running) = self.running.get_mut(&key) {
@@ -224,15 +250,10 @@ impl Reconciler {
         let Some(running) = self.running.remove(key) else { return };
         self.queue.done(key);
         let now = self.now();
-        let failures = [
-            running.turn.failure(),
-            match running.status {
-                StatusWrite::Failed(failure) => Some(failure),
-                StatusWrite::NotTried | StatusWrite::Done => None,
-            },
-        ];
         let rejected_early = running.turn.failure().is_some() && self.is_redefined();
-        let tried_again = rejected_early || failures.into_iter().flatten().any(Failure::passes);
+        // A status is only a report: it is tried again whatever was said against it, further and further apart.
+        let unreported = matches!(running.status, StatusWrite::Failed(_));
+        let tried_again = rejected_early || unreported || running.turn.tries_again();
         self.tell(key, standing, tried_again);
         if tried_again {
             let delay = self.queue.back_off(key, key.to_string().as_bytes(), now);
@@ -348,6 +369,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What other live outputs stand against, as the index and the memory know it.
 struct Gatekeeper<'a> {
     index: &'a Index,
+    doubts: &'a Doubts,
     memory: &'a HashMap<BindingKey, Memory>,
     key: &'a BindingKey,
     output: Option<&'a LiveOutput>,
@@ -362,12 +384,27 @@ impl<'a> Gatekeeper<'a> {
 
 impl Gate for Gatekeeper<'_> {
     fn blockers(&self, wanted: &Identity) -> BTreeSet<ObjectName> {
-        self.index.blockers(self.key, wanted, |binding| self.written(binding))
+        let mut blockers = self.index.blockers(self.key, wanted, |binding| self.written(binding));
+        let instance = self.index.settings().instance.as_str();
+        blockers.extend(self.doubts.against(self.key, wanted).map(|key| output_name(instance, key)));
+        blockers
     }
 
     fn in_the_way(&self) -> bool {
         let written = self.written(&self.key.name);
         self.output.is_some_and(|output| self.index.stands_against_older(self.key, &output.name, written))
+    }
+}
+
+/// Whether it is known after this what stands at the output's name. A write that is rejected has not happened; every other
+/// failure leaves a doubt.
+fn is_certain(step: &Step, reply: &Reply) -> bool {
+    match step {
+        Step::LookAtOutput { .. } => matches!(reply, Reply::Done | Reply::ProvedAbsent),
+        Step::CreateOutput(_) | Step::ReplaceOutput(_) => {
+            !matches!(reply, Reply::Failed(failure) if failure.passes())
+        }
+        _ => false,
     }
 }
 
@@ -377,16 +414,16 @@ fn log(key: &BindingKey, step: &Step, reply: &Reply) {
     }
     match step {
         Step::CreateOutput(wanted) => {
-            tracing::info!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity granted");
+            tracing::debug!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity granted");
         }
         Step::ReplaceOutput(wanted) => {
-            tracing::info!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity changed");
+            tracing::debug!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity changed");
         }
         Step::DeleteOutput { name, .. } => {
-            tracing::info!(binding = %key, output = %name, "identity withdrawn");
+            tracing::debug!(binding = %key, output = %name, "identity withdrawn");
         }
         Step::NeutraliseOutput { name } => {
-            tracing::info!(binding = %key, output = %name, "output made to select nothing: a foreign finalizer keeps it");
+            tracing::debug!(binding = %key, output = %name, "output made to select nothing: a foreign finalizer keeps it");
         }
         Step::AddFinalizer
         | Step::RemoveFinalizer { .. }

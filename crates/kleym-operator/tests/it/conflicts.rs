@@ -26,7 +26,7 @@ fn id(world: &World, rest: &str) -> String {
 fn collision(world: &World, generation: i64, older: &str, objective: &str) -> Value {
     let theirs = id(world, &format!("objective/{objective}"));
     let message = format!(
-        "InferenceIdentityBinding `{older}` comes first and gives `{theirs}` to workloads this binding claims too: \
+        "InferenceIdentityBinding `{older}` comes first and claims `{theirs}` for workloads this binding claims too: \
          nothing proves the two apart, both select `k8s:container-name:vllm`, `k8s:pod-label:app:vllm` and \
          `k8s:sa:model-server`; if they are different containers, put different `k8s:container-name:<name>` \
          selectors in both (or differ in service account, pod label, node or pod name); if they are the same, keep \

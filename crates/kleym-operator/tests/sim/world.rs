@@ -190,7 +190,7 @@ impl World {
         self.calls
     }
 
-    /// Whether a write of an output was refused for good, so that nothing but a change makes it be tried again.
+    /// Whether an output or a status was refused for good, so that nothing but a change makes it be tried again.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.hopeless
     }
@@ -545,11 +545,10 @@ impl World {
         let lost = fate == Some(Fate::AnswerLost);
         let Some(sent) = self.sent.get_mut(&number) else { return Ok(()) };
         let seen = if lost { Err(504) } else { response };
-        let output_write = sent.request.kind == Kind::Output
-            && matches!(sent.request.verb, Verb::Create | Verb::Replace)
+        let given_up = matches!(sent.request.verb, Verb::Create | Verb::Replace | Verb::ReplaceStatus)
             && matches!(seen, Err(400 | 405 | 413 | 422));
         sent.answer = Some(wire::answer(&sent.request, seen.as_ref().map_err(|code| *code)));
-        self.hopeless |= output_write;
+        self.hopeless |= given_up;
         if waited_for {
             let back = if lost { self.random.within(1, 9000) } else { self.travel() };
             let at = self.now() + milliseconds(back);
