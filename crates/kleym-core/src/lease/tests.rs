@@ -373,6 +373,10 @@ fn a_claim_that_was_never_answered_is_not_recognised_later_than_it_would_have_en
     let mut state = that_saw_live(released("1", 7));
     let claim = begins_to_replace(&mut state, at(0.0), "1");
     state.answered(at(3.0), Answer::Failed);
+    assert_eq!(state.next(at(4.0), WALL), Step::Look);
+    state.answered(at(4.0), sees(&released("1", 7)));
+    assert_eq!(begins_to_replace(&mut state, at(4.0), "1"), claim);
+    state.answered(at(7.0), Answer::Failed);
     assert_eq!(state.next(at(9.9), WALL), Step::Look);
     let carried_out = live("2", claim);
     let mut late = state.clone();

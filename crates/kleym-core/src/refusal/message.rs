@@ -153,7 +153,7 @@ impl Refusal {
                 format!("find out who made it, then remove it: `kubectl delete clusterspiffeid {name}`")
             }
             Refusal::OutputWrite { failure, .. } => match failure {
-                WriteFailure::Rejected => "the answer is in the operator's log; it is tried again when the binding, the output or its definition changes",
+                WriteFailure::Rejected => "see the operator's log for the answer, and change the binding or the webhook",
                 WriteFailure::FieldUnknown => {
                     "upgrade the CustomResourceDefinition to that of spire-controller-manager 0.6.0 or newer"
                 }
@@ -162,14 +162,12 @@ impl Refusal {
             }
             .to_owned(),
             Refusal::Conflict(conflict) => conflict.hint(),
-            Refusal::Discriminator { .. } => {
-                "write the container's name or image as it is; no placeholder is replaced here".to_owned()
-            }
-            Refusal::SpiffeId { .. } => "correct spec.spiffeIDTemplate, or leave it out for the default".to_owned(),
-            Refusal::SelectorTemplate { .. }
+            Refusal::Discriminator { .. }
+            | Refusal::SelectorTemplate { .. }
             | Refusal::SelectorItem { .. }
             | Refusal::SelectorSet(_)
-            | Refusal::SpiffeIdTemplate(_) => return None,
+            | Refusal::SpiffeIdTemplate(_)
+            | Refusal::SpiffeId { .. } => return None,
         };
         Some(hint)
     }

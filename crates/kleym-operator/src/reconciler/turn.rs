@@ -251,8 +251,8 @@ impl Reconciler {
         self.queue.done(key);
         let now = self.now();
         let rejected_early = running.turn.failure().is_some() && self.is_redefined();
-        // A status is only a report: it is tried again whatever was said against it, further and further apart.
-        let unreported = matches!(running.status, StatusWrite::Failed(_));
+        // A status that is rejected is rejected again, until the binding changes.
+        let unreported = matches!(running.status, StatusWrite::Failed(failure) if failure.passes());
         let tried_again = rejected_early || unreported || running.turn.tries_again();
         self.tell(key, standing, tried_again);
         if tried_again {
