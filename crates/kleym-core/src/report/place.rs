@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::finding::binding_key;
 use crate::fact::{Binding, FactKey, PoolRefError, PoolSelectorError, SpecField};
 use crate::index::Index;
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
@@ -126,7 +127,7 @@ pub(super) fn of_item(binding: &Binding, item: &str) -> FieldPath {
 
 /// Where a refusal shows.
 pub(super) fn of_refusal(index: &Index, binding: &Binding, refusal: &Refusal) -> Place {
-    let of_binding = |field: FieldPath| Place { object: super::binding_key(&binding.key), field };
+    let of_binding = |field: FieldPath| Place { object: binding_key(&binding.key), field };
     let elsewhere = |kind: Kind, name: &ObjectName, field: FieldPath| Place {
         object: FactKey { kind, namespace: binding.key.namespace.clone(), name: name.clone() },
         field,

@@ -1,0 +1,153 @@
+//! The closed table of codes: number, severity, and what it means. A code is never used again for something else.
+
+use std::fmt;
+
+use crate::refusal::Reason;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// An identity is not granted, or an input cannot be used.
+    Error,
+    /// It works, and is probably not what was meant.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+impl Severity {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident = $number:literal, $severity:ident, $summary:literal;)*) => {
+        /// What kind of finding it is: the table of all codes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code { $(#[doc = $summary] $name,)* }
+
+        impl Code {
+            /// All of them, by number.
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// The number behind `KLM`.
+            pub const fn number(self) -> u16 {
+                match self { $(Code::$name => $number,)* }
+            }
+
+            /// How much it matters.
+            pub const fn severity(self) -> Severity {
+                match self { $(Code::$name => Severity::$severity,)* }
+            }
+
+            /// What it means, in one line that speaks of no particular object.
+            pub const fn summary(self) -> &'static str {
+                match self { $(Code::$name => $summary,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    TargetObjectiveNotFound = 1001, Error, "the InferenceObjective that a binding names does not exist";
+    TargetPoolNotFound = 1002, Error, "the InferencePool that a target leads to does not exist";
+    InvalidPoolRef = 1003, Error, "a binding's target or an objective's poolRef cannot be followed";
+    AmbiguousTargetRef = 1004, Error, "objects of one name in several API groups lead to different pools";
+    InferenceObjectiveCrdMissing = 1005, Error, "no CustomResourceDefinition of InferenceObjective is installed";
+    InferencePoolCrdMissing = 1006, Error, "no CustomResourceDefinition of InferencePool is installed";
+    Undecided = 1101, Warning, "a kind that a binding's resolution needs cannot be read";
+    UnsafeSelector = 2001, Error, "the selectors cannot be proved to stay inside the namespace";
+    InvalidPoolSelector = 2002, Error, "the selector of an InferencePool cannot be proved safe";
+    SelectorTemplateRenderFailed = 2003, Error, "a selector template cannot be rendered";
+    MissingContainerDiscriminator = 2004, Error, "mode PerObjective without a container discriminator";
+    InvalidContainerDiscriminator = 2005, Error, "a container discriminator is not allowed or is no selector value";
+    SharedServiceAccount = 2101, Warning, "the selectors name the service account `default`";
+    SpiffeIdRenderFailed = 3001, Error, "a SPIFFE ID template cannot be rendered";
+    InvalidSpiffeId = 3002, Error, "the rendered text is no SPIFFE ID that the binding may have";
+    UnsupportedMode = 3003, Error, "the mode is unknown, or not possible for the target";
+    IdentityCollision = 4001, Error, "a binding that comes first gives the same workloads another SPIFFE ID";
+    DuplicateSpiffeId = 4002, Error, "a binding that comes first has the same SPIFFE ID for another subject";
+    Contested = 4101, Info, "a binding that comes later claims the same and is refused";
+    ClusterSpiffeIdCrdMissing = 5001, Error, "no CustomResourceDefinition of ClusterSPIFFEID is installed";
+    ManagedOutputConflict = 5002, Error, "a foreign object stands at the output's name";
+    ManagedOutputApplyFailed = 5003, Error, "the output cannot be written";
+    BindingDeleting = 5101, Info, "a binding is being deleted and has no output";
+    Unparsable = 9001, Error, "a file cannot be parsed";
+    Unnamed = 9002, Error, "an object has no name or namespace by which it could be known";
+    DeclaredTwice = 9003, Error, "an object is declared more than once";
+    UnsupportedVersion = 9101, Warning, "an object has a version that Kleym does not read";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KLM{:04}", self.number())
+    }
+}
+
+impl Code {
+    /// The code of that text, such as `KLM1001`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.to_string() == text)
+    }
+
+    /// The code of a refusal's reason: one each.
+    pub const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::TargetObjectiveNotFound => Code::TargetObjectiveNotFound,
+            Reason::TargetPoolNotFound => Code::TargetPoolNotFound,
+            Reason::InvalidPoolRef => Code::InvalidPoolRef,
+            Reason::AmbiguousTargetRef => Code::AmbiguousTargetRef,
+            Reason::InferenceObjectiveCrdMissing => Code::InferenceObjectiveCrdMissing,
+            Reason::InferencePoolCrdMissing => Code::InferencePoolCrdMissing,
+            Reason::UnsafeSelector => Code::UnsafeSelector,
+            Reason::InvalidPoolSelector => Code::InvalidPoolSelector,
+            Reason::IdentityCollision => Code::IdentityCollision,
+            Reason::DuplicateSpiffeId => Code::DuplicateSpiffeId,
+            Reason::SelectorTemplateRenderFailed => Code::SelectorTemplateRenderFailed,
+            Reason::MissingContainerDiscriminator => Code::MissingContainerDiscriminator,
+            Reason::InvalidContainerDiscriminator => Code::InvalidContainerDiscriminator,
+            Reason::UnsupportedMode => Code::UnsupportedMode,
+            Reason::SpiffeIdRenderFailed => Code::SpiffeIdRenderFailed,
+            Reason::InvalidSpiffeId => Code::InvalidSpiffeId,
+            Reason::ClusterSpiffeIdCrdMissing => Code::ClusterSpiffeIdCrdMissing,
+            Reason::ManagedOutputConflict => Code::ManagedOutputConflict,
+            Reason::ManagedOutputApplyFailed => Code::ManagedOutputApplyFailed,
+        }
+    }
+}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_an_error_code_of_its_own() {
+        let codes: BTreeSet<Code> = Reason::ALL.iter().map(|reason| Code::of(*reason)).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        assert!(codes.iter().all(|code| code.severity() == Severity::Error && code.number() % 1000 < 100));
+    }
+
+    #[test]
+    fn codes_are_distinct_and_listed_by_number() {
+        assert!(Code::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
+        assert!(Code::ALL.iter().all(|code| Code::parse(&code.to_string()) == Some(*code)));
+    }
+
+    #[test]
+    fn summaries_are_lower_case_without_a_period() {
+        for code in Code::ALL {
+            let summary = code.summary();
+            assert!(
+                !summary.ends_with('.') && summary.chars().next().is_some_and(char::is_lowercase),
+                "{summary}"
+            );
+        }
+    }
+}

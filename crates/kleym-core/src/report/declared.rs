@@ -1,0 +1,138 @@
+//! What there is to say about bindings, from the verdicts alone: nothing of pods, SPIRE or live outputs.
+
+use std::collections::BTreeMap;
+
+use super::code::Code;
+use super::finding::{Finding, Reference, binding_key};
+use super::place::{self, FieldPath};
+use crate::fact::{Binding, FactKey, PoolRefError, PoolSelectorError};
+use crate::index::{Index, Verdict};
+use crate::kind::{Kind, PoolGroup};
+use crate::name::BindingKey;
+use crate::refusal::Refusal;
+use crate::relation::Conflict;
+use crate::text::{Quoted, quoted_list};
+
+/// The service account that every pod has that names none.
+const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+
+/// Everything there is to say about the bindings of an index: by binding, the most serious first.
+pub fn findings(index: &Index) -> Vec<Finding> {
+    let verdicts: Vec<(&Binding, Verdict)> =
+        index.bindings().map(|binding| (binding, index.verdict(&binding.key).verdict)).collect();
+    let mut contested: BTreeMap<BindingKey, Vec<&Binding>> = BTreeMap::new();
+    for (binding, verdict) in &verdicts {
+        if let Verdict::Refused(Refusal::Conflict(conflict)) = verdict {
+            for peer in &conflict.peers {
+                let older = BindingKey::new(binding.key.namespace.clone(), peer.name.clone());
+                contested.entry(older).or_default().push(binding);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (binding, verdict) in &verdicts {
+        match verdict {
+            Verdict::Gone => {}
+            Verdict::Deleting => found.push(deleting(binding)),
+            Verdict::Waiting(kinds) => {
+                let kinds = quoted_list(kinds.keys().map(|kind| kind.kind()));
+                let message = format!("`{}` is not decided: {kinds} cannot be read", binding.key);
+                let key = binding_key(&binding.key);
+                let finding = Finding::new(Code::Undecided, message).about(&key);
+                found.push(finding.at(key, FieldPath::target()));
+            }
+            Verdict::Refused(refusal) => found.push(refused(index, binding, refusal)),
+            Verdict::Wanted(identity) => {
+                if identity.selectors.service_account() == DEFAULT_SERVICE_ACCOUNT {
+                    found.push(shared_service_account(binding));
+                }
+                if let Some(later) = contested.get(&binding.key) {
+                    found.push(contested_by(binding, later));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn deleting(binding: &Binding) -> Finding {
+    let key = binding_key(&binding.key);
+    let message = format!("`{}` is being deleted, so it has no output", binding.key);
+    Finding::new(Code::BindingDeleting, message).about(&key).at(key, FieldPath::name())
+}
+
+fn shared_service_account(binding: &Binding) -> Finding {
+    let key = binding_key(&binding.key);
+    let message = format!(
+        "service account `{DEFAULT_SERVICE_ACCOUNT}` is shared by everything in namespace `{}` that names none",
+        binding.key.namespace
+    );
+    Finding::new(Code::SharedServiceAccount, message)
+        .about(&key)
+        .hint("give the model server its own service account and name it here")
+        .at(key, place::of_item(binding, "k8s:sa:default"))
+}
+
+fn contested_by(binding: &Binding, later: &[&Binding]) -> Finding {
+    let key = binding_key(&binding.key);
+    let names: Vec<String> = later.iter().map(|peer| peer.key.to_string()).collect();
+    let message = format!(
+        "`{}` comes first and keeps what {} {} too",
+        binding.key,
+        quoted_list(names.iter().map(String::as_str)),
+        if names.len() == 1 { "claims" } else { "claim" }
+    );
+    let mut finding = Finding::new(Code::Contested, message).about(&key).at(key, FieldPath::name());
+    finding.references.extend(later.iter().map(|peer| Reference::from(&binding_key(&peer.key))));
+    finding
+}
+
+/// A refusal as a finding: the refusal's own words, and where it shows.
+fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
+    let key = binding_key(&binding.key);
+    let message = format!("`{}` is refused: {}", binding.key, refusal.what());
+    let mut finding = Finding::new(Code::of(refusal.reason()), message).about(&key);
+    finding.hint = refusal.hint();
+    finding.note = dropped_by_the_api_server(refusal);
+    let place = place::of_refusal(index, binding, refusal);
+    if place.object != key {
+        finding = finding.about(&place.object);
+    }
+    finding.place = Some(place);
+    match refusal {
+        Refusal::Conflict(conflict) => first_come(finding, binding, conflict),
+        Refusal::Ambiguous { kind, name, leads } => {
+            let objects = Kind::ALL
+                .into_iter()
+                .filter(|k| k.kind() == *kind && leads.iter().any(|lead| lead.group == k.group()))
+                .map(|kind| FactKey { kind, namespace: binding.key.namespace.clone(), name: name.clone() });
+            objects.fold(finding, |finding, object| finding.related("one of them", object))
+        }
+        _ => finding,
+    }
+}
+
+fn first_come(finding: Finding, binding: &Binding, conflict: &Conflict) -> Finding {
+    let peer = BindingKey::new(binding.key.namespace.clone(), conflict.foremost.name.clone());
+    finding.related("the binding that comes first", binding_key(&peer))
+}
+
+/// Fields that the real CustomResourceDefinitions do not know: the API server takes them out before anyone sees them.
+fn dropped_by_the_api_server(refusal: &Refusal) -> Option<String> {
+    let field = match refusal {
+        Refusal::PoolSelector { group: PoolGroup::Inference, error, .. } => match error {
+            PoolSelectorError::MatchExpressions => "`spec.selector.matchExpressions`".to_owned(),
+            PoolSelectorError::UnknownField(name) => {
+                format!("the field {} of `spec.selector`", Quoted(name))
+            }
+            _ => return None,
+        },
+        Refusal::PoolRef { error: PoolRefError::OtherNamespace(_), .. } => {
+            "`spec.poolRef.namespace`".to_owned()
+        }
+        _ => return None,
+    };
+    Some(format!(
+        "the API server would drop {field} without a word, so in a cluster the object would be read as if it were not there"
+    ))
+}
