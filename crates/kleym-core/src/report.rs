@@ -25,7 +25,7 @@ mod declared;
 mod finding;
 mod place;
 
-pub use self::code::{Code, Severity};
+pub use self::code::{Code, PAGES, Severity};
 pub use self::declared::findings;
-pub use self::finding::{Finding, Reference, Related};
+pub use self::finding::{Finding, Reference, Related, binding_key};
 pub use self::place::{FieldPath, Place, Step};

@@ -1,5 +1,6 @@
-//! From documents to facts: which objects are declared, which document declares each, and what is to be said of the files
-//! themselves. Decides nothing about bindings: the index does.
+//! From documents and live objects to facts: which objects are declared, which document declares each, what a cluster
+//! holds beside them, and what is to be said of the files themselves. Files are laid over a cluster as applying them
+//! would. Decides nothing about bindings: the index does.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +8,18 @@ use kleym_api::decode::{self, DecodeError};
 use kleym_core::fact::{Change, Fact, FactKey};
 use kleym_core::index::Index;
 use kleym_core::kind::Kind;
-use kleym_core::name::Namespace;
+use kleym_core::name::{BindingKey, Namespace};
+use kleym_core::output::Pairs;
 use kleym_core::report::{self, Code, FieldPath, Finding, Place, Reference};
 use kleym_core::settings::Settings;
 use kleym_core::text::{Quoted, quoted_list};
 use serde_json::Value;
 
+use crate::source::cluster::{Found, Resource};
 use crate::source::{self, Document, Files, Outlines, Problem, Spot};
+
+/// What a cluster was found to hold, by resource.
+pub(crate) type Live = BTreeMap<Resource, Found>;
 
 /// A finding, and where it stands in the files.
 #[derive(Debug)]
@@ -26,7 +32,7 @@ pub(crate) struct Told {
     pub(crate) also: Vec<(String, Spot)>,
 }
 
-/// Everything that files declare.
+/// Everything that files declare, or a cluster, or files laid over a cluster.
 #[derive(Debug)]
 pub(crate) struct Declared {
     /// The files.
@@ -37,6 +43,14 @@ pub(crate) struct Declared {
     pub(crate) documents: usize,
     /// How many objects of kinds that Kleym does not read, by what they are.
     pub(crate) ignored: BTreeMap<String, usize>,
+    /// The bindings as they stand in the cluster, status and all.
+    pub(crate) live: BTreeMap<BindingKey, Value>,
+    /// What there is beside what the engine reads: outputs, pods, nodes, namespaces.
+    beside: Live,
+    /// The labels of the bindings.
+    labels: BTreeMap<BindingKey, Pairs>,
+    /// What is to be said of the reading itself.
+    remarks: Vec<Finding>,
     parsed: Vec<Document>,
     declared: BTreeMap<FactKey, Origin>,
     problems: Vec<(source::FileId, Problem)>,
@@ -62,6 +76,16 @@ struct Objection {
 impl Declared {
     /// Takes what stands in files; `home` is the namespace of objects that name none.
     pub(crate) fn read(files: Files, home: &Namespace, settings: Settings) -> Self {
+        Self::gather(files, None, home, settings)
+    }
+
+    /// Takes what a cluster holds, with files laid over it: an object that is live keeps its uid and age, one that is
+    /// not is newest.
+    pub(crate) fn over(live: Live, files: Files, home: &Namespace, settings: Settings) -> Self {
+        Self::gather(files, Some(live), home, settings)
+    }
+
+    fn gather(files: Files, live: Option<Live>, home: &Namespace, settings: Settings) -> Self {
         let mut gathered = Gathered::new(home);
         let mut problems = Vec::new();
         let mut parsed = Vec::new();
@@ -74,14 +98,126 @@ impl Declared {
                 parsed.push(document);
             }
         }
-        let Gathered { mut facts, declared, ignored, objections, .. } = gathered;
         let mut index = Index::new(settings);
-        // Bindings last, so that each is rendered once, with everything it needs there already. Files are all there is,
-        // so every kind counts as listed, and what is not declared is not found.
-        for kind in Kind::ALL.into_iter().rev() {
-            index.apply(Change::Listed(kind, facts.remove(&kind).unwrap_or_default()));
+        let Gathered { home: _, mut facts, declared, ignored, objections, labels, beside } = gathered;
+        let mut declared = Self {
+            files,
+            documents: parsed.len(),
+            ignored,
+            live: BTreeMap::new(),
+            beside: Live::new(),
+            labels,
+            remarks: Vec::new(),
+            index: Index::new(index.settings().clone()),
+            parsed,
+            declared,
+            problems,
+            objections,
+        };
+        let is_live = live.is_some();
+        let mut live = live.unwrap_or_default();
+        // Bindings last, so that each is rendered once, with everything it needs there already.
+        for kind in Kind::ALL.into_iter().rev().filter(|kind| *kind != Kind::Output) {
+            let own = facts.remove(&kind).unwrap_or_default();
+            if !is_live {
+                // Files are all there is, so every kind counts as listed, and what is not declared is not found.
+                index.apply(Change::Listed(kind, own));
+                continue;
+            }
+            match live.remove(&Resource::Kind(kind)).unwrap_or(Found::NotAsked) {
+                Found::All(objects) => {
+                    let all = declared.laid_over(kind, objects, own);
+                    index.apply(Change::Listed(kind, all));
+                }
+                Found::Absent => {
+                    index.apply(Change::Absent(kind));
+                }
+                Found::NotAsked => {
+                    for fact in own {
+                        index.apply(Change::Put(fact));
+                    }
+                }
+                Found::Limited(limit) => {
+                    for fact in own {
+                        index.apply(Change::Put(fact));
+                    }
+                    index.apply(Change::Trouble(kind, Some(limit.trouble())));
+                    declared.remarks.push(limit.finding());
+                }
+            }
         }
-        Self { files, index, documents: parsed.len(), ignored, parsed, declared, problems, objections }
+        index.apply(Change::Listed(Kind::Output, Vec::new()));
+        declared.index = index;
+        declared.lay_beside(live, beside);
+        declared
+    }
+
+    /// The facts of a kind: the live ones, and over them those of files.
+    fn laid_over(&mut self, kind: Kind, objects: Vec<Value>, own: Vec<Fact>) -> Vec<Fact> {
+        let mut facts: BTreeMap<FactKey, Fact> = BTreeMap::new();
+        for object in objects {
+            let fact = match decode::fact(kind, &object) {
+                Ok(fact) => fact,
+                Err(error) => {
+                    let message = format!("{} of the cluster cannot be used: {error}", kind.kind());
+                    self.remarks.push(Finding::new(Code::Unnamed, message));
+                    continue;
+                }
+            };
+            if let Fact::Binding(binding) = &fact {
+                self.labels.entry(binding.key.clone()).or_insert_with(|| decode::Meta::of(&object).labels());
+                self.live.insert(binding.key.clone(), object);
+            }
+            facts.insert(fact.key(), fact);
+        }
+        for mut fact in own {
+            let key = fact.key();
+            keep_identity(&mut fact, facts.get(&key));
+            facts.insert(key, fact);
+        }
+        facts.into_values().collect()
+    }
+
+    /// What is beside the engine's kinds: live objects, and over them those of files.
+    fn lay_beside(&mut self, live: Live, mut own: BTreeMap<Resource, Vec<Value>>) {
+        for (resource, found) in live {
+            let laid = match (found, own.remove(&resource)) {
+                (Found::All(objects), Some(own)) => {
+                    let name = |object: &Value| {
+                        let meta = decode::Meta::of(object);
+                        (meta.namespace().map(str::to_owned), meta.name().map(str::to_owned))
+                    };
+                    let mut all: BTreeMap<_, Value> =
+                        objects.into_iter().map(|object| (name(&object), object)).collect();
+                    all.extend(own.into_iter().map(|object| (name(&object), object)));
+                    Found::All(all.into_values().collect())
+                }
+                (found, _) => found,
+            };
+            if let Found::Limited(limit) = &laid {
+                self.remarks.push(limit.finding());
+            }
+            self.beside.insert(resource, laid);
+        }
+        for (resource, own) in own {
+            self.beside.entry(resource).or_insert(Found::All(own));
+        }
+    }
+
+    /// What there is of a resource beside what the engine reads.
+    #[allow(dead_code, reason = "for the commands that look at pods and outputs")]
+    pub(crate) fn beside(&self, resource: Resource) -> &Found {
+        self.beside.get(&resource).unwrap_or(&Found::NotAsked)
+    }
+
+    /// The labels of a binding.
+    pub(crate) fn labels(&self, binding: &BindingKey) -> Option<&Pairs> {
+        self.labels.get(binding)
+    }
+
+    /// Adds something to be said of the reading itself.
+    pub(crate) fn remark(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.remarks.extend(findings);
     }
 
     /// Everything there is to say, the most serious first: of the files, then of the bindings.
@@ -103,6 +239,7 @@ impl Declared {
             told.push(Told { finding: finding.clone(), at, also });
         }
         told.sort_by_key(|told| told.at.as_ref().map(|spot| (spot.file, spot.range.start)));
+        told.extend(self.remarks.iter().cloned().map(|finding| Told { finding, at: None, also: Vec::new() }));
         for mut finding in report::findings(&self.index) {
             if !self.problems.is_empty() && is_not_found(finding.code) {
                 finding.note = Some("a file that cannot be parsed may declare it".to_owned());
@@ -128,6 +265,31 @@ impl Declared {
     }
 }
 
+/// A document that is laid over a live object keeps what the API server decides: who it is, and how old. One that is not
+/// live would be created, whatever its file says of it.
+fn keep_identity(fact: &mut Fact, live: Option<&Fact>) {
+    match (fact, live) {
+        (Fact::Binding(binding), Some(Fact::Binding(live))) => {
+            binding.uid.clone_from(&live.uid);
+            binding.created = live.created;
+            binding.generation = live.generation;
+            binding.deleting = live.deleting;
+            binding.finalizer = live.finalizer;
+        }
+        (Fact::Binding(binding), _) => {
+            binding.uid = None;
+            binding.created = None;
+            binding.generation = None;
+            binding.deleting = false;
+            binding.finalizer = false;
+        }
+        (Fact::Objective(objective), live) => {
+            objective.deleting = matches!(live, Some(Fact::Objective(live)) if live.deleting);
+        }
+        (Fact::Pool(pool), live) => pool.deleting = matches!(live, Some(Fact::Pool(live)) if live.deleting),
+    }
+}
+
 fn is_not_found(code: Code) -> bool {
     matches!(code, Code::TargetObjectiveNotFound | Code::TargetPoolNotFound)
 }
@@ -139,6 +301,8 @@ struct Gathered<'a> {
     declared: BTreeMap<FactKey, Origin>,
     ignored: BTreeMap<String, usize>,
     objections: Vec<Objection>,
+    labels: BTreeMap<BindingKey, Pairs>,
+    beside: BTreeMap<Resource, Vec<Value>>,
 }
 
 impl<'a> Gathered<'a> {
@@ -149,6 +313,8 @@ impl<'a> Gathered<'a> {
             declared: BTreeMap::new(),
             ignored: BTreeMap::new(),
             objections: Vec::new(),
+            labels: BTreeMap::new(),
+            beside: BTreeMap::new(),
         }
     }
 
@@ -162,6 +328,10 @@ impl<'a> Gathered<'a> {
         {
             return self.list(api_version, element, items, origin);
         }
+        if let Some(resource) = Resource::find(api_version, kind_name) {
+            let object = self.at_home(resource, object);
+            self.beside.entry(resource).or_default().push(object);
+        }
         match decode::kind(object) {
             Some(Kind::Output) => self.ignore(in_words(api_version, kind_name)),
             Some(kind) => self.fact(kind, object, origin),
@@ -170,6 +340,18 @@ impl<'a> Gathered<'a> {
                 None => self.ignore(in_words(api_version, kind_name)),
             },
         }
+    }
+
+    /// The object, in the namespace where applying it would put it.
+    fn at_home(&self, resource: Resource, object: &Value) -> Value {
+        let mut object = object.clone();
+        if let Some(Value::Object(metadata)) = object.get_mut("metadata").filter(|_| resource.namespaced()) {
+            let named = metadata.get("namespace").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
+            if !named {
+                metadata.insert("namespace".to_owned(), self.home.as_str().into());
+            }
+        }
+        object
     }
 
     /// The items of a List; those of a list of one kind need not say what they are.
@@ -195,6 +377,9 @@ impl<'a> Gathered<'a> {
             Err(error) => return self.unnamed(kind, &error, origin),
         };
         let key = fact.key();
+        if let Fact::Binding(binding) = &fact {
+            self.labels.insert(binding.key.clone(), decode::Meta::of(object).labels());
+        }
         // Of a fact given twice the index takes the last, as applying the files would.
         self.facts.entry(kind).or_default().push(fact);
         if let Some(first) = self.declared.insert(key.clone(), origin.clone()) {

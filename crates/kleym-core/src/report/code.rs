@@ -82,7 +82,14 @@ codes! {
     Unnamed = 9002, Error, "an object has no name or namespace by which it could be known";
     DeclaredTwice = 9003, Error, "an object is declared more than once";
     UnsupportedVersion = 9101, Warning, "an object has a version that Kleym does not read";
+    LimitedByRbac = 9102, Warning, "a permission is missing, so a part of the answer is";
+    Unreadable = 9103, Warning, "a kind cannot be read, so a part of the answer is missing";
+    SettingsDiffer = 9104, Warning, "settings differ from those that the operator reports";
+    StatusStale = 9105, Warning, "a binding's status does not say what the engine says";
 }
+
+/// Where the page of each code is, by its name.
+pub const PAGES: &str = "https://kleym.sonda.red/findings/";
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,6 +101,11 @@ impl Code {
     /// The code of that text, such as `KLM1001`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.to_string() == text)
+    }
+
+    /// Where it is explained, with causes, checks and fixes.
+    pub fn page(self) -> String {
+        format!("{PAGES}{self}.html")
     }
 
     /// The code of a refusal's reason: one each.

@@ -35,7 +35,8 @@ pub fn findings(index: &Index) -> Vec<Finding> {
             Verdict::Gone => {}
             Verdict::Deleting => found.push(deleting(binding)),
             Verdict::Waiting(kinds) => {
-                let kinds = quoted_list(kinds.keys().map(|kind| kind.kind()));
+                let kinds: Vec<String> = kinds.keys().map(|kind| kind.crd_name()).collect();
+                let kinds = quoted_list(kinds.iter().map(String::as_str));
                 let message = format!("`{}` is not decided: {kinds} cannot be read", binding.key);
                 let key = binding_key(&binding.key);
                 let finding = Finding::new(Code::Undecided, message).about(&key);

@@ -88,17 +88,30 @@ impl Finding {
         self.code.severity()
     }
 
-    pub(super) fn about(mut self, key: &FactKey) -> Self {
+    /// The binding that it is about, when it is about one.
+    pub fn about_binding(&self) -> Option<BindingKey> {
+        let first = self.references.first().filter(|reference| reference.kind == Kind::Binding.kind())?;
+        let namespace = Namespace::parse(first.namespace.as_deref()?).ok()?;
+        Some(BindingKey::new(namespace, ObjectName::parse(&first.name).ok()?))
+    }
+
+    /// About an object; the first one said is the one that the finding is about.
+    #[must_use]
+    pub fn about(mut self, key: &FactKey) -> Self {
         self.references.push(key.into());
         self
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// With what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    pub(super) fn at(mut self, object: FactKey, field: FieldPath) -> Self {
+    /// Shown by a field of an object.
+    #[must_use]
+    pub fn at(mut self, object: FactKey, field: FieldPath) -> Self {
         self.place = Some(Place { object, field });
         self
     }
@@ -112,6 +125,6 @@ impl Finding {
 }
 
 /// A binding as an object that a finding speaks of.
-pub(super) fn binding_key(key: &BindingKey) -> FactKey {
+pub fn binding_key(key: &BindingKey) -> FactKey {
     FactKey { kind: Kind::Binding, namespace: key.namespace.clone(), name: key.name.clone() }
 }

@@ -1,6 +1,7 @@
 //! From what was typed to what is done: one module a command, each with what it was meant to do checked first.
 
 mod render;
+mod status;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -8,7 +9,6 @@ use std::path::Path;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
-use kleym_core::name::{Namespace, describe};
 use kleym_core::settings::given::Environment;
 
 use crate::args::{Arguments, Command};
@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Res
     let mut console = Console::new(color, verbose, environment);
     let exit = match command {
         Command::Render(render) => render::run(&render, &mut console, environment)?,
+        Command::Status(status) => status::run(&status, &mut console, environment)?,
         Command::Version => {
             writeln!(console.out, "kleym {}", env!("CARGO_PKG_VERSION"))?;
             Exit::Fine
@@ -56,10 +57,4 @@ fn answered(answer: &clap::Error) -> Result<Exit, Failure> {
 fn called_as(program: Option<&OsString>) -> &'static str {
     let name = program.and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
     if name.is_some_and(|name| name.starts_with("kubectl-")) { "kubectl kleym" } else { "kleym" }
-}
-
-/// The namespace of objects that name none.
-fn home(text: &str) -> Result<Namespace, Failure> {
-    Namespace::parse(text)
-        .map_err(|error| Failure::unusable(format!("--namespace: {}", describe(text, &error))))
 }

@@ -5,7 +5,6 @@ use kleym_core::index::{Index, Verdict};
 use kleym_core::output::WantedOutput;
 use kleym_core::settings::given::Environment;
 
-use super::home;
 use crate::args;
 use crate::console::Console;
 use crate::declared::Declared;
@@ -13,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{self, Summary};
 use crate::settings::settings;
 use crate::source::Files;
+use crate::survey::namespace;
 
 pub(super) fn run(
     typed: &args::Render,
@@ -21,7 +21,7 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let args::Render { source, settings: flags, strictness, output: format } = typed;
     let settings = settings(flags, environment)?;
-    let home = home(&source.namespace)?;
+    let home = namespace(&source.namespace)?;
     let files = Files::read(&source.filename, source.recursive)?;
 
     let declared = Declared::read(files, &home, settings);
@@ -38,7 +38,7 @@ pub(super) fn run(
     let bindings = declared.index.bindings().count();
     let summary = Summary::of(bindings, wanted.len(), &told);
     output::findings(console, &declared.files, &summary, &told);
-    Ok(summary.exit(strictness.strict))
+    Ok(output::exit_of(&told, strictness.strict))
 }
 
 /// The outputs of all bindings that are to have one, by namespace and name.

@@ -2,7 +2,8 @@
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
-use kleym_core::report::Severity;
+use kleym_core::fact::FactKey;
+use kleym_core::report::{Place, Severity};
 
 use super::Summary;
 use crate::console::Console;
@@ -12,9 +13,14 @@ use crate::source::{Files, Spot};
 /// Lines longer than this are named and not shown.
 const LONGEST_LINE: usize = 2_000;
 
-/// Prints the summary and every finding.
+/// Prints the summary and every finding on stderr.
 pub(crate) fn findings(console: &mut Console, files: &Files, summary: &Summary, told: &[Told]) {
     console.remark(&summary.line());
+    tell(console, files, told);
+}
+
+/// Prints findings on stderr.
+pub(crate) fn tell(console: &mut Console, files: &Files, told: &[Told]) {
     let renderer = if console.color { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     for told in told {
@@ -31,7 +37,10 @@ fn groups<'a>(files: &'a Files, told: &'a Told) -> Vec<Group<'a>> {
         Severity::Info => Level::INFO,
     };
     let title = level.primary_title(finding.message.as_str()).id(finding.code.to_string());
-    let mut first = Group::with_title(title).elements(at.as_ref().map(|spot| shown(files, spot)));
+    let shown_at = at.as_ref().map(|spot| shown(files, spot));
+    // What stands in the cluster has no line; the object and its field have to do.
+    let shown_at = shown_at.or_else(|| finding.place.as_ref().map(|place| Origin::path(in_cluster(place)).into()));
+    let mut first = Group::with_title(title).elements(shown_at);
     if let Some(note) = &finding.note {
         first = first.element(Level::NOTE.message(note.as_str()));
     }
@@ -42,6 +51,16 @@ fn groups<'a>(files: &'a Files, told: &'a Told) -> Vec<Group<'a>> {
         Group::with_title(Level::NOTE.secondary_title(what.as_str())).element(shown(files, spot))
     });
     std::iter::once(first).chain(others).collect()
+}
+
+/// An object of the cluster, and the field of it: `inferencepool/llama -n llm: spec.selector`.
+fn in_cluster(place: &Place) -> String {
+    let FactKey { kind, namespace, name } = &place.object;
+    let object = format!("{}/{name} -n {namespace}", kind.kind().to_ascii_lowercase());
+    match place.field.to_string() {
+        field if field.is_empty() => object,
+        field => format!("{object}: {field}"),
+    }
 }
 
 /// The line that a spot is in, with a mark under as much of the spot as stands in that line.

@@ -1,12 +1,16 @@
-//! How answers look: objects as YAML or JSON on stdout, findings for people on stderr. Decides nothing.
+//! How answers look: objects, tables and reports on stdout, findings for people on stderr. Decides nothing.
 
 mod findings;
 mod objects;
+mod report;
+mod table;
 
 use kleym_core::report::Severity;
 
-pub(crate) use self::findings::findings;
+pub(crate) use self::findings::{findings, tell};
 pub(crate) use self::objects::objects;
+pub(crate) use self::report::report;
+pub(crate) use self::table::{NONE, Table, age};
 use crate::console::Console;
 use crate::declared::{Declared, Told};
 use crate::exit::Exit;
@@ -34,10 +38,6 @@ impl Summary {
         }
     }
 
-    /// The exit code that the findings ask for.
-    pub(crate) fn exit(&self, strict: bool) -> Exit {
-        if self.errors > 0 || strict && self.warnings > 0 { Exit::Findings } else { Exit::Fine }
-    }
 
     /// In one line.
     pub(crate) fn line(&self) -> String {
@@ -54,7 +54,14 @@ impl Summary {
     }
 }
 
-fn counted(number: usize, one: &str, several: &str) -> String {
+/// The exit code that findings ask for.
+pub(crate) fn exit_of(told: &[Told], strict: bool) -> Exit {
+    let is = |severity| told.iter().any(|told| told.finding.severity() == severity);
+    if is(Severity::Error) || strict && is(Severity::Warning) { Exit::Findings } else { Exit::Fine }
+}
+
+/// `1 binding`, `2 bindings`
+pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
 

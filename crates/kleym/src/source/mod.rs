@@ -1,6 +1,7 @@
-//! Files and what stands in them: read whole, cut into documents, parsed, and located again for findings. Knows YAML and
-//! JSON, and nothing of Kubernetes kinds.
+//! Where objects come from. Files: read whole, cut into documents, parsed, and located again for findings; knows YAML and
+//! JSON, and nothing of Kubernetes kinds. A cluster: [`cluster`].
 
+pub(crate) mod cluster;
 mod outline;
 mod parse;
 mod read;
@@ -65,6 +66,13 @@ impl File {
     /// A file with its text.
     fn new(name: String, text: String, problem: Option<Problem>) -> Self {
         Self { name, text, problem, lines: OnceCell::new() }
+    }
+
+    /// Line and column, both from 1, the column in characters.
+    pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
+        let (line, extent) = self.line_of(offset);
+        let before = self.text.get(extent.start..offset.clamp(extent.start, extent.end));
+        (line, before.map_or(0, |text| text.chars().count()) + 1)
     }
 
     /// The number, from 1, and the extent of the line that holds a byte; the line's end is not part of it.

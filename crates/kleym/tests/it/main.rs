@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod hostile;
+mod live;
 mod manifests;
 mod paths;
 mod render;
 mod run;
 mod settings;
+mod status;
 mod yaml;

@@ -64,3 +64,17 @@ pub(crate) fn file<'a>(documents: impl IntoIterator<Item = &'a str>) -> String {
 pub(crate) fn good() -> String {
     file([chat().as_str(), GOAL, LLAMA])
 }
+
+/// What an API server wants of a pool beside its selector; put behind [`LLAMA`].
+pub(crate) const SERVED: &str = "  targetPorts: [{number: 8000}]
+  endpointPickerRef: {name: picker, port: {number: 9002}}
+";
+
+/// Objects that name no namespace; their templates name the one that they are in.
+pub(crate) fn homeless(documents: &[&str]) -> String {
+    let text = documents.iter().map(|text| if text.starts_with(LLAMA) { format!("{text}{SERVED}") } else { (*text).to_owned() });
+    let text: Vec<String> = text.collect();
+    file(text.iter().map(String::as_str))
+        .replace("  namespace: llm\n", "")
+        .replace("k8s:ns:llm", "k8s:ns:{{ .Namespace }}")
+}

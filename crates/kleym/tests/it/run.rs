@@ -96,6 +96,14 @@ pub(crate) struct Answer {
     pub(crate) err: String,
 }
 
+impl Answer {
+    /// The same, with every text changed.
+    pub(crate) fn masked(self, mask: &dyn Fn(&str) -> String) -> Self {
+        let Self { asked, exit, out, err } = self;
+        Self { asked: mask(&asked), exit, out: mask(&out), err: mask(&err) }
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { asked, exit, out, err } = self;

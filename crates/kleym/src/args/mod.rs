@@ -1,15 +1,23 @@
-//! What can be typed. Nothing is checked here but the shape; what it means is each command's business.
+//! What can be typed. Nothing is checked here but the shape; what it means is each command's business. What several
+//! commands take is here; each command's own flags are in a module of its name.
+
+mod render;
+mod status;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::render::Render;
+pub(crate) use self::status::Status;
+
 /// Who the pods of your inference pools are: identities computed from declared objects
 ///
-/// Reads files and never writes to a cluster. Everything it says comes from the engine that the operator runs.
+/// Reads files and clusters and never writes to a cluster. Everything it says comes from the engine that the operator
+/// runs.
 ///
-/// Exit codes: 0 fine, 2 error findings (with --strict warnings too), 4 wrong usage or an unreadable path, 5 internal
-/// error.
+/// Exit codes: 0 fine, 2 error findings (with --strict warnings too), 3 not found, 4 wrong usage, an unreadable path, no
+/// connection or no permission, 5 internal error.
 #[derive(Parser, Debug)]
 #[command(name = "kleym", version, arg_required_else_help = true, max_term_width = 110)]
 pub(crate) struct Arguments {
@@ -41,32 +49,9 @@ pub(crate) enum Color {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Render(Render),
+    Status(Status),
     /// Print the version
     Version,
-}
-
-/// Print the ClusterSPIFFEIDs that the operator would write for the bindings in files
-///
-/// The annotation `kleym.sonda.red/binding-uid` is there only for bindings whose files carry a uid. Findings go to
-/// stderr.
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  kleym render -f examples/quickstart/
-  kustomize build . | kleym render -f -
-  kleym render -f pr/ -R --trust-domain example.org -o json")]
-pub(crate) struct Render {
-    #[command(flatten)]
-    pub(crate) source: Source,
-
-    #[command(flatten)]
-    pub(crate) strictness: Strictness,
-
-    /// How the objects are printed
-    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Format::Yaml)]
-    pub(crate) output: Format,
-
-    #[command(flatten)]
-    pub(crate) settings: Settings,
 }
 
 /// How objects are printed.
@@ -78,7 +63,20 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Where the objects are.
+/// How a report is printed, as with `kubectl get -o`.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// A table with more columns
+    Wide,
+    /// The whole report as JSON
+    Json,
+    /// The whole report as YAML
+    Yaml,
+    /// Only the names, as TYPE/NAME
+    Name,
+}
+
+/// Where the objects are: files alone.
 #[derive(Args, Debug)]
 pub(crate) struct Source {
     /// File, folder with .yaml, .yml and .json files, or - for standard input; repeatable
@@ -92,6 +90,61 @@ pub(crate) struct Source {
     /// Namespace of objects that name none
     #[arg(long, short, value_name = "NAME", default_value = "default")]
     pub(crate) namespace: String,
+}
+
+/// Where the objects are: in a cluster, unless files are given.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Input {
+    /// Read files instead of a cluster: file, folder, or - for standard input; repeatable
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) filename: Vec<PathBuf>,
+
+    /// Read sub-folders too
+    #[arg(long, short = 'R', requires = "filename")]
+    pub(crate) recursive: bool,
+
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Which namespaces.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Scope {
+    /// Namespace; by default the context's, and `default` for files
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+
+    /// All namespaces
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+}
+
+/// Which cluster, and as whom, as with kubectl.
+#[derive(Args, Debug, Default, Clone)]
+#[command(next_help_heading = "Cluster, as with kubectl")]
+pub(crate) struct Connection {
+    /// kubeconfig to use instead of KUBECONFIG and ~/.kube/config
+    #[arg(long, value_name = "PATH")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+
+    /// User to impersonate
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) impersonate: Option<String>,
+
+    /// Group to impersonate; repeatable
+    #[arg(long = "as-group", value_name = "GROUP", requires = "impersonate")]
+    pub(crate) impersonate_groups: Vec<String>,
+
+    /// How long one request may take, such as 10s or 2m; 0 for as long as it takes
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) request_timeout: String,
 }
 
 /// What the operator is configured with; the names are its own.

@@ -1,0 +1,38 @@
+//! `kleym status`
+
+use clap::Args;
+
+use super::{Input, Settings, Strictness, View};
+
+/// Show how every binding stands: one row each, and what is wrong
+///
+/// In a cluster the rows show what the operator reported; where the engine, reading the same cluster, comes to another
+/// verdict, that is a finding. Findings go to stderr. Engine settings default to what the bindings' status reports.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kleym status
+  kleym status -A -o wide
+  kleym status -n llm -l team=search --watch
+  kleym status -f examples/quickstart/ -A")]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    /// Only bindings with these labels
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+
+    /// After the table, go on showing every binding that changes
+    #[arg(long, short, conflicts_with_all = ["filename", "output"])]
+    pub(crate) watch: bool,
+
+    /// How the report is printed; by default as a table
+    #[arg(long, short, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<View>,
+
+    #[command(flatten)]
+    pub(crate) strictness: Strictness,
+
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}

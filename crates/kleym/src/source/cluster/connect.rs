@@ -1,0 +1,160 @@
+//! Connecting: which cluster, as whom, and the one thing that makes the command line read-only, a layer below the client
+//! that refuses every request but GET.
+
+use std::time::Duration;
+
+use http::header::USER_AGENT;
+use http::{HeaderValue, Method, Request};
+use jiff::SignedDuration;
+use kleym_core::name::{Namespace, describe};
+use kleym_core::settings::given::Environment;
+use kleym_core::text::Quoted;
+use kube::Config;
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, KubeconfigError};
+use tokio::runtime::Builder;
+use tower::BoxError;
+use tower::filter::FilterLayer;
+
+use super::Cluster;
+use super::kubeconfig;
+use super::words::innermost;
+use crate::args::Connection;
+use crate::exit::Failure;
+
+/// How long a connection may take to be opened, whatever a request may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+impl Cluster {
+    /// Connects; asks nothing yet.
+    ///
+    /// # Errors
+    /// What is wrong with the flags or the kubeconfig.
+    pub(crate) fn connect(typed: &Connection, environment: Environment<'_>) -> Result<Self, Failure> {
+        let Connection { kubeconfig, context, impersonate, impersonate_groups, request_timeout } = typed;
+        let deadline = deadline(request_timeout)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Internal(format!("no runtime: {error}")))?;
+        let mut config = match kubeconfig::load(kubeconfig.as_deref(), environment)? {
+            Some(file) => {
+                let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+                runtime
+                    .block_on(Config::from_custom_kubeconfig(file, &options))
+                    .map_err(|error| unusable(&error))?
+            }
+            None if context.is_none() && environment("KUBERNETES_SERVICE_HOST").is_some() => {
+                Config::incluster().map_err(|error| {
+                    let why = innermost(&error);
+                    Failure::unusable(format!("the service account of this pod cannot be used: {why}"))
+                })?
+            }
+            None => return Err(no_cluster()),
+        };
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = None;
+        if let Some(user) = impersonate {
+            config.auth_info.impersonate = Some(user.clone());
+            config.auth_info.impersonate_groups =
+                (!impersonate_groups.is_empty()).then(|| impersonate_groups.clone());
+        }
+        let agent = HeaderValue::from_static(concat!("kleym/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((USER_AGENT, agent));
+        let namespace = Namespace::parse(&config.default_namespace).map_err(|error| {
+            let words = describe(&config.default_namespace, &error);
+            Failure::unusable(format!("the namespace of the context: {words}"))
+        })?;
+        let server = config.cluster_url.to_string();
+        let server = server.trim_end_matches('/').to_owned();
+        let _in_runtime = runtime.enter();
+        let client = ClientBuilder::try_from(config)
+            .map_err(|error| {
+                Failure::unusable(format!("no connection to {server} can be set up: {}", innermost(&error)))
+            })?
+            .with_layer(&FilterLayer::new(only_reads))
+            .build();
+        drop(_in_runtime);
+        Ok(Self { runtime, client, namespace, deadline, server })
+    }
+}
+
+/// Lets a request pass that cannot change anything.
+fn only_reads<B>(request: Request<B>) -> Result<Request<B>, BoxError> {
+    match *request.method() {
+        Method::GET => Ok(request),
+        ref other => Err(format!("kleym never sends {other}").into()),
+    }
+}
+
+/// `--request-timeout` as kubectl reads it: a duration with units, or whole seconds; 0 is none.
+fn deadline(text: &str) -> Result<Option<Duration>, Failure> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let parsed = seconds.or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok());
+    match parsed {
+        Some(Duration::ZERO) => Ok(None),
+        Some(duration) => Ok(Some(duration)),
+        None => Err(Failure::unusable(format!(
+            "--request-timeout: {} is no duration such as `10s` or `2m`",
+            Quoted(text)
+        ))),
+    }
+}
+
+fn no_cluster() -> Failure {
+    Failure::Unusable {
+        problems: vec!["no cluster: there is no kubeconfig, and this is not a pod of one".to_owned()],
+        hint: Some("name a kubeconfig with --kubeconfig or KUBECONFIG, or read files with -f".to_owned()),
+    }
+}
+
+fn unusable(error: &KubeconfigError) -> Failure {
+    let (problem, hint) = match error {
+        KubeconfigError::CurrentContextNotSet => {
+            ("the kubeconfig has no current context".to_owned(), Some("name one with --context"))
+        }
+        KubeconfigError::LoadContext(name) => (
+            format!("the kubeconfig has no context {}", Quoted(name)),
+            Some("`kubectl config get-contexts` lists them"),
+        ),
+        KubeconfigError::LoadClusterOfContext(name) => {
+            (format!("the kubeconfig has no cluster {}, which its context names", Quoted(name)), None)
+        }
+        KubeconfigError::MissingClusterUrl => {
+            ("the cluster in the kubeconfig has no `server`".to_owned(), None)
+        }
+        other => {
+            let outer = other.to_string();
+            let outer = outer.split(": ").next().unwrap_or_default();
+            (format!("the kubeconfig cannot be used: {outer}: {}", innermost(other)), None)
+        }
+    };
+    Failure::Unusable { problems: vec![problem], hint: hint.map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_could_change_something_is_refused_below_the_client() {
+        let passes = |method: Method| only_reads(Request::builder().method(method).body(()).unwrap()).is_ok();
+        assert!(passes(Method::GET));
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+            assert!(!passes(method.clone()), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_read_as_kubectl_reads_it() {
+        let read = |text: &str| deadline(text).ok();
+        assert_eq!(read("0"), Some(None));
+        assert_eq!(read("0s"), Some(None));
+        assert_eq!(read("15"), Some(Some(Duration::from_secs(15))));
+        assert_eq!(read("1m30s"), Some(Some(Duration::from_secs(90))));
+        assert_eq!(read("500ms"), Some(Some(Duration::from_millis(500))));
+        for bad in ["", " ", "-1s", "-3", "soon", "1e9999s", "99999999999999999999s"] {
+            assert!(read(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a command looks at: files, a cluster, or files laid over a cluster, read into one [`Declared`]. In a cluster
+//! every kind costs one paged list; what cannot be read becomes a finding, and the rest is still looked at.
+
+use kleym_core::kind::Kind;
+use kleym_core::name::{BindingKey, Namespace, describe};
+use kleym_core::settings::given::Environment;
+
+use crate::args;
+use crate::declared::{Declared, Live, Told};
+use crate::exit::Failure;
+use crate::settings::{settings, with_status};
+use crate::source::Files;
+use crate::source::cluster::{Cluster, Collection, Found, Resource};
+
+/// What a command needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// Where the objects are.
+    pub(crate) input: &'a args::Input,
+    /// Engine settings.
+    pub(crate) settings: &'a args::Settings,
+    /// What is read beside what the engine reads.
+    pub(crate) beside: &'a [Resource],
+    /// Whether files are laid over the cluster; else they are read instead of it.
+    pub(crate) overlay: bool,
+}
+
+/// What was found.
+pub(crate) struct Survey {
+    /// Everything that is declared.
+    pub(crate) declared: Declared,
+    /// The cluster, when one was asked.
+    pub(crate) cluster: Option<Cluster>,
+    /// The only namespace that is looked at; `None` for all of them.
+    pub(crate) scope: Option<Namespace>,
+    /// Where the settings come from, when they were not given.
+    pub(crate) remark: Option<String>,
+}
+
+/// Every kind that the engine reads.
+pub(crate) fn inputs() -> impl Iterator<Item = Resource> {
+    Kind::ALL.into_iter().filter(|kind| *kind != Kind::Output).map(Resource::Kind)
+}
+
+impl Survey {
+    /// Reads what a command needs.
+    ///
+    /// # Errors
+    /// What is wrong with flags, files or the connection. That bindings cannot be listed is one of these, too: nothing
+    /// could be said without them.
+    pub(crate) fn of(question: Question<'_>, environment: Environment<'_>) -> Result<Self, Failure> {
+        let Question { input, settings: typed, beside, overlay } = question;
+        let args::Input { filename, recursive, scope, connection } = input;
+        let named = scope.namespace.as_deref().map(namespace).transpose()?;
+        if !filename.is_empty() && !overlay {
+            let settings = settings(typed, environment)?;
+            let home = named.clone().unwrap_or_else(default_namespace);
+            let files = Files::read(filename, *recursive)?;
+            let declared = Declared::read(files, &home, settings);
+            return Ok(Self { declared, cluster: None, scope: named, remark: None });
+        }
+        // Wrong flags and unreadable paths are told before a cluster is asked for anything.
+        settings(typed, environment)?;
+        let files = if filename.is_empty() { Files::default() } else { Files::read(filename, *recursive)? };
+        let cluster = Cluster::connect(connection, environment)?;
+        let home = named.unwrap_or_else(|| cluster.namespace().clone());
+        let scope = (!scope.all_namespaces).then(|| home.clone());
+        let live = read(&cluster, scope.as_ref(), beside)?;
+        let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
+        let chosen = with_status(typed, environment, bindings.iter())?;
+        let mut declared = Declared::over(live, files, &home, chosen.settings);
+        declared.remark(chosen.findings);
+        Ok(Self { declared, cluster: Some(cluster), scope, remark: chosen.remark })
+    }
+
+    /// Whether a binding is looked at.
+    pub(crate) fn covers(&self, binding: &BindingKey) -> bool {
+        self.scope.as_ref().is_none_or(|scope| *scope == binding.namespace)
+    }
+
+    /// What is to be said within the scope: of bindings only where they are among the chosen.
+    pub(crate) fn told(&self, chosen: impl Fn(&BindingKey) -> bool) -> Vec<Told> {
+        let mut told = self.declared.told();
+        told.retain(|told| match told.finding.about_binding() {
+            Some(binding) => chosen(&binding),
+            None => true,
+        });
+        told
+    }
+}
+
+/// Lists everything side by side.
+fn read(cluster: &Cluster, scope: Option<&Namespace>, beside: &[Resource]) -> Result<Live, Failure> {
+    let resources: Vec<Resource> = inputs().chain(beside.iter().copied()).collect();
+    let collections: Vec<Collection> =
+        resources.iter().map(|resource| Collection::of(*resource, scope)).collect();
+    let live: Live = resources.into_iter().zip(cluster.lists(&collections)).collect();
+    match live.get(&Resource::Kind(Kind::Binding)) {
+        Some(Found::Limited(limit)) => Err(limit.failure(cluster.server())),
+        Some(Found::Absent) => Err(Failure::Unusable {
+            problems: vec![format!(
+                "{} has no InferenceIdentityBindings: their CustomResourceDefinition is not installed",
+                cluster.server()
+            )],
+            hint: Some("install Kleym, or print the definition with `kleym crd`".to_owned()),
+        }),
+        _ => Ok(live),
+    }
+}
+
+/// A namespace as it was typed.
+pub(crate) fn namespace(text: &str) -> Result<Namespace, Failure> {
+    Namespace::parse(text)
+        .map_err(|error| Failure::unusable(format!("--namespace: {}", describe(text, &error))))
+}
+
+fn default_namespace() -> Namespace {
+    match Namespace::parse("default") {
+        Ok(namespace) => namespace,
+        Err(_) => unreachable!("`default` is the name of a namespace"),
+    }
+}

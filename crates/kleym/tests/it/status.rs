@@ -1,0 +1,189 @@
+//! `kleym status`: rows, findings, scope and settings; and what every live command has in common.
+
+use insta::assert_snapshot;
+use kleym_core::kind::Kind;
+use serde_json::{Value, json};
+
+use crate::live::{Cluster, ages, bare};
+use crate::manifests::{ENOUGH, GOAL, LLAMA, VLLM, binding, chat, file, homeless};
+use crate::run::{Folder, at_the_root};
+
+/// What an operator reports of a binding that is Ready.
+fn granted(cluster: &Cluster, name: &str) -> Value {
+    let id = format!("spiffe://example.org/ns/{}/objective/goal", cluster.namespace);
+    json!({
+        "observedGeneration": 1,
+        "conditions": [ready("True", "Reconciled")],
+        "computedSpiffeIDs": [{"mode": "PerObjective", "spiffeID": id}],
+        "renderedClusterSPIFFEID": {
+            "name": format!("kleym-{name}"), "uid": "u", "spiffeID": id, "observedGeneration": 1,
+            "selectorFingerprint": format!("sha256:{}", "0".repeat(64)),
+        },
+        "trustDomain": "example.org", "clusterSPIFFEIDClassName": "spire-spire", "instance": "default",
+    })
+}
+
+fn ready(status: &str, reason: &str) -> Value {
+    json!({"type": "Ready", "status": status, "reason": reason, "message": "",
+        "lastTransitionTime": "2026-05-01T00:00:00Z", "observedGeneration": 1})
+}
+
+#[test]
+fn files_are_read_like_a_cluster_and_the_row_says_what_the_engine_decides() {
+    let answer = at_the_root("status -f examples/quickstart -f examples/conflict -A -o wide");
+    assert_snapshot!(answer.masked(&|text| text.replace("<unknown>", "AGE")));
+}
+
+#[test]
+fn a_report_is_the_same_as_data() {
+    let folder = Folder::with(&[("x.yaml", &file([chat().as_str(), &binding("none", &ENOUGH, ""), GOAL, LLAMA]))]);
+    assert_snapshot!(folder.kleym("status -f x.yaml -o json"));
+    let json: Value = serde_json::from_str(&folder.kleym("status -f x.yaml -o json").out).unwrap();
+    let yaml: Value = serde_saphyr::from_str(&folder.kleym("status -f x.yaml -o yaml").out).unwrap();
+    assert_eq!(json, yaml);
+    let names = folder.kleym("status -f x.yaml -o name");
+    assert_eq!(
+        names.out,
+        "inferenceidentitybinding.kleym.sonda.red/chat\ninferenceidentitybinding.kleym.sonda.red/none\n"
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_is_shown_as_the_operator_reports_it_with_its_settings() {
+    let cluster = Cluster::with("status-reported", &homeless(&[&chat(), GOAL, LLAMA])).await;
+    cluster.report("chat", granted(&cluster, "chat")).await;
+    assert_snapshot!(cluster.kleym("status -o wide"));
+}
+
+#[tokio::test]
+async fn one_paged_list_a_kind_is_all_that_is_asked_and_nothing_is_written() {
+    let many: Vec<String> = (0..12).map(|i| binding(&format!("b{i}"), &ENOUGH, VLLM)).collect();
+    let mut documents: Vec<&str> = many.iter().map(String::as_str).collect();
+    documents.extend([GOAL, LLAMA]);
+    let cluster = Cluster::with("status-cost", &homeless(&documents)).await;
+    assert_eq!(cluster.kleym("status").out.lines().count(), 13);
+    let mut calls = cluster.calls().await;
+    calls.sort();
+    assert_eq!(
+        calls,
+        [
+            "list inference.networking.k8s.io/inferenceobjectives",
+            "list inference.networking.k8s.io/inferencepools",
+            "list inference.networking.x-k8s.io/inferenceobjectives",
+            "list inference.networking.x-k8s.io/inferencepools",
+            "list kleym.sonda.red/inferenceidentitybindings",
+            "list llm-d.ai/inferenceobjectives",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_status_that_lags_behind_or_contradicts_the_engine_is_a_finding() {
+    let other = binding("other", &["k8s:ns:wrong", "k8s:sa:server"], VLLM);
+    let cluster = Cluster::with("status-stale", &homeless(&[&chat(), &other, &binding("new", &ENOUGH, VLLM), GOAL, LLAMA])).await;
+    let mut old = granted(&cluster, "chat");
+    old["observedGeneration"] = json!(0);
+    cluster.report("chat", old).await;
+    cluster.report("other", granted(&cluster, "other")).await;
+    assert_snapshot!(cluster.kleym("status"));
+}
+
+#[tokio::test]
+async fn settings_are_taken_from_the_status_only_when_all_agree_and_flags_that_differ_are_a_finding() {
+    let second = binding("second", &ENOUGH, VLLM);
+    let cluster = Cluster::with("status-settings", &homeless(&[&chat(), &second, GOAL, LLAMA])).await;
+    cluster.report("chat", granted(&cluster, "chat")).await;
+    assert_snapshot!("given_otherwise", cluster.kleym("status --trust-domain example.com"));
+    let mut other = granted(&cluster, "second");
+    other["trustDomain"] = json!("example.net");
+    cluster.report("second", other).await;
+    assert_snapshot!("disagreeing", cluster.kleym("status"));
+}
+
+#[tokio::test]
+async fn labels_and_namespaces_choose_the_rows_but_not_what_the_engine_sees() {
+    let labelled = binding("chat", &ENOUGH, VLLM).replace("  name: chat\n", "  name: chat\n  labels: {team: search}\n");
+    let second = binding("second", &ENOUGH, &format!("{VLLM}  spiffeIDTemplate: spiffe://kleym.sonda.red/ns/{{{{ .Namespace }}}}/x\n"));
+    let cluster = Cluster::with("status-chosen", &homeless(&[&labelled, &second, GOAL, LLAMA])).await;
+    assert_snapshot!("by_labels", cluster.kleym("status -l team!=search"));
+    let elsewhere = cluster.kleym_in("kube-system", "status");
+    assert_eq!((elsewhere.exit, elsewhere.out.lines().count()), (Some(0), 1), "{elsewhere}");
+    let all = cluster.kleym_in("", "status -A -l team=search");
+    assert!(all.out.starts_with("NAMESPACE ") && all.out.contains("status-chosen   chat"), "{all}");
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_named_and_the_rest_is_answered() {
+    let objects = homeless(&[&chat(), GOAL, LLAMA]);
+    let cluster = Cluster::of(&[], "status-limited", &objects).await;
+    assert_snapshot!("nothing_permitted", cluster.kleym("status"));
+    cluster
+        .apply(
+            "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: some}
+rules:
+- {apiGroups: [kleym.sonda.red], resources: [inferenceidentitybindings], verbs: [list]}
+- {apiGroups: [llm-d.ai], resources: [inferenceobjectives], verbs: [list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: some}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: some}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader-of-status-limited}]
+",
+        )
+        .await;
+    cluster.settled().await;
+    assert_snapshot!("some_permitted", cluster.kleym("status"));
+}
+
+/// A group that may list every kind but CustomResourceDefinitions.
+const BINDINGS_ONLY: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: bindings-only}
+rules:
+- apiGroups: [kleym.sonda.red, llm-d.ai, inference.networking.x-k8s.io, inference.networking.k8s.io]
+  resources: ['*']
+  verbs: [list]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: bindings-only}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: bindings-only}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: bindings-only}]
+";
+
+#[tokio::test]
+async fn absence_is_proved_by_an_empty_list_of_definitions_and_nothing_less() {
+    let plane = bare(&[Kind::Binding]).await;
+    let folder = Folder::new();
+    let kubeconfig = plane.kubeconfig().unwrap();
+    let objects = homeless(&[&chat()]);
+    kleym_testenv::apply_yaml(&plane.client().unwrap(), &objects).await.unwrap();
+    kleym_testenv::apply_yaml(&plane.client().unwrap(), BINDINGS_ONLY).await.unwrap();
+    let url = plane.url();
+    let run = |more: &str| {
+        let answer = folder.kleym(&format!("status --kubeconfig {} {more}", kubeconfig.display()));
+        answer.masked(&|text| {
+            ages(&text.replace(&kubeconfig.display().to_string(), "KUBECONFIG").replace(&url, "https://SERVER"))
+        })
+    };
+    assert_snapshot!("proved", run(""));
+    assert_snapshot!("not_proved", run("--as somebody --as-group bindings-only"));
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached_is_one_line() {
+    let folder = Folder::new();
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    folder.put("k.json", kubeconfig.to_string().as_bytes());
+    assert_snapshot!(folder.kleym("status --kubeconfig k.json"));
+}
