@@ -24,8 +24,10 @@ mod code;
 mod declared;
 mod finding;
 mod place;
+mod reference;
 
 pub use self::code::{Code, PAGES, Severity};
 pub use self::declared::findings;
 pub use self::finding::{Finding, Reference, Related, binding_key};
 pub use self::place::{FieldPath, Place, Step};
+pub use self::reference::references;

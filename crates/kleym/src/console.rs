@@ -14,6 +14,8 @@ pub(crate) struct Console {
     pub(crate) err: Box<dyn Write>,
     /// Whether stderr takes colour.
     pub(crate) color: bool,
+    /// Whether stdout takes colour.
+    pub(crate) color_out: bool,
     /// Whether to say what was read.
     pub(crate) verbose: bool,
 }
@@ -22,18 +24,17 @@ impl Console {
     /// The process's own streams.
     pub(crate) fn new(color: Color, verbose: bool, environment: Environment<'_>) -> Self {
         let set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
-        let color = match color {
+        let dumb = environment("TERM").is_some_and(|term| term == "dumb");
+        let on = |terminal: bool| match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => {
-                let dumb = environment("TERM").is_some_and(|term| term == "dumb");
-                io::stderr().is_terminal() && !set("NO_COLOR") && !dumb
-            }
+            Color::Auto => terminal && !set("NO_COLOR") && !dumb,
         };
         Self {
             out: Box::new(BufWriter::new(io::stdout())),
             err: Box::new(BufWriter::new(io::stderr())),
-            color,
+            color: on(io::stderr().is_terminal()),
+            color_out: on(io::stdout().is_terminal()),
             verbose,
         }
     }

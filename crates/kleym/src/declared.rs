@@ -49,6 +49,8 @@ pub(crate) struct Declared {
     beside: Live,
     /// The labels of the bindings.
     labels: BTreeMap<BindingKey, Pairs>,
+    /// Whether a cluster was read.
+    in_cluster: bool,
     /// What is to be said of the reading itself.
     remarks: Vec<Finding>,
     parsed: Vec<Document>,
@@ -107,6 +109,7 @@ impl Declared {
             live: BTreeMap::new(),
             beside: Live::new(),
             labels,
+            in_cluster: live.is_some(),
             remarks: Vec::new(),
             index: Index::new(index.settings().clone()),
             parsed,
@@ -114,12 +117,11 @@ impl Declared {
             problems,
             objections,
         };
-        let is_live = live.is_some();
         let mut live = live.unwrap_or_default();
         // Bindings last, so that each is rendered once, with everything it needs there already.
         for kind in Kind::ALL.into_iter().rev().filter(|kind| *kind != Kind::Output) {
             let own = facts.remove(&kind).unwrap_or_default();
-            if !is_live {
+            if !declared.in_cluster {
                 // Files are all there is, so every kind counts as listed, and what is not declared is not found.
                 index.apply(Change::Listed(kind, own));
                 continue;
@@ -240,7 +242,9 @@ impl Declared {
         }
         told.sort_by_key(|told| told.at.as_ref().map(|spot| (spot.file, spot.range.start)));
         told.extend(self.remarks.iter().cloned().map(|finding| Told { finding, at: None, also: Vec::new() }));
-        for mut finding in report::findings(&self.index) {
+        let mut found = report::findings(&self.index);
+        found.extend(report::references(&self.index, self.in_cluster));
+        for mut finding in found {
             if !self.problems.is_empty() && is_not_found(finding.code) {
                 finding.note = Some("a file that cannot be parsed may declare it".to_owned());
             }
@@ -346,7 +350,8 @@ impl<'a> Gathered<'a> {
     fn at_home(&self, resource: Resource, object: &Value) -> Value {
         let mut object = object.clone();
         if let Some(Value::Object(metadata)) = object.get_mut("metadata").filter(|_| resource.namespaced()) {
-            let named = metadata.get("namespace").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
+            let named =
+                metadata.get("namespace").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
             if !named {
                 metadata.insert("namespace".to_owned(), self.home.as_str().into());
             }

@@ -28,7 +28,8 @@ impl Labels {
         let requirements = parts(text).into_iter().filter(|part| !part.is_empty()).map(|part| {
             requirement(part).ok_or_else(|| {
                 let what = format!("--selector: {} is no requirement", Quoted(part));
-                let hint = "write `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key` or `!key`";
+                let hint =
+                    "write `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key` or `!key`";
                 Failure::Unusable { problems: vec![what], hint: Some(hint.to_owned()) }
             })
         });
@@ -127,7 +128,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for bad in ["a b", "=x", "team in x", "team in (x", "team=a=b", "!", "a/b/c=d", "team=\u{e4}", "t x (a)"] {
+        for bad in
+            ["a b", "=x", "team in x", "team in (x", "team=a=b", "!", "a/b/c=d", "team=\u{e4}", "t x (a)"]
+        {
             assert!(Labels::parse(Some(bad)).is_err(), "{bad}");
         }
     }

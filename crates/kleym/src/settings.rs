@@ -56,8 +56,7 @@ pub(crate) fn with_status<'a>(
 ) -> Result<Chosen, BadSetting> {
     let given = settings(typed, environment)?;
     let reports: Vec<Report> = bindings.filter_map(Report::read).collect();
-    let as_given =
-        |findings| Ok(Chosen { settings: given.clone(), remark: None, findings });
+    let as_given = |findings| Ok(Chosen { settings: given.clone(), remark: None, findings });
     if reports.is_empty() {
         return as_given(Vec::new());
     }
@@ -68,7 +67,10 @@ pub(crate) fn with_status<'a>(
     let mut taken = Vec::new();
     let mut choose = |flag: &str, typed: Option<&String>, given: &str, reported: &str, name: &str| {
         if one(flag, typed, environment)?.is_none() {
-            taken.push(format!("{name} {}", if reported.is_empty() { "none".to_owned() } else { quoted_list([reported]) }));
+            taken.push(format!(
+                "{name} {}",
+                if reported.is_empty() { "none".to_owned() } else { quoted_list([reported]) }
+            ));
             return Ok(reported.to_owned());
         }
         if given != reported {
@@ -123,7 +125,8 @@ pub(crate) fn with_status<'a>(
     }
 }
 
-const GIVE_THEM: &str = "give the operator's settings by flags, such as --trust-domain; they were not taken from the status";
+const GIVE_THEM: &str =
+    "give the operator's settings by flags, such as --trust-domain; they were not taken from the status";
 
 /// What one status reports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,8 +202,11 @@ fn disagreement(reports: &[Report]) -> Finding {
     .flatten()
     .collect();
     let what = if parts.is_empty() { "path grants".to_owned() } else { parts.join(", ") };
-    Finding::new(Code::SettingsDiffer, format!("the bindings' status reports settings that do not agree: {what}"))
-        .hint(GIVE_THEM)
+    Finding::new(
+        Code::SettingsDiffer,
+        format!("the bindings' status reports settings that do not agree: {what}"),
+    )
+    .hint(GIVE_THEM)
 }
 
 fn difference(name: &str, given: &str, reported: &str, count: usize) -> Finding {

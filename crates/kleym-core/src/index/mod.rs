@@ -161,6 +161,11 @@ impl Index {
         self.rooms.get(namespace)?.objective(name, group)
     }
 
+    /// Every objective, by namespace, name and group.
+    pub fn objectives(&self) -> impl Iterator<Item = &Objective> {
+        self.rooms.values().flat_map(Room::objectives)
+    }
+
     /// The pool of that name in that group.
     pub fn pool(&self, namespace: &Namespace, name: &ObjectName, group: PoolGroup) -> Option<&Pool> {
         self.rooms.get(namespace)?.pool(name, group)

@@ -110,6 +110,10 @@ impl Room {
         self.pools.get(&(name.clone(), group))
     }
 
+    pub(super) fn objectives(&self) -> impl Iterator<Item = &Objective> {
+        self.objectives.values()
+    }
+
     pub(super) fn binding(&self, name: &ObjectName) -> Option<&Binding> {
         self.bindings.get(name).map(|entry| &entry.binding)
     }

@@ -62,6 +62,9 @@ codes! {
     InferenceObjectiveCrdMissing = 1005, Error, "no CustomResourceDefinition of InferenceObjective is installed";
     InferencePoolCrdMissing = 1006, Error, "no CustomResourceDefinition of InferencePool is installed";
     Undecided = 1101, Warning, "a kind that a binding's resolution needs cannot be read";
+    ObjectiveInTwoGroups = 1102, Warning, "the InferenceObjective that a binding names exists in several API groups";
+    ObjectiveNotRead = 1103, Warning, "an InferenceObjective stands in a group that its router no longer reads";
+    PoolPair = 1104, Info, "an InferencePool of one name exists in two API groups";
     UnsafeSelector = 2001, Error, "the selectors cannot be proved to stay inside the namespace";
     InvalidPoolSelector = 2002, Error, "the selector of an InferencePool cannot be proved safe";
     SelectorTemplateRenderFailed = 2003, Error, "a selector template cannot be rendered";

@@ -6,7 +6,7 @@ use super::code::{Code, Severity};
 use super::place::{FieldPath, Place};
 use crate::fact::FactKey;
 use crate::kind::Kind;
-use crate::name::BindingKey;
+use crate::name::{BindingKey, Namespace, ObjectName};
 use crate::text::bounded;
 
 /// An object that a finding speaks of.

@@ -1,6 +1,7 @@
 //! What can be typed. Nothing is checked here but the shape; what it means is each command's business. What several
 //! commands take is here; each command's own flags are in a module of its name.
 
+mod lint;
 mod render;
 mod status;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::lint::{Lint, LintFormat};
 pub(crate) use self::render::Render;
 pub(crate) use self::status::Status;
 
@@ -49,6 +51,7 @@ pub(crate) enum Color {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Render(Render),
+    Lint(Lint),
     Status(Status),
     /// Print the version
     Version,

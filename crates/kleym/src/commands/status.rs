@@ -53,8 +53,12 @@ pub(super) fn run(
         None => table(&rows, namespaced, false).print(&mut console.out)?,
         Some(View::Wide) => table(&rows, namespaced, true).print(&mut console.out)?,
         Some(View::Name) => names(&mut console.out, &rows)?,
-        Some(View::Json) => output::report(&mut console.out, Format::Json, report(declared, rows.clone(), &told))?,
-        Some(View::Yaml) => output::report(&mut console.out, Format::Yaml, report(declared, rows.clone(), &told))?,
+        Some(View::Json) => {
+            output::report(&mut console.out, Format::Json, report(declared, rows.clone(), &told))?
+        }
+        Some(View::Yaml) => {
+            output::report(&mut console.out, Format::Yaml, report(declared, rows.clone(), &told))?
+        }
     }
     console.out.flush()?;
 
@@ -182,8 +186,12 @@ fn stale<'a>(
 
 /// Whether a reason only says how the writing of a wanted output goes.
 fn after_the_verdict(reason: &str, verdict: &Verdict) -> bool {
-    const WRITING: [&str; 4] =
-        [REASON_INITIALIZING, "ClusterSPIFFEIDCRDMissing", "ManagedOutputConflict", "ManagedOutputApplyFailed"];
+    const WRITING: [&str; 4] = [
+        REASON_INITIALIZING,
+        "ClusterSPIFFEIDCRDMissing",
+        "ManagedOutputConflict",
+        "ManagedOutputApplyFailed",
+    ];
     matches!(verdict, Verdict::Wanted(_)) && WRITING.contains(&reason)
 }
 
@@ -207,7 +215,9 @@ fn table(rows: &[BindingRow], namespaced: bool, wide: bool) -> Table {
 fn cells(row: &BindingRow, namespaced: bool, wide: bool, now: i64) -> Vec<String> {
     let BindingRow { namespace, name, target, mode, ready, reason, spiffe_id, output, created } = row;
     let said = |text: &Option<String>| text.clone().unwrap_or_default();
-    let target = target.as_deref().map(|target| target.replace("InferenceObjective/", "").replace("InferencePool/", "pool/"));
+    let target = target
+        .as_deref()
+        .map(|target| target.replace("InferenceObjective/", "").replace("InferencePool/", "pool/"));
     let mut cells = vec![name.clone(), said(&target), said(mode), ready.clone(), said(reason)];
     if namespaced {
         cells.insert(0, namespace.clone());
@@ -287,8 +297,10 @@ fn follow(survey: &Survey, labels: &Labels, namespaced: bool, console: &mut Cons
             return ControlFlow::Continue(());
         }
         let line = cells(&row, namespaced, false, Timestamp::now().as_second());
-        let line: Vec<String> =
-            line.into_iter().map(|cell| if cell.is_empty() { output::NONE.to_owned() } else { cell }).collect();
+        let line: Vec<String> = line
+            .into_iter()
+            .map(|cell| if cell.is_empty() { output::NONE.to_owned() } else { cell })
+            .collect();
         let printed = writeln!(console.out, "{}", line.join("   ")).and_then(|()| console.out.flush());
         match printed {
             Ok(()) => ControlFlow::Continue(()),

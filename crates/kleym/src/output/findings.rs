@@ -1,5 +1,7 @@
 //! Findings for people: the code, what is wrong, the line of the file with a mark under what is meant, and what to do.
 
+use std::io::{self, Write};
+
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use kleym_core::fact::FactKey;
@@ -19,14 +21,19 @@ pub(crate) fn findings(console: &mut Console, files: &Files, summary: &Summary, 
     tell(console, files, told);
 }
 
-/// Prints findings on stderr.
+/// Prints findings on stderr. Remarks that nobody can read are no failure.
 pub(crate) fn tell(console: &mut Console, files: &Files, told: &[Told]) {
-    let renderer = if console.color { Renderer::styled() } else { Renderer::plain() };
+    drop(write(&mut console.err, console.color, files, told));
+}
+
+/// Writes findings for people.
+pub(crate) fn write(out: &mut dyn Write, color: bool, files: &Files, told: &[Told]) -> io::Result<()> {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     for told in told {
-        let text = renderer.render(&groups(files, told));
-        console.remark(&text);
+        writeln!(out, "{}", renderer.render(&groups(files, told)))?;
     }
+    Ok(())
 }
 
 fn groups<'a>(files: &'a Files, told: &'a Told) -> Vec<Group<'a>> {
@@ -39,7 +46,8 @@ fn groups<'a>(files: &'a Files, told: &'a Told) -> Vec<Group<'a>> {
     let title = level.primary_title(finding.message.as_str()).id(finding.code.to_string());
     let shown_at = at.as_ref().map(|spot| shown(files, spot));
     // What stands in the cluster has no line; the object and its field have to do.
-    let shown_at = shown_at.or_else(|| finding.place.as_ref().map(|place| Origin::path(in_cluster(place)).into()));
+    let shown_at =
+        shown_at.or_else(|| finding.place.as_ref().map(|place| Origin::path(in_cluster(place)).into()));
     let mut first = Group::with_title(title).elements(shown_at);
     if let Some(note) = &finding.note {
         first = first.element(Level::NOTE.message(note.as_str()));

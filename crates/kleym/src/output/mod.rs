@@ -1,13 +1,14 @@
 //! How answers look: objects, tables and reports on stdout, findings for people on stderr. Decides nothing.
 
 mod findings;
+pub(crate) mod lint;
 mod objects;
 mod report;
 mod table;
 
 use kleym_core::report::Severity;
 
-pub(crate) use self::findings::{findings, tell};
+pub(crate) use self::findings::{findings, tell, write};
 pub(crate) use self::objects::objects;
 pub(crate) use self::report::report;
 pub(crate) use self::table::{NONE, Table, age};
@@ -37,7 +38,6 @@ impl Summary {
             infos: count(Severity::Info),
         }
     }
-
 
     /// In one line.
     pub(crate) fn line(&self) -> String {

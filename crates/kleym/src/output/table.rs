@@ -27,7 +27,12 @@ impl Table {
     pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
@@ -79,13 +84,11 @@ mod tests {
 
     #[test]
     fn ages_read_as_kubectl_says_them() {
-        let said: Vec<String> = [0, 119, 120, 125, 600, 3_600, 10_800, 11_100, 30_000, 172_800, 180_000, 691_200]
-            .map(|seconds| age(Some(0), seconds))
-            .into();
-        assert_eq!(
-            said,
-            ["0s", "119s", "2m", "2m5s", "10m", "60m", "3h", "3h5m", "8h", "2d", "2d2h", "8d"]
-        );
+        let said: Vec<String> =
+            [0, 119, 120, 125, 600, 3_600, 10_800, 11_100, 30_000, 172_800, 180_000, 691_200]
+                .map(|seconds| age(Some(0), seconds))
+                .into();
+        assert_eq!(said, ["0s", "119s", "2m", "2m5s", "10m", "60m", "3h", "3h5m", "8h", "2d", "2d2h", "8d"]);
         assert_eq!((age(None, 7), age(Some(9), 7)), ("<unknown>".to_owned(), "0s".to_owned()));
     }
 }

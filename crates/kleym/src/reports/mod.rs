@@ -2,12 +2,14 @@
 //! JSON Schema is generated from here. Nothing in here decides or formats for people.
 
 mod finding;
+mod lint;
 mod status;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 pub use self::finding::{FindingEntry, ObjectReference, SeverityName, SourcePlace};
+pub use self::lint::{LintReport, LintSummary};
 pub use self::status::{BindingRow, SettingsInUse, StatusReport, StatusSummary};
 
 /// The version of every report.
@@ -45,11 +47,12 @@ impl<T: Reported> Report<T> {
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     fn one<T: Reported>() -> (&'static str, Schema) {
         let mut schema = SchemaGenerator::default().into_root_schema_for::<Report<T>>();
-        if let Some(kind) = schema.pointer_mut("/properties/kind").and_then(serde_json::Value::as_object_mut) {
+        if let Some(kind) = schema.pointer_mut("/properties/kind").and_then(serde_json::Value::as_object_mut)
+        {
             kind.insert("const".to_owned(), T::KIND.into());
         }
         schema.insert("title".to_owned(), T::KIND.into());
         (T::KIND, schema)
     }
-    vec![one::<StatusReport>()]
+    vec![one::<LintReport>(), one::<StatusReport>()]
 }

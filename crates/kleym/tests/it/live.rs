@@ -156,7 +156,9 @@ impl Cluster {
 /// Ages at the end of a line, masked.
 pub(crate) fn ages(text: &str) -> String {
     let line = |line: &str| match line.rsplit_once("   ") {
-        Some((rest, age)) if age.ends_with('s') && age[..age.len() - 1].bytes().all(|b| b.is_ascii_digit()) => {
+        Some((rest, age))
+            if age.ends_with('s') && age[..age.len() - 1].bytes().all(|b| b.is_ascii_digit()) =>
+        {
             format!("{rest}   AGE")
         }
         _ => line.to_owned(),

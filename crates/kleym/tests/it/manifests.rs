@@ -72,7 +72,9 @@ pub(crate) const SERVED: &str = "  targetPorts: [{number: 8000}]
 
 /// Objects that name no namespace; their templates name the one that they are in.
 pub(crate) fn homeless(documents: &[&str]) -> String {
-    let text = documents.iter().map(|text| if text.starts_with(LLAMA) { format!("{text}{SERVED}") } else { (*text).to_owned() });
+    let text = documents
+        .iter()
+        .map(|text| if text.starts_with(LLAMA) { format!("{text}{SERVED}") } else { (*text).to_owned() });
     let text: Vec<String> = text.collect();
     file(text.iter().map(String::as_str))
         .replace("  namespace: llm\n", "")

@@ -36,7 +36,8 @@ fn files_are_read_like_a_cluster_and_the_row_says_what_the_engine_decides() {
 
 #[test]
 fn a_report_is_the_same_as_data() {
-    let folder = Folder::with(&[("x.yaml", &file([chat().as_str(), &binding("none", &ENOUGH, ""), GOAL, LLAMA]))]);
+    let folder =
+        Folder::with(&[("x.yaml", &file([chat().as_str(), &binding("none", &ENOUGH, ""), GOAL, LLAMA]))]);
     assert_snapshot!(folder.kleym("status -f x.yaml -o json"));
     let json: Value = serde_json::from_str(&folder.kleym("status -f x.yaml -o json").out).unwrap();
     let yaml: Value = serde_saphyr::from_str(&folder.kleym("status -f x.yaml -o yaml").out).unwrap();
@@ -80,7 +81,11 @@ async fn one_paged_list_a_kind_is_all_that_is_asked_and_nothing_is_written() {
 #[tokio::test]
 async fn a_status_that_lags_behind_or_contradicts_the_engine_is_a_finding() {
     let other = binding("other", &["k8s:ns:wrong", "k8s:sa:server"], VLLM);
-    let cluster = Cluster::with("status-stale", &homeless(&[&chat(), &other, &binding("new", &ENOUGH, VLLM), GOAL, LLAMA])).await;
+    let cluster = Cluster::with(
+        "status-stale",
+        &homeless(&[&chat(), &other, &binding("new", &ENOUGH, VLLM), GOAL, LLAMA]),
+    )
+    .await;
     let mut old = granted(&cluster, "chat");
     old["observedGeneration"] = json!(0);
     cluster.report("chat", old).await;
@@ -102,8 +107,13 @@ async fn settings_are_taken_from_the_status_only_when_all_agree_and_flags_that_d
 
 #[tokio::test]
 async fn labels_and_namespaces_choose_the_rows_but_not_what_the_engine_sees() {
-    let labelled = binding("chat", &ENOUGH, VLLM).replace("  name: chat\n", "  name: chat\n  labels: {team: search}\n");
-    let second = binding("second", &ENOUGH, &format!("{VLLM}  spiffeIDTemplate: spiffe://kleym.sonda.red/ns/{{{{ .Namespace }}}}/x\n"));
+    let labelled =
+        binding("chat", &ENOUGH, VLLM).replace("  name: chat\n", "  name: chat\n  labels: {team: search}\n");
+    let second = binding(
+        "second",
+        &ENOUGH,
+        &format!("{VLLM}  spiffeIDTemplate: spiffe://kleym.sonda.red/ns/{{{{ .Namespace }}}}/x\n"),
+    );
     let cluster = Cluster::with("status-chosen", &homeless(&[&labelled, &second, GOAL, LLAMA])).await;
     assert_snapshot!("by_labels", cluster.kleym("status -l team!=search"));
     let elsewhere = cluster.kleym_in("kube-system", "status");
@@ -168,7 +178,11 @@ async fn absence_is_proved_by_an_empty_list_of_definitions_and_nothing_less() {
     let run = |more: &str| {
         let answer = folder.kleym(&format!("status --kubeconfig {} {more}", kubeconfig.display()));
         answer.masked(&|text| {
-            ages(&text.replace(&kubeconfig.display().to_string(), "KUBECONFIG").replace(&url, "https://SERVER"))
+            ages(
+                &text
+                    .replace(&kubeconfig.display().to_string(), "KUBECONFIG")
+                    .replace(&url, "https://SERVER"),
+            )
         })
     };
     assert_snapshot!("proved", run(""));

@@ -59,7 +59,9 @@ impl Limit {
     pub(crate) fn message(&self) -> String {
         let what = self.what();
         match &self.why {
-            Why::Unauthorized => format!("{what} cannot be listed: the API server does not accept the credentials"),
+            Why::Unauthorized => {
+                format!("{what} cannot be listed: the API server does not accept the credentials")
+            }
             Why::Forbidden => format!("{what} cannot be listed: the verb `list` is not permitted"),
             Why::NotServed => {
                 format!("{what} cannot be listed: not served, and not proved to be absent either")
@@ -74,13 +76,16 @@ impl Limit {
             Why::Unauthorized => "log in again, or choose another context with --context".to_owned(),
             Why::Forbidden => {
                 let group = Quoted(self.resource.group());
-                let (plural, scope) = (self.resource.plural(), match &self.namespace {
-                    Some(namespace) => format!("in namespace `{namespace}`, or look elsewhere with -n"),
-                    None if self.resource.namespaced() => {
-                        "in all namespaces, or name one with -n".to_owned()
-                    }
-                    None => "by a ClusterRole".to_owned(),
-                });
+                let (plural, scope) = (
+                    self.resource.plural(),
+                    match &self.namespace {
+                        Some(namespace) => format!("in namespace `{namespace}`, or look elsewhere with -n"),
+                        None if self.resource.namespaced() => {
+                            "in all namespaces, or name one with -n".to_owned()
+                        }
+                        None => "by a ClusterRole".to_owned(),
+                    },
+                );
                 format!("ask for the verb `list` on `{plural}` of the API group {group} {scope}")
             }
             Why::NotServed => match self.resource.definition() {

@@ -212,7 +212,11 @@ async fn stream(
         "{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={}{}",
         collection.path(),
         encoded(version),
-        collection.labels.as_ref().map(|labels| format!("&labelSelector={}", encoded(labels))).unwrap_or_default()
+        collection
+            .labels
+            .as_ref()
+            .map(|labels| format!("&labelSelector={}", encoded(labels)))
+            .unwrap_or_default()
     );
     let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
     let events = within(deadline, client.request_events::<Value>(request)).await?;

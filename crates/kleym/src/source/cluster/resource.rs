@@ -93,9 +93,9 @@ impl Resource {
             Resource::Definitions,
         ];
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        BESIDE.into_iter().find(|known| {
-            known.group() == group && known.version() == version && known.kind() == kind
-        })
+        BESIDE
+            .into_iter()
+            .find(|known| known.group() == group && known.version() == version && known.kind() == kind)
     }
 }
 
@@ -123,7 +123,8 @@ impl Collection {
     pub(super) fn path(&self) -> String {
         let (group, version, plural) =
             (self.resource.group(), self.resource.version(), self.resource.plural());
-        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         match &self.namespace {
             Some(namespace) => format!("{root}/namespaces/{namespace}/{plural}"),
             None => format!("{root}/{plural}"),

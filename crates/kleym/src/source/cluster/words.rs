@@ -51,7 +51,10 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
 fn credentials(error: &AuthError) -> String {
     match error {
         AuthError::AuthExecStart(error) => {
-            format!("the credential plugin of the kubeconfig cannot be started: {}", one_line(&error.to_string()))
+            format!(
+                "the credential plugin of the kubeconfig cannot be started: {}",
+                one_line(&error.to_string())
+            )
         }
         AuthError::AuthExecRun { cmd, out } => {
             let said = String::from_utf8_lossy(&out.stderr);
