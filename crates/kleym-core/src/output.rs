@@ -198,6 +198,11 @@ impl LiveOutput {
         self.label(LABEL_MANAGED_BY) == Some(MANAGED_BY)
     }
 
+    /// The uid of the binding that it says it was written for.
+    pub fn binding_uid(&self) -> Option<&str> {
+        self.annotation(ANNOTATION_BINDING_UID)
+    }
+
     /// Whose an object at a live binding's own output name is. `uid` is the live binding's.
     ///
     /// A `binding-uid` that is another uid makes it an orphan (with the other proofs) or foreign; otherwise it is ours
@@ -205,7 +210,7 @@ impl LiveOutput {
     pub fn ownership_at_own_name(&self, binding: &BindingKey, uid: &Uid) -> Ownership {
         let managed = self.wears_our_label();
         let named = self.annotation(ANNOTATION_BINDING) == Some(binding.to_string().as_str());
-        match self.annotation(ANNOTATION_BINDING_UID) {
+        match self.binding_uid() {
             Some(other) if other != uid.as_str() => {
                 if managed && named {
                     Ownership::Orphan

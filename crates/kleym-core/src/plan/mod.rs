@@ -135,8 +135,11 @@ pub enum Step {
         /// The name.
         name: ObjectName,
     },
-    /// List bindings by this binding's name: what is there, or the proof that nothing is.
-    LookAtBinding,
+    /// List bindings by this binding's name: what lives there, or the proof that nothing does.
+    LookAtBinding {
+        /// The uid of the output that may be an orphan.
+        suspect: Uid,
+    },
     /// Nothing more to do in this turn: report how the binding stands.
     Settle(Standing),
 }
@@ -184,8 +187,10 @@ pub enum Wait {
 /// What a call answered, classified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The write is done, or the list found something.
+    /// The write is done, or the list of outputs found something.
     Done,
+    /// The list of bindings found one with this uid.
+    Lives(Uid),
     /// A list by name, complete and not older than our last write, is empty.
     ProvedAbsent,
     /// It failed.
@@ -234,12 +239,14 @@ pub struct Turn {
     looked: bool,
     /// The output could be created.
     tried: bool,
-    /// The binding was looked at by a live list.
-    looked_at_binding: bool,
-    /// The binding was proved absent by that list.
-    binding_absent: bool,
+    /// The output for whose sake the binding was looked at by a live list, and the binding that lives.
+    looked_at_binding: Option<(Uid, Option<Uid>)>,
+    /// What stands at the name may be something else than what was seen: look before writing or believing in nothing.
+    in_doubt: bool,
     /// A write met something that was not expected: look before going on.
-    must_look: bool,
+    surprised: bool,
+    /// The output could not be made to select nothing.
+    still_selects: bool,
     /// The binding whose finalizer was taken off: it is the API server's to remove now.
     released: Option<Uid>,
     /// The failure that ended the turn.
@@ -258,15 +265,16 @@ impl Turn {
         Self::default()
     }
 
-    /// A new turn of which it is not known what stands at the output's name: it begins with a live look.
+    /// A new turn of which it is not known what stands at the output's name: nothing is written, and no absence is
+    /// believed in, before a live look.
     pub fn in_doubt() -> Self {
-        Self { must_look: true, ..Self::default() }
+        Self { in_doubt: true, ..Self::default() }
     }
 
     /// Whether the turn failed in a way that another one, a while later, may mend: everything but the rejection of an
     /// output, which waits until something changes.
     pub fn tries_again(&self) -> bool {
-        self.failure.is_some() && !self.refused
+        self.still_selects || (self.failure.is_some() && !self.refused)
     }
 
     /// The failure that ended the turn, if one did.
@@ -279,23 +287,33 @@ impl Turn {
         self.calls = self.calls.saturating_add(1);
         match (step, reply) {
             (Step::TryOutput(_), Reply::Done | Reply::Failed(Failure::Stale)) => self.tried = true,
-            (Step::LookAtBinding, Reply::Done | Reply::ProvedAbsent) => {
-                self.looked_at_binding = true;
-                self.binding_absent = *reply == Reply::ProvedAbsent;
+            (Step::LookAtBinding { suspect }, Reply::ProvedAbsent) => {
+                self.looked_at_binding = Some((suspect.clone(), None));
+            }
+            (Step::LookAtBinding { suspect }, Reply::Lives(uid)) => {
+                self.looked_at_binding = Some((suspect.clone(), Some(uid.clone())));
             }
             (Step::LookAtOutput { .. }, Reply::Done | Reply::ProvedAbsent) => {
                 self.looked = true;
-                self.must_look = false;
+                self.in_doubt = false;
+                self.surprised = false;
             }
             // The name is taken, or the object moved on: look at it and decide again.
             (
-                Step::CreateOutput(_) | Step::ReplaceOutput(_) | Step::DeleteOutput { .. },
+                Step::CreateOutput(_)
+                | Step::ReplaceOutput(_)
+                | Step::NeutraliseOutput { .. }
+                | Step::DeleteOutput { .. },
                 Reply::Failed(Failure::Stale),
             )
-            | (Step::ReplaceOutput(_) | Step::DeleteOutput { .. }, Reply::Failed(Failure::Absent)) => {
+            | (
+                Step::ReplaceOutput(_) | Step::NeutraliseOutput { .. } | Step::DeleteOutput { .. },
+                Reply::Failed(Failure::Absent),
+            ) => {
                 self.looked = false;
-                self.must_look = true;
+                self.surprised = true;
             }
+            (Step::NeutraliseOutput { .. }, Reply::Failed(_)) => self.still_selects = true,
             (_, Reply::Failed(failure)) => {
                 self.failure = Some(*failure);
                 let writes =
@@ -306,7 +324,9 @@ impl Turn {
                 self.deleted = Some(uid.clone());
                 self.looked = false;
             }
-            (Step::CreateOutput(_) | Step::ReplaceOutput(_), _) => self.looked = false,
+            (Step::CreateOutput(_) | Step::ReplaceOutput(_) | Step::NeutraliseOutput { .. }, _) => {
+                self.looked = false;
+            }
             (Step::RemoveFinalizer { uid }, _) => self.released = Some(uid.clone()),
             _ => {}
         }

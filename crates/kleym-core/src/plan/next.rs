@@ -59,9 +59,11 @@ impl<'a> Plan<'a> {
 
     /// The step that takes a live output away: where a foreign finalizer would keep it, make it select nothing; delete;
     /// look whether it is gone. `None` when all of it is done and the output is still going.
+    ///
+    /// Nothing holds a deletion up, not even that the output could not be made to select nothing.
     fn remove(&self, live: &LiveOutput) -> Option<Step> {
         let name = self.name.clone();
-        if !live.finalizers.is_empty() && !live.selects_nothing() {
+        if !live.finalizers.is_empty() && !live.selects_nothing() && !self.turn.still_selects {
             return Some(Step::NeutraliseOutput { name });
         }
         let deleted = live.deleting || self.turn.deleted.as_ref() == Some(&live.uid);
@@ -72,13 +74,32 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The same for an output at a living binding's name: an orphan is looked at through its binding first.
+    /// The same for an output at a living binding's name. An orphan's binding is looked at first: what was seen of it
+    /// may be older than the output.
     fn remove_at_own_name(&self, live: &LiveOutput, whose: Ownership) -> Option<Step> {
         let step = self.remove(live)?;
-        if whose == Ownership::Orphan && !self.turn.looked_at_binding {
-            return Some(Step::LookAtBinding);
+        match whose {
+            Ownership::Orphan => match self.is_orphan(live) {
+                None => Some(Step::LookAtBinding { suspect: live.uid.clone() }),
+                Some(true) => Some(step),
+                Some(false) => None,
+            },
+            Ownership::Ours | Ownership::Foreign => Some(step),
         }
-        Some(step)
+    }
+
+    /// Whether a live look, made since this output was seen, showed that the binding it was written for lives no longer;
+    /// `None` without such a look.
+    fn is_orphan(&self, live: &LiveOutput) -> Option<bool> {
+        let (suspect, living) = self.turn.looked_at_binding.as_ref()?;
+        (*suspect == live.uid)
+            .then(|| living.as_ref().is_none_or(|living| live.binding_uid() != Some(living.as_str())))
+    }
+
+    /// An output of ours is never without our finalizer, not even one that is on its way out and kept by a foreign one.
+    fn hold(&self, live: &LiveOutput, whose: Ownership) -> Option<Step> {
+        let ours = whose == Ownership::Ours && self.turn.deleted.as_ref() != Some(&live.uid);
+        (ours && !self.holds_finalizer()).then_some(Step::AddFinalizer)
     }
 
     /// No such binding: what carries complete proof of having been this binding's is an orphan.
@@ -87,41 +108,39 @@ impl<'a> Plan<'a> {
         if self.turn.failure.is_some() {
             return at_rest;
         }
-        if self.turn.must_look {
+        if self.turn.surprised || (self.turn.in_doubt && self.situation.output.is_none()) {
             return self.look();
         }
         let Some(live) = self.situation.output else { return at_rest };
         let ours =
             live.proven_binding(self.situation.settings).is_some_and(|(key, _)| key == *self.situation.key);
         let Some(step) = self.remove(live).filter(|_| ours) else { return at_rest };
-        match self.situation.bindings {
+        match (self.situation.bindings, self.is_orphan(live)) {
             // No binding of any name lives where the kind is proved absent.
-            Availability { known: Known::Absent, trouble: None } => {}
-            Availability { known: Known::Listed, .. } if self.turn.binding_absent => {}
-            Availability { known: Known::Listed, .. } if !self.turn.looked_at_binding => {
-                return Step::LookAtBinding;
+            (Availability { known: Known::Absent, trouble: None }, _) => step,
+            (Availability { known: Known::Listed, .. }, Some(true)) => step,
+            (Availability { known: Known::Listed, .. }, None) => {
+                Step::LookAtBinding { suspect: live.uid.clone() }
             }
-            _ => return at_rest,
+            _ => at_rest,
         }
-        step
     }
 
     /// Deleting: output first; the finalizer leaves only on proof.
     fn leave(&self) -> Step {
         let at_rest = Step::Settle(Standing::Leaving);
-        let Some(binding) = self.situation.binding.filter(|binding| binding.holds_finalizer()) else {
-            return at_rest;
-        };
+        let Some(binding) = self.situation.binding else { return at_rest };
         if self.turn.released.as_ref() == Some(&binding.uid) || self.turn.failure.is_some() {
             return at_rest;
         }
+        let holds = binding.holds_finalizer();
         let release = Step::RemoveFinalizer { uid: binding.uid.clone() };
         match self.situation.outputs {
-            Availability { known: Known::Absent, trouble: None } => return release,
+            Availability { known: Known::Absent, trouble: None } if holds => return release,
             Availability { known: Known::Listed, .. } => {}
             _ => return at_rest,
         }
-        if self.turn.must_look {
+        if self.turn.surprised {
             return self.look();
         }
         match self.found() {
@@ -129,22 +148,29 @@ impl<'a> Plan<'a> {
                 let kept = if live.finalizers.is_empty() { at_rest } else { self.waiting_for(live) };
                 self.remove_at_own_name(live, whose).unwrap_or(kept)
             }
+            // Somebody took our finalizer off: there is nothing to prove any more.
+            Found::Nothing | Found::Foreign if !holds && !self.turn.in_doubt => at_rest,
             Found::Nothing | Found::Foreign if self.turn.looked => release,
             Found::Nothing | Found::Foreign => self.look(),
         }
     }
 
-    /// Undecided: what is there stays, and an output of ours keeps its finalizer.
+    /// Undecided: what is there stays, and an output of ours keeps its finalizer. An orphan goes, whatever is undecided.
     fn keep(&self, standing: Standing) -> Step {
+        let settled = Step::Settle(standing);
+        if self.turn.failure.is_some() {
+            return settled;
+        }
         let listed = self.situation.outputs.known == Known::Listed;
-        if listed && self.turn.must_look && self.turn.failure.is_none() {
+        if listed && (self.turn.surprised || self.turn.in_doubt) {
             return self.look();
         }
         match self.found() {
-            Found::Ours(_, Ownership::Ours) if !self.holds_finalizer() && self.turn.failure.is_none() => {
-                Step::AddFinalizer
+            Found::Ours(live, Ownership::Orphan) => {
+                self.remove_at_own_name(live, Ownership::Orphan).unwrap_or(settled)
             }
-            _ => Step::Settle(standing),
+            Found::Ours(live, whose) => self.hold(live, whose).unwrap_or(settled),
+            Found::Nothing | Found::Foreign => settled,
         }
     }
 
@@ -152,15 +178,20 @@ impl<'a> Plan<'a> {
     fn withdraw(&self, refusal: &Refusal) -> Step {
         let settled = |kept_by| Step::Settle(Standing::Refused { refusal: refusal.clone(), kept_by });
         if self.turn.failure.is_some() {
-            return settled(Vec::new());
+            return settled(match self.found() {
+                Found::Ours(live, _) if live.deleting => live.finalizers.to_vec(),
+                _ => Vec::new(),
+            });
         }
-        if self.turn.must_look {
+        if self.turn.surprised {
             return self.look();
         }
         match self.found() {
-            Found::Ours(live, whose) => {
-                self.remove_at_own_name(live, whose).unwrap_or_else(|| settled(live.finalizers.to_vec()))
-            }
+            Found::Ours(live, whose) => self
+                .remove_at_own_name(live, whose)
+                .or_else(|| self.hold(live, whose))
+                .unwrap_or_else(|| settled(live.finalizers.to_vec())),
+            Found::Nothing | Found::Foreign if self.turn.in_doubt => self.look(),
             Found::Nothing | Found::Foreign => settled(Vec::new()),
         }
     }
@@ -182,7 +213,7 @@ impl<'a> Plan<'a> {
             }
             Availability { known: Known::Listed, .. } => {}
         }
-        if self.turn.must_look && self.turn.failure.is_none() {
+        if (self.turn.surprised || self.turn.in_doubt) && self.turn.failure.is_none() {
             return self.look();
         }
         let (live, whose) = match self.found() {
@@ -194,18 +225,27 @@ impl<'a> Plan<'a> {
             Found::Foreign => return self.look(),
             Found::Nothing => return self.create(binding, identity),
         };
+        // What must go goes, whatever was said of what is to come.
+        let going = whose == Ownership::Orphan || live.deleting;
+        if going && self.turn.failure.is_none() {
+            return self
+                .remove_at_own_name(live, whose)
+                .or_else(|| self.hold(live, whose))
+                .unwrap_or_else(|| self.waiting_for(live));
+        }
         let wanted = self.wanted(binding, identity);
-        let in_sync = whose == Ownership::Ours && !live.deleting && live.drift(&wanted).is_empty();
+        let in_sync = !going && live.drift(&wanted).is_empty();
         if self.turn.failure.is_some() || (self.situation.rejected.is_some() && !in_sync) {
             return if self.must_go_at_once(live, &wanted) { self.delete_now(live) } else { self.failed() };
         }
-        if whose == Ownership::Orphan || live.deleting {
-            return self.remove_at_own_name(live, whose).unwrap_or_else(|| self.waiting_for(live));
+        // What stands against a peer that comes first is deleted, not replaced, so that waits end.
+        if !in_sync && self.situation.gate.in_the_way() {
+            return self.remove(live).unwrap_or_else(|| self.waiting_for(live));
         }
-        if !self.holds_finalizer() {
-            return Step::AddFinalizer;
+        if let Some(step) = self.hold(live, whose) {
+            return step;
         }
-        if live.drift(&wanted).is_empty() {
+        if in_sync {
             let granted = Standing::Granted {
                 identity: Arc::clone(identity),
                 output: self.name.clone(),
@@ -213,26 +253,23 @@ impl<'a> Plan<'a> {
             };
             return Step::Settle(granted);
         }
-        // What stands against a peer that comes first is deleted, not replaced, so that waits end.
-        if self.situation.gate.in_the_way() {
-            return self.remove(live).unwrap_or_else(|| self.waiting_for(live));
-        }
-        // spire-controller-manager keeps an output's old counts when it moves to a class that is not watched. What is
-        // deleted must be possible to create again, so that is asked first.
-        if live.spec.class_name != wanted.spec.class_name {
-            let begun = self.turn.tried || self.turn.deleted.is_some();
-            return match begun {
-                false => Step::TryOutput(Box::new(wanted)),
-                true => self.remove(live).unwrap_or_else(|| self.waiting_for(live)),
-            };
-        }
+        let deleted = self.turn.deleted.as_ref() == Some(&live.uid);
         let blockers = self.situation.gate.blockers(identity);
-        if !blockers.is_empty() {
+        if !blockers.is_empty() && !deleted {
             let too_wide = self.situation.out_of_patience && live.grants_more_than(&wanted);
             return if too_wide {
                 self.delete_now(live)
             } else {
                 Step::Settle(Standing::Waiting(Wait::Outputs(blockers)))
+            };
+        }
+        // spire-controller-manager keeps an output's old counts when it moves to a class that is not watched. What is
+        // deleted must be possible to create again, so that is asked first.
+        if live.spec.class_name != wanted.spec.class_name {
+            return if self.turn.tried || deleted {
+                self.remove(live).unwrap_or_else(|| self.waiting_for(live))
+            } else {
+                Step::TryOutput(Box::new(wanted))
             };
         }
         Step::ReplaceOutput(Box::new(wanted))
@@ -253,10 +290,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Whether a replace that failed cannot be waited for: the live output grants more than is wanted, and the replace
-    /// was rejected or has been failing for too long.
+    /// was rejected or has been failing for too long. That somebody else was faster is no failure.
     fn must_go_at_once(&self, live: &LiveOutput, wanted: &WantedOutput) -> bool {
-        let hopeless = self.write_failure().is_some_and(|failure| !failure.passes());
-        (hopeless || self.situation.out_of_patience) && live.grants_more_than(wanted)
+        let hopeless = self.write_failure().is_some_and(|failure| match failure {
+            Failure::Rejected | Failure::FieldUnknown => true,
+            Failure::Stale => false,
+            Failure::Transient | Failure::Absent | Failure::Forbidden => self.situation.out_of_patience,
+        });
+        hopeless && live.grants_more_than(wanted)
     }
 
     /// Revocation does not wait: spire-controller-manager's webhook does not see deletes.

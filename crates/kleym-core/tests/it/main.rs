@@ -13,6 +13,7 @@ mod naive;
 mod naming;
 mod obligations;
 mod precedence;
+mod protocol;
 mod random;
 mod relation;
 mod resolution;

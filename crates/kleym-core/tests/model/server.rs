@@ -51,14 +51,37 @@ pub(crate) struct Output {
 /// A request with everything it is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Request {
-    AddFinalizer { uid: u8, version: u8 },
-    RemoveFinalizer { uid: u8, version: u8 },
-    Create { owner: u8, spec: Spec },
-    Replace { uid: u8, version: u8, owner: u8, spec: Spec },
-    Neutralise { uid: u8, version: u8 },
-    Delete { uid: u8 },
+    AddFinalizer {
+        uid: u8,
+        version: u8,
+    },
+    RemoveFinalizer {
+        uid: u8,
+        version: u8,
+    },
+    Create {
+        owner: u8,
+        spec: Spec,
+    },
+    Replace {
+        uid: u8,
+        version: u8,
+        owner: u8,
+        spec: Spec,
+    },
+    Neutralise {
+        uid: u8,
+        version: u8,
+    },
+    /// `orphan`: the sender takes it for an orphan.
+    Delete {
+        uid: u8,
+        orphan: bool,
+    },
     LookAtOutput,
-    LookAtBinding,
+    LookAtBinding {
+        suspect: u8,
+    },
 }
 
 /// What must never happen.
@@ -68,6 +91,8 @@ pub(crate) struct Violations {
     pub early_release: bool,
     /// A foreign output was changed or deleted.
     pub foreign_touched: bool,
+    /// The output of a living binding was deleted as an orphan.
+    pub living_swept: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,7 +129,7 @@ impl Server {
     /// Applies a request as the API server would.
     pub(crate) fn serve(&mut self, request: Request) -> Result<(), Failure> {
         match request {
-            Request::LookAtOutput | Request::LookAtBinding => Ok(()),
+            Request::LookAtOutput | Request::LookAtBinding { .. } => Ok(()),
             Request::AddFinalizer { uid, version } => {
                 let binding = self.binding_at(uid, version)?;
                 if binding.deleting {
@@ -139,12 +164,14 @@ impl Server {
             Request::Neutralise { uid, version } => {
                 self.replace(uid, version, |output| output.shape = Shape::Neutral)
             }
-            Request::Delete { uid } => {
+            Request::Delete { uid, orphan } => {
                 let output = self.output.ok_or(Failure::Absent)?;
                 if output.uid != uid {
                     return Err(Failure::Stale);
                 }
                 self.violations.foreign_touched |= output.shape == Shape::Foreign;
+                self.violations.living_swept |=
+                    orphan && self.binding.is_some_and(|binding| binding.uid == output.owner);
                 let version = self.bump();
                 self.output = output.kept.then_some(Output { deleting: true, version, ..output });
                 Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Request;
 use kleym_core::kind::Kind;
-use kleym_core::name::BindingKey;
+use kleym_core::name::{BindingKey, Uid};
 use kleym_core::output::LiveOutput;
 use kleym_core::plan::{Failure, LiveBinding, Reply, Step};
 use kube::Client;
@@ -115,7 +115,7 @@ fn build(call: &Call) -> Result<(Request<Vec<u8>>, Kind), Unbuildable> {
             let live = call.output.as_deref().ok_or_else(missing)?;
             (request::replace_output(&live.neutralised(), live)?, Kind::Output)
         }
-        Step::LookAtBinding => (request::list_bindings(&call.key)?, Kind::Binding),
+        Step::LookAtBinding { .. } => (request::list_bindings(&call.key)?, Kind::Binding),
         Step::DeleteOutput { name, uid } => (request::delete_output(name, uid)?, Kind::Output),
         Step::LookAtOutput { name } => (request::list_outputs(name)?, Kind::Output),
         Step::Settle(_) => return Err(Unbuildable::because("settling needs no call")),
@@ -127,7 +127,7 @@ fn read(call: &Call, kind: Kind, body: Value) -> Answer {
     let is = |wanted: &str| body.get("kind").and_then(Value::as_str) == Some(wanted);
     let looked_for = match &call.action {
         Action::Step(Step::LookAtOutput { name }) => Some(name),
-        Action::Step(Step::LookAtBinding) => Some(&call.key.name),
+        Action::Step(Step::LookAtBinding { .. }) => Some(&call.key.name),
         _ => None,
     };
     if let Some(name) = looked_for {
@@ -141,10 +141,11 @@ fn read(call: &Call, kind: Kind, body: Value) -> Answer {
                     && !items.is_empty()
                     && items.iter().all(|item| object_name(item) == Some(name.as_str())) =>
             {
-                Answer {
-                    reply: Reply::Done,
-                    objects: items.iter().map(|item| (kind, item.clone())).collect(),
-                }
+                let reply = match &call.action {
+                    Action::Step(Step::LookAtBinding { .. }) => lives(items),
+                    _ => Reply::Done,
+                };
+                Answer { reply, objects: items.iter().map(|item| (kind, item.clone())).collect() }
             }
             _ => Answer::failed(Failure::Transient),
         };
@@ -162,6 +163,18 @@ fn read(call: &Call, kind: Kind, body: Value) -> Answer {
         Answer { reply: Reply::Done, objects: vec![(kind, body)] }
     } else {
         Answer::failed(Failure::Transient)
+    }
+}
+
+/// Which binding lives, as a list of one name shows it.
+fn lives(items: &[Value]) -> Reply {
+    let uid = match items {
+        [binding] => binding.pointer("/metadata/uid").and_then(Value::as_str),
+        _ => None,
+    };
+    match uid.and_then(|uid| Uid::parse(uid).ok()) {
+        Some(uid) => Reply::Lives(uid),
+        None => Reply::Failed(Failure::Transient),
     }
 }
 

@@ -87,14 +87,14 @@ impl Book {
     pub(super) fn saw_binding(&mut self, seen: &SeenBinding) -> News {
         let key = &seen.fact.key;
         let wrote = match self.bindings.get(key) {
-            Some(known) if known.live.uid == seen.live.uid => {
+            Some(known) => {
                 let (old, new) = (&known.live.resource_version, &seen.live.resource_version);
                 if old == new || is_older(new, old) {
                     return News::Old;
                 }
-                known.wrote
+                known.wrote.filter(|_| known.live.uid == seen.live.uid)
             }
-            _ => None,
+            None => None,
         };
         let fresh = Known { live: seen.live.clone(), status: seen.status.clone(), said: seen.said, wrote };
         match self.bindings.insert(key.clone(), fresh) {

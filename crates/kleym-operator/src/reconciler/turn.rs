@@ -183,7 +183,7 @@ impl Reconciler {
             Action::WriteStatus(status) => {
                 let outcome = match answer.reply {
                     Reply::Failed(failure) => StatusWrite::Failed(failure),
-                    Reply::Done | Reply::ProvedAbsent => StatusWrite::Done,
+                    Reply::Done | Reply::Lives(_) | Reply::ProvedAbsent => StatusWrite::Done,
                 };
                 if let (StatusWrite::Done, Some((_, object))) = (outcome, answer.objects.first())
                     && let Some(known) = self.book.binding_mut(&key)
@@ -203,10 +203,8 @@ impl Reconciler {
     fn saw_in_reply(&mut self, key: &BindingKey, kind: Kind, object: &Value) -> Dirty {
         match kind {
             Kind::Binding => match feed::binding(object) {
-                // A binding that is gone, or another one by now, is not brought back by a late reply.
-                Ok(seen) if self.book.binding(key).is_some_and(|known| known.live.uid == seen.live.uid) => {
-                    self.saw_binding(seen)
-                }
+                // A binding that is gone is not brought back by a late reply; a newer one takes its place.
+                Ok(seen) if self.book.binding(key).is_some() => self.saw_binding(seen),
                 Ok(_) => Dirty::new(),
                 Err(error) => {
                     tracing::error!(binding = %key, %error, "the API server answered with an unusable binding");
@@ -261,7 +259,7 @@ impl Reconciler {
         } else {
             self.queue.succeeded(key);
         }
-        self.remember(key, standing, running.turn.failure().is_some_and(Failure::passes));
+        self.remember(key, standing, running.turn.failure());
     }
 
     /// Whether the API server may still judge outputs by a definition that has changed a moment ago.
@@ -299,7 +297,7 @@ impl Reconciler {
     }
 
     /// Keeps what the next turn needs to know of this one.
-    fn remember(&mut self, key: &BindingKey, standing: &Standing, failed: bool) {
+    fn remember(&mut self, key: &BindingKey, standing: &Standing, failure: Option<Failure>) {
         let now = self.now();
         match standing {
             Standing::Leaving if self.book.binding(key).is_none() => {
@@ -331,7 +329,9 @@ impl Reconciler {
                     self.queue.add_after(key.clone(), now, left);
                 }
             }
-            Standing::Refused { .. } if failed => {
+            // That somebody else was faster is no failure, and ends none.
+            Standing::Refused { .. } if failure == Some(Failure::Stale) => {}
+            Standing::Refused { .. } if failure.is_some_and(Failure::passes) => {
                 let memory = self.memory.entry(key.clone()).or_default();
                 memory.stuck(now);
                 // What grants too much must not wait for a longer back-off.
@@ -429,7 +429,7 @@ fn log(key: &BindingKey, step: &Step, reply: &Reply) {
         | Step::RemoveFinalizer { .. }
         | Step::TryOutput(_)
         | Step::LookAtOutput { .. }
-        | Step::LookAtBinding
+        | Step::LookAtBinding { .. }
         | Step::Settle(_) => {}
     }
 }

@@ -130,7 +130,7 @@ impl Seen {
             self.saw_version(object);
             if *kind == Kind::Binding
                 && let Ok(seen) = binding(object)
-                && self.bindings.get(&seen.fact.key).is_some_and(|(uid, _)| *uid == seen.live.uid)
+                && self.bindings.contains_key(&seen.fact.key)
             {
                 self.saw_binding(&seen);
             }
@@ -150,7 +150,7 @@ impl Seen {
         let version: u64 = seen.live.resource_version.parse().unwrap();
         let uid = seen.live.uid.clone();
         match self.bindings.get(&seen.fact.key) {
-            Some((known, newer)) if *known == uid && *newer > version => {}
+            Some((_, newer)) if *newer > version => {}
             _ => {
                 self.bindings.insert(seen.fact.key.clone(), (uid, version));
                 self.apply(Change::Put(Fact::Binding(Box::new(seen.fact.clone()))));

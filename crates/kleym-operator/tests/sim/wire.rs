@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use kleym_api::encode;
 use kleym_core::kind::Kind;
+use kleym_core::name::Uid;
 use kleym_core::output::FINALIZER;
 use kleym_core::plan::{Failure, Reply, Step};
 use kleym_operator::perform::{Action, Answer, Call};
@@ -133,7 +134,7 @@ impl Request {
                 output(Verb::Delete, name.as_str(), options)
             }
             Step::LookAtOutput { name } => output(Verb::List, name.as_str(), Value::Null),
-            Step::LookAtBinding => binding(Verb::List, Value::Null),
+            Step::LookAtBinding { .. } => binding(Verb::List, Value::Null),
             Step::Settle(_) => panic!("settling is no call"),
         }
     }
@@ -206,7 +207,11 @@ pub(crate) fn answer(request: &Request, response: Result<&Rc<Value>, u16>) -> An
     match request.verb {
         Verb::List => match body["items"].as_array().unwrap().as_slice() {
             [] => Answer { reply: Reply::ProvedAbsent, objects: Vec::new() },
-            items => done(items.iter().map(|item| (request.kind, item.clone())).collect()),
+            items => {
+                let uid = || Uid::parse(items[0]["metadata"]["uid"].as_str().unwrap()).unwrap();
+                let reply = if request.kind == Kind::Binding { Reply::Lives(uid()) } else { Reply::Done };
+                Answer { reply, objects: items.iter().map(|item| (request.kind, item.clone())).collect() }
+            }
         },
         Verb::TryCreate => done(Vec::new()),
         Verb::Delete if body["kind"] == "Status" => done(Vec::new()),

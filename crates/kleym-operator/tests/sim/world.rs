@@ -654,7 +654,7 @@ fn name_of(call: &Call) -> &'static str {
         Step::DeleteOutput { .. } => "delete output",
         Step::NeutraliseOutput { .. } => "neutralise output",
         Step::LookAtOutput { .. } => "look at output",
-        Step::LookAtBinding => "look at binding",
+        Step::LookAtBinding { .. } => "look at binding",
         Step::Settle(_) => "settle",
     }
 }

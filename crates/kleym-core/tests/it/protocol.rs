@@ -1,0 +1,355 @@
+//! Single steps of the protocol where it is easily got wrong: old views, refused writes, foreign finalizers, doubt. Whole
+//! histories are the model's and the simulator's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kleym_core::fact::{Availability, Trouble};
+use kleym_core::index::{Decision, Verdict};
+use kleym_core::kind::{Kind, ObjectiveGroup};
+use kleym_core::name::{BindingKey, ClassName, ObjectName, Uid};
+use kleym_core::output::{FINALIZER, LiveOutput, WantedOutput};
+use kleym_core::plan::{Failure, Gate, LiveBinding, Reply, Situation, Standing, Step, Turn, Wait, next};
+use kleym_core::refusal::Refusal;
+use kleym_core::render::Identity;
+use kleym_core::resolve::Troubles;
+use kleym_core::settings::Settings;
+
+use crate::world::{binding, key, name, settings};
+
+fn uid(text: &str) -> Uid {
+    Uid::parse(text).unwrap()
+}
+
+#[derive(Debug, Default)]
+struct Others {
+    blockers: BTreeSet<ObjectName>,
+    in_the_way: bool,
+}
+
+impl Gate for Others {
+    fn blockers(&self, _: &Identity) -> BTreeSet<ObjectName> {
+        self.blockers.clone()
+    }
+
+    fn in_the_way(&self) -> bool {
+        self.in_the_way
+    }
+}
+
+/// What the protocol is asked about: the binding `llm/chat` with uid `b-1`, its verdict, and what stands at its output's
+/// name.
+struct Scene {
+    settings: Settings,
+    key: BindingKey,
+    verdict: Verdict,
+    binding: Option<LiveBinding>,
+    output: Option<LiveOutput>,
+    others: Others,
+    bindings: Availability,
+    out_of_patience: bool,
+    rejected: Option<Failure>,
+    turn: Turn,
+}
+
+fn identity_in(container: &str) -> Arc<Identity> {
+    Arc::new(binding("chat").container(container).render().unwrap())
+}
+
+fn output_of(owner: &str, container: &str) -> LiveOutput {
+    let wanted =
+        WantedOutput::of(&settings(), &key("llm", "chat"), Some(&uid(owner)), &identity_in(container));
+    LiveOutput {
+        name: wanted.name,
+        uid: uid("o-1"),
+        resource_version: "7".into(),
+        created: Some(1000),
+        deleting: false,
+        finalizers: Box::default(),
+        owned: false,
+        labels: wanted.labels,
+        annotations: wanted.annotations,
+        spec: wanted.spec,
+        stats: None,
+    }
+}
+
+impl Scene {
+    /// A binding with our finalizer that is to have the container `vllm`, and no output.
+    fn new() -> Self {
+        Self {
+            settings: settings(),
+            key: key("llm", "chat"),
+            verdict: Verdict::Wanted(identity_in("vllm")),
+            binding: Some(LiveBinding {
+                uid: uid("b-1"),
+                resource_version: "5".into(),
+                generation: Some(1),
+                finalizers: [FINALIZER.into()].into(),
+            }),
+            output: None,
+            others: Others::default(),
+            bindings: Availability::LISTED,
+            out_of_patience: false,
+            rejected: None,
+            turn: Turn::new(),
+        }
+    }
+
+    fn refused() -> Self {
+        Self { verdict: Verdict::Refused(Refusal::MissingDiscriminator), ..Self::new() }
+    }
+
+    fn deleting() -> Self {
+        Self { verdict: Verdict::Deleting, ..Self::new() }
+    }
+
+    fn undecided() -> Self {
+        let kinds = [(Kind::Objective(ObjectiveGroup::LlmD), Trouble::Forbidden)];
+        Self { verdict: Verdict::Waiting(Troubles::from(kinds)), ..Self::new() }
+    }
+
+    /// With an output that was written for this binding's uid and this container.
+    fn with(mut self, owner: &str, container: &str) -> Self {
+        self.output = Some(output_of(owner, container));
+        self
+    }
+
+    fn output(&mut self) -> &mut LiveOutput {
+        self.output.as_mut().unwrap()
+    }
+
+    fn kept(mut self) -> Self {
+        self.output().finalizers = ["example.com/keep".into()].into();
+        self
+    }
+
+    fn terminating(mut self) -> Self {
+        self.output().deleting = true;
+        self.kept()
+    }
+
+    fn without_our_finalizer(mut self) -> Self {
+        self.binding.as_mut().unwrap().finalizers = Box::default();
+        self
+    }
+
+    fn in_doubt(mut self) -> Self {
+        self.turn = Turn::in_doubt();
+        self
+    }
+
+    fn next(&self) -> Step {
+        let decision = Decision { verdict: self.verdict.clone(), held: Troubles::new() };
+        let situation = Situation {
+            settings: &self.settings,
+            key: &self.key,
+            decision: &decision,
+            binding: self.binding.as_ref(),
+            outputs: Availability::LISTED,
+            output: self.output.as_ref(),
+            gate: &self.others,
+            bindings: self.bindings,
+            out_of_patience: self.out_of_patience,
+            cooling: false,
+            rejected: self.rejected,
+        };
+        next(&situation, &self.turn)
+    }
+
+    /// Gives the present step this reply, and answers the next one.
+    fn after(&mut self, reply: &Reply) -> Step {
+        let step = self.next();
+        self.turn.take(&step, reply);
+        self.next()
+    }
+}
+
+fn delete() -> Step {
+    Step::DeleteOutput { name: output_of("b-1", "vllm").name, uid: uid("o-1") }
+}
+
+fn look() -> Step {
+    Step::LookAtOutput { name: output_of("b-1", "vllm").name }
+}
+
+fn neutralise() -> Step {
+    Step::NeutraliseOutput { name: output_of("b-1", "vllm").name }
+}
+
+fn look_at_binding() -> Step {
+    Step::LookAtBinding { suspect: uid("o-1") }
+}
+
+fn kept() -> Step {
+    Step::Settle(Standing::Waiting(Wait::Finalizers(vec!["example.com/keep".into()])))
+}
+
+#[test]
+fn the_output_of_a_binding_that_lives_is_no_orphan_however_old_the_view_is() {
+    for mut scene in [Scene::new(), Scene::refused(), Scene::deleting(), Scene::undecided()] {
+        // What was seen is the incarnation before the one that the output was written for.
+        scene = scene.with("b-2", "vllm");
+        assert_eq!(scene.next(), look_at_binding());
+        let step = scene.after(&Reply::Lives(uid("b-2")));
+        assert!(matches!(step, Step::Settle(_)), "{step:?}");
+    }
+}
+
+#[test]
+fn an_orphan_goes_once_a_live_look_shows_another_binding_or_none() {
+    for reply in [Reply::Lives(uid("b-1")), Reply::ProvedAbsent] {
+        for mut scene in [Scene::new(), Scene::refused(), Scene::deleting(), Scene::undecided()] {
+            scene = scene.with("b-0", "vllm");
+            assert_eq!(scene.next(), look_at_binding());
+            assert_eq!(scene.after(&reply), delete());
+        }
+    }
+}
+
+#[test]
+fn a_look_at_the_binding_counts_only_for_the_output_it_was_made_for() {
+    let mut scene = Scene::refused().with("b-0", "vllm");
+    scene.after(&Reply::Lives(uid("b-1")));
+    scene.output().uid = uid("o-2");
+    assert_eq!(scene.next(), Step::LookAtBinding { suspect: uid("o-2") });
+}
+
+#[test]
+fn where_there_is_no_binding_an_orphan_goes_after_a_live_look_and_only_then() {
+    let gone = || Scene { binding: None, verdict: Verdict::Gone, ..Scene::new() }.with("b-0", "vllm");
+    for (reply, wanted) in [
+        (Reply::ProvedAbsent, delete()),
+        (Reply::Lives(uid("b-9")), delete()),
+        (Reply::Lives(uid("b-0")), Step::Settle(Standing::Leaving)),
+        (Reply::Failed(Failure::Transient), Step::Settle(Standing::Leaving)),
+    ] {
+        let mut scene = gone();
+        assert_eq!(scene.next(), look_at_binding());
+        assert_eq!(scene.after(&reply), wanted, "{reply:?}");
+    }
+    assert_eq!(Scene { bindings: Availability::ABSENT, ..gone() }.next(), delete());
+    assert_eq!(Scene { bindings: Availability::STARTING, ..gone() }.next(), Step::Settle(Standing::Leaving));
+}
+
+#[test]
+fn of_a_deleting_binding_without_our_finalizer_the_output_goes_too() {
+    assert_eq!(Scene::deleting().without_our_finalizer().with("b-1", "vllm").next(), delete());
+    let left = Scene::deleting().without_our_finalizer();
+    assert_eq!(left.next(), Step::Settle(Standing::Leaving), "and costs nothing when there is none");
+}
+
+#[test]
+fn nothing_holds_a_withdrawal_up() {
+    assert_eq!(Scene::refused().with("b-1", "vllm").in_doubt().next(), delete(), "not a doubt");
+    assert_eq!(Scene::deleting().with("b-1", "vllm").in_doubt().next(), delete());
+    let mut way = Scene::new().with("b-1", "other").without_our_finalizer();
+    way.others.in_the_way = true;
+    assert_eq!(way.next(), delete(), "not a missing finalizer of ours");
+    for failure in [Failure::Rejected, Failure::Transient, Failure::Forbidden, Failure::FieldUnknown] {
+        let mut scene = Scene::refused().with("b-1", "vllm").kept();
+        assert_eq!(scene.next(), neutralise());
+        assert_eq!(scene.after(&Reply::Failed(failure)), delete(), "not that it cannot be neutralised");
+        scene.turn.take(&delete(), &Reply::Done);
+        scene.output().deleting = true;
+        assert!(matches!(scene.next(), Step::Settle(Standing::Refused { .. })));
+        assert!(scene.turn.tries_again(), "which is tried again later");
+    }
+}
+
+#[test]
+fn in_doubt_no_absence_is_believed_in_and_nothing_is_written() {
+    for scene in [Scene::refused(), Scene::deleting(), Scene::new(), Scene::undecided()] {
+        assert_eq!(scene.in_doubt().next(), look());
+    }
+    assert_eq!(Scene::deleting().without_our_finalizer().in_doubt().next(), look());
+    assert_eq!(Scene { binding: None, verdict: Verdict::Gone, ..Scene::new() }.in_doubt().next(), look());
+    assert_eq!(Scene::new().with("b-1", "other").in_doubt().next(), look());
+}
+
+#[test]
+fn what_a_foreign_finalizer_keeps_is_neutral_and_keeps_our_finalizer() {
+    for mut scene in [Scene::new(), Scene::refused()] {
+        scene = scene.without_our_finalizer().with("b-1", "vllm").terminating();
+        scene.rejected = Some(Failure::Rejected);
+        assert_eq!(scene.next(), neutralise(), "whatever was said against the next output");
+        let neutral = scene.output().neutralised();
+        scene.output().spec = neutral.spec;
+        assert_eq!(scene.after(&Reply::Done), Step::AddFinalizer);
+        scene.binding.as_mut().unwrap().finalizers = [FINALIZER.into()].into();
+        let step = scene.after(&Reply::Done);
+        let reported = match &step {
+            Step::Settle(Standing::Refused { kept_by, .. }) => kept_by.len() == 1,
+            step => *step == kept(),
+        };
+        assert!(reported, "{step:?}");
+    }
+}
+
+#[test]
+fn a_grant_that_is_too_wide_goes_when_its_replace_is_hopeless_or_has_failed_for_too_long() {
+    let other_container = || Scene::new().with("b-1", "other");
+    let replaced = |failure, patience| {
+        let mut scene = Scene { out_of_patience: patience, ..other_container() };
+        assert!(matches!(scene.next(), Step::ReplaceOutput(_)));
+        scene.after(&Reply::Failed(failure))
+    };
+    for failure in [Failure::Rejected, Failure::FieldUnknown] {
+        assert_eq!(replaced(failure, false), delete(), "{failure:?}");
+    }
+    for failure in [Failure::Transient, Failure::Forbidden] {
+        assert!(matches!(replaced(failure, false), Step::Settle(Standing::Refused { .. })), "{failure:?}");
+        assert_eq!(replaced(failure, true), delete(), "{failure:?}");
+    }
+    // What grants no more than is wanted is kept, whatever is said.
+    let mut narrower = Scene { out_of_patience: true, ..Scene::new().with("b-1", "vllm") };
+    narrower.output().spec.hint = None;
+    assert!(matches!(
+        narrower.after(&Reply::Failed(Failure::Rejected)),
+        Step::Settle(Standing::Refused { .. })
+    ));
+}
+
+#[test]
+fn that_somebody_else_writes_faster_revokes_nothing() {
+    let mut scene = Scene { out_of_patience: true, ..Scene::new().with("b-1", "other") };
+    for _ in 0..20 {
+        let step = scene.next();
+        if matches!(step, Step::Settle(_)) {
+            return;
+        }
+        assert!(matches!(step, Step::ReplaceOutput(_) | Step::LookAtOutput { .. }), "{step:?}");
+        let reply = if step == look() { Reply::Done } else { Reply::Failed(Failure::Stale) };
+        scene.turn.take(&step, &reply);
+    }
+    panic!("the turn never ends");
+}
+
+#[test]
+fn a_replace_that_is_kept_waiting_for_too_long_becomes_a_delete_when_the_grant_is_too_wide() {
+    let waiting = |container: &str, patience| {
+        let mut scene = Scene { out_of_patience: patience, ..Scene::new().with("b-1", container) };
+        scene.output().spec.hint = None;
+        scene.others.blockers.insert(name("somebody"));
+        scene.next()
+    };
+    let waits = Step::Settle(Standing::Waiting(Wait::Outputs([name("somebody")].into())));
+    assert_eq!(waiting("other", false), waits);
+    assert_eq!(waiting("other", true), delete());
+    assert_eq!(waiting("vllm", true), waits);
+}
+
+#[test]
+fn a_class_change_waits_before_it_deletes_and_asks_before_that() {
+    let mut scene = Scene::new().with("b-1", "vllm");
+    scene.settings.class_name = Some(ClassName::parse("spire").unwrap());
+    scene.others.blockers.insert(name("somebody"));
+    let waits = Step::Settle(Standing::Waiting(Wait::Outputs([name("somebody")].into())));
+    assert_eq!(scene.next(), waits, "nobody loses an identity for a wait");
+    scene.others.blockers.clear();
+    assert!(matches!(scene.next(), Step::TryOutput(_)));
+    assert_eq!(scene.after(&Reply::Failed(Failure::Stale)), delete());
+    assert_eq!(scene.after(&Reply::Done), look());
+    scene.output = None;
+    assert!(matches!(scene.after(&Reply::ProvedAbsent), Step::CreateOutput(_)));
+}
