@@ -4,6 +4,7 @@
 //! - [`cluster_spiffe_id`]: ClusterSPIFFEID, which Kleym writes;
 //! - [`decode`]: wire to fact, the objects that Kleym reads;
 //! - [`encode`]: fact to wire, the objects that Kleym writes;
+//! - [`rights`]: what Kleym's accounts may do, from which the roles are generated;
 //! - [`standin`]: definitions of the foreign kinds, for tests and the demo.
 //!
 //! This crate decides nothing and talks to nobody.
@@ -12,4 +13,5 @@ pub mod binding;
 pub mod cluster_spiffe_id;
 pub mod decode;
 pub mod encode;
+pub mod rights;
 pub mod standin;

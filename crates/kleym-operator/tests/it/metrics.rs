@@ -12,12 +12,14 @@ use k8s_openapi::api::authorization::v1::{
     SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::ServiceAccount;
+use kleym_api::rights::{PROTECTED_METRICS, Right};
 use kleym_operator::metrics::{self, Certificate, Metrics, Secure};
 use kleym_testenv::{Mark, apply_yaml, eventually};
 use kube::api::PostParams;
 use kube::client::ClientBuilder;
 use kube::{Api, Client};
 use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -126,6 +128,8 @@ impl Served {
 
 /// What the review of a reader needs in the cluster.
 fn rights(namespace: &str) -> String {
+    let rule = |right: &Right| json!({"apiGroups": right.groups, "resources": [right.resource], "verbs": right.verbs});
+    let rules = json!(PROTECTED_METRICS.iter().map(rule).collect::<Vec<_>>());
     format!(
         "
 apiVersion: v1
@@ -152,13 +156,7 @@ subjects: [{{kind: ServiceAccount, name: reader, namespace: {namespace}}}]
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {{name: metrics-reviewer-{namespace}}}
-rules:
-- apiGroups: [authentication.k8s.io]
-  resources: [tokenreviews]
-  verbs: [create]
-- apiGroups: [authorization.k8s.io]
-  resources: [subjectaccessreviews]
-  verbs: [create]
+rules: {rules}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

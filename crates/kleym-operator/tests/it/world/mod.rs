@@ -11,6 +11,7 @@ mod plane;
 mod report;
 
 use std::ops::Deref;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
@@ -111,6 +112,15 @@ impl World {
         assert!(matches!(self.plane, Plane::Own(_)));
         let kubeconfig = self.plane.operator_kubeconfig(&self.user);
         let operator = Operator::start(&kubeconfig, None, &self.instance, &[]).await;
+        operator.ready().await;
+        operator
+    }
+
+    /// Starts an operator for every namespace of the control plane with a kubeconfig and flags of the test's own, and waits
+    /// until it is ready. Not for the shared control plane, where it would serve the bindings of other tests.
+    pub(crate) async fn operator_of(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
+        assert!(matches!(self.plane, Plane::Own(_)));
+        let operator = Operator::start(kubeconfig, None, &self.instance, flags).await;
         operator.ready().await;
         operator
     }

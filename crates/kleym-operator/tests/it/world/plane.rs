@@ -10,6 +10,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kleym_api::rights::{OPERATOR, Reach, Right};
 use kleym_api::{binding, standin};
 use kleym_core::kind::Kind;
 use kleym_testenv::{ControlPlane, Options, apply_yaml, eventually};
@@ -23,53 +24,11 @@ use super::SOON;
 /// The group that holds every operator of these tests.
 const OPERATORS: &str = "kleym-operators";
 
-/// A rule of what an operator may do in the whole cluster.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Right {
-    /// The API groups.
-    pub(crate) groups: &'static [&'static str],
-    /// The resource, with its subresource.
-    pub(crate) resource: &'static str,
-    /// The verbs.
-    pub(crate) verbs: &'static [&'static str],
-}
-
-/// What an operator may do: the verbs it needs and no others.
-pub(crate) const RIGHTS: [Right; 7] = [
-    Right {
-        groups: &["kleym.sonda.red"],
-        resource: "inferenceidentitybindings",
-        verbs: &["get", "list", "watch", "patch"],
-    },
-    Right { groups: &["kleym.sonda.red"], resource: "inferenceidentitybindings/status", verbs: &["update"] },
-    Right {
-        groups: &["llm-d.ai", "inference.networking.x-k8s.io", "inference.networking.k8s.io"],
-        resource: "inferenceobjectives",
-        verbs: &["get", "list", "watch"],
-    },
-    Right {
-        groups: &["inference.networking.k8s.io", "inference.networking.x-k8s.io"],
-        resource: "inferencepools",
-        verbs: &["get", "list", "watch"],
-    },
-    Right {
-        groups: &["spire.spiffe.io"],
-        resource: "clusterspiffeids",
-        verbs: &["get", "list", "watch", "create", "update", "delete"],
-    },
-    Right {
-        groups: &["apiextensions.k8s.io"],
-        resource: "customresourcedefinitions",
-        verbs: &["get", "list", "watch"],
-    },
-    Right { groups: &["events.k8s.io"], resource: "events", verbs: &["create", "patch"] },
-];
-
 /// The ClusterRole of these rights, bound to a subject (`Group` or `User`); both objects are named after it.
 fn role(rights: &[(Right, Vec<&str>)], kind: &str, subject: &str) -> Vec<Value> {
     let api = "rbac.authorization.k8s.io";
-    let rule = |(right, verbs): &(Right, Vec<&str>)| json!({"apiGroups": right.groups, "resources": [right.resource], "verbs": verbs});
-    let rules: Vec<Value> = rights.iter().filter(|(_, verbs)| !verbs.is_empty()).map(rule).collect();
+    let kept = rights.iter().filter(|(_, verbs)| !verbs.is_empty());
+    let rules: Vec<Value> = kept.map(|(right, verbs)| rule(right, verbs)).collect();
     let (version, metadata) = (format!("{api}/v1"), json!({ "name": subject }));
     let reference = json!({"apiGroup": api, "kind": "ClusterRole", "name": subject});
     let subjects = json!([{"apiGroup": api, "kind": kind, "name": subject}]);
@@ -85,22 +44,35 @@ fn role(rights: &[(Right, Vec<&str>)], kind: &str, subject: &str) -> Vec<Value> 
     ]
 }
 
-/// What an operator may do with leases, in the namespace where the tests' operators have theirs.
-const LEASE_RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: kleym-operator, namespace: default}
-rules:
-- apiGroups: [coordination.k8s.io]
-  resources: [leases]
-  verbs: [get, watch, create, update]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: kleym-operator, namespace: default}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: kleym-operator}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: kleym-operators}]
-";
+/// What an operator may do in the namespace where the tests' operators have their leases.
+fn own_role() -> Vec<Value> {
+    let api = "rbac.authorization.k8s.io";
+    let (version, metadata) =
+        (format!("{api}/v1"), json!({"name": "kleym-operator", "namespace": "default"}));
+    let own = OPERATOR.iter().filter(|right| right.reach == Reach::Own);
+    let rules: Vec<Value> = own.map(|right| rule(right, right.verbs)).collect();
+    let reference = json!({"apiGroup": api, "kind": "Role", "name": "kleym-operator"});
+    let subjects = json!([{"apiGroup": api, "kind": "Group", "name": OPERATORS}]);
+    vec![
+        json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules}),
+        json!({
+            "apiVersion": version,
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": reference,
+            "subjects": subjects,
+        }),
+    ]
+}
+
+fn rule(right: &Right, verbs: &[&str]) -> Value {
+    json!({"apiGroups": right.groups, "resources": [right.resource], "verbs": verbs})
+}
+
+/// What an operator may do outside its own namespace.
+fn elsewhere() -> impl Iterator<Item = &'static Right> {
+    OPERATOR.iter().filter(|right| right.reach != Reach::Own)
+}
 
 static PREPARED: OnceCell<()> = OnceCell::const_new();
 
@@ -157,7 +129,7 @@ impl Plane {
             let kept = right.verbs.iter().filter(|verb| right.resource != resource || !verbs.contains(verb));
             kept.copied().collect()
         };
-        let rights: Vec<_> = RIGHTS.iter().map(|right| (*right, without(right))).collect();
+        let rights: Vec<_> = elsewhere().map(|right| (*right, without(right))).collect();
         apply_all(&self.client().unwrap(), role(&rights, "User", user)).await;
         in_force(self.client_as(user, &[]).unwrap()).await;
     }
@@ -165,14 +137,14 @@ impl Plane {
 
 async fn prepare(plane: &ControlPlane, kinds: &[Kind]) {
     let client = plane.client().unwrap();
-    apply_yaml(&client, LEASE_RIGHTS).await.unwrap();
-    let all: Vec<_> = RIGHTS.iter().map(|right| (*right, right.verbs.to_vec())).collect();
+    apply_all(&client, own_role()).await;
+    let all: Vec<_> = elsewhere().map(|right| (*right, right.verbs.to_vec())).collect();
     apply_all(&client, role(&all, "Group", OPERATORS)).await;
     install(&client, kinds).await;
     in_force(plane.client_as("rights-probe", &[OPERATORS]).unwrap()).await;
 }
 
-/// Waits until a user may do what the last of [`RIGHTS`] says.
+/// Waits until a user may create events, as operators may.
 async fn in_force(user: Client) {
     let attributes = ResourceAttributes {
         group: Some("events.k8s.io".to_owned()),
