@@ -17,7 +17,7 @@ mod turns;
 
 use std::sync::Arc;
 
-use kleym_core::announce::{Announcement, Counts, Occasion, SpireStatus};
+use kleym_core::announce::{Announcement, Counts, Occasion, SpireStatus, Weight};
 use kleym_core::name::BindingKey;
 use kleym_core::queue::Now;
 use prometheus_client::encoding::text::encode;
@@ -79,6 +79,7 @@ struct Inner {
     registry: Registry,
     turns: Turns,
     outputs: Table<1, Level>,
+    withdrawn: Table<0, Count>,
     orphans: Table<0, Count>,
     foreign: Table<0, Count>,
     events: Table<1, Count>,
@@ -101,6 +102,7 @@ impl Metrics {
         let turns = Turns::register(of, at_once, origin);
         let outputs = Table::register(&names::CLUSTER_SPIFFE_IDS, of)
             .with_rows(SpireStatus::ALL.map(|status| ([status.as_str()], Level(0))));
+        let withdrawn = Table::register(&names::WITHDRAWN, of).with_rows([([], Count(0))]);
         let orphans = Table::register(&names::ORPHANS, of).with_rows([([], Count(0))]);
         let foreign = Table::register(&names::FOREIGN, of).with_rows([([], Count(0))]);
         let events = Table::register(&names::EVENTS, of)
@@ -110,7 +112,7 @@ impl Metrics {
         let calls = calls::register(of);
         let leader = Table::register(&names::LEADER, of);
         process::register(of);
-        Self(Arc::new(Inner { registry, turns, outputs, orphans, foreign, events, calls, leader }))
+        Self(Arc::new(Inner { registry, turns, outputs, withdrawn, orphans, foreign, events, calls, leader }))
     }
 
     /// Notes that a change may affect a binding, so that it needs a turn.
@@ -136,14 +138,19 @@ impl Metrics {
         }
     }
 
-    /// Notes what is announced: orphans and foreign objects are counted by their announcements.
+    /// Notes what is announced: withdrawals, orphans and foreign objects are counted by their announcements. An identity
+    /// that is withdrawn because its binding is being deleted is as it should be.
     pub fn announced(&self, announcement: &Announcement) {
         match announcement.occasion {
+            Occasion::IdentityWithdrawn => {
+                if announcement.weight == Weight::Warning {
+                    self.0.withdrawn.count([]);
+                }
+            }
             Occasion::OrphanRemoved => self.0.orphans.count([]),
             Occasion::ForeignObjectMet => self.0.foreign.count([]),
             Occasion::IdentityGranted
             | Occasion::IdentityChanged
-            | Occasion::IdentityWithdrawn
             | Occasion::IdentityRefused
             | Occasion::IdentityContested
             | Occasion::ConflictEnded

@@ -47,6 +47,8 @@ families! {
         "Seconds from a change until an InferenceIdentityBinding that it can affect has settled";
     CLUSTER_SPIFFE_IDS: "kleym_cluster_spiffe_ids" Gauge ["spire_status"]
         "ClusterSPIFFEIDs of living bindings by what spire-controller-manager says of them: reported, absent (nothing) or failing (pods but no entries)";
+    WITHDRAWN: "kleym_identities_withdrawn_total" Counter []
+        "Identities that were withdrawn although their InferenceIdentityBinding stays";
     ORPHANS: "kleym_orphans_removed_total" Counter []
         "ClusterSPIFFEIDs that were deleted because their binding no longer exists";
     FOREIGN: "kleym_foreign_objects_met_total" Counter []

@@ -279,19 +279,25 @@ fn outputs_are_exposed_by_what_spire_says_of_them() {
 }
 
 #[test]
-fn orphans_and_foreign_objects_are_counted_by_what_is_told_of_them() {
+fn withdrawals_orphans_and_foreign_objects_are_counted_by_what_is_told_of_them() {
     let metrics = Metrics::default();
-    for occasion in Occasion::ALL {
-        metrics.announced(&Announcement {
-            regarding: Object::Binding(key("a"), Uid::parse("u").unwrap()),
-            related: None,
-            occasion: *occasion,
-            weight: Weight::Normal,
-            note: String::new(),
-        });
+    let counted = || {
+        ["kleym_identities_withdrawn_total", "kleym_orphans_removed_total", "kleym_foreign_objects_met_total"]
+            .map(|name| value(&metrics, name))
+    };
+    // What is withdrawn because its binding goes is told without a warning.
+    for (weight, expected) in [(Weight::Normal, [0.0, 1.0, 1.0]), (Weight::Warning, [1.0, 2.0, 2.0])] {
+        for occasion in Occasion::ALL {
+            metrics.announced(&Announcement {
+                regarding: Object::Binding(key("a"), Uid::parse("u").unwrap()),
+                related: None,
+                occasion: *occasion,
+                weight,
+                note: String::new(),
+            });
+        }
+        assert_eq!(counted(), expected);
     }
-    let counted = ["kleym_orphans_removed_total", "kleym_foreign_objects_met_total"];
-    assert_eq!(counted.map(|name| value(&metrics, name)), [1.0, 1.0]);
 }
 
 #[test]
