@@ -16,3 +16,4 @@ mod recent;
 pub mod reconciler;
 pub mod run;
 pub mod settings;
+pub mod uninstall;

@@ -1,10 +1,15 @@
 //! `kleym-operator`: reads its settings, then runs.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use kleym_operator::settings::Flags;
-use kleym_operator::{log, run};
+use kleym_operator::settings::{Configuration, Errand, Flags};
+use kleym_operator::{log, run, uninstall};
+use tokio::runtime::Runtime;
+
+/// How long the uninstall check may take; the chart's hook allows twice that.
+const UNINSTALL_CHECK_DEADLINE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -15,14 +20,23 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    log::start(&configuration);
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("kleym-operator: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
+    match flags.errand {
+        Some(Errand::UninstallCheck) => runtime.block_on(uninstall_check(&configuration)),
+        None => {
+            log::start(&configuration);
+            operate(&runtime, configuration)
+        }
+    }
+}
+
+fn operate(runtime: &Runtime, configuration: Configuration) -> ExitCode {
     match runtime.block_on(run::run(configuration)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -30,4 +44,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn uninstall_check(configuration: &Configuration) -> ExitCode {
+    let looked = tokio::time::timeout(UNINSTALL_CHECK_DEADLINE, uninstall::check(configuration)).await;
+    let problem = match looked {
+        Ok(Ok(left)) if left.is_empty() => {
+            println!("nothing is left that only this operator would clean up");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Ok(left)) => left.message(),
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(_) => "the API server did not answer in time".to_owned(),
+    };
+    eprintln!("kleym-operator: not to be uninstalled now: {}", problem.trim_end());
+    ExitCode::FAILURE
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use kleym_core::name::Namespace;
 use kleym_core::settings::given::{self, BadSetting, Environment, Given};
 use kleym_core::settings::{Settings, TypedSettings};
@@ -20,6 +20,10 @@ use crate::metrics::Certificate;
 #[derive(Parser, Debug, Default)]
 #[command(name = "kleym-operator", version)]
 pub struct Flags {
+    /// What to do instead of running; the flags before it count.
+    #[command(subcommand)]
+    pub errand: Option<Errand>,
+
     /// Trust domain of every SPIFFE ID [default: kleym.sonda.red]
     #[arg(long, value_name = "NAME")]
     pub trust_domain: Option<String>,
@@ -85,6 +89,13 @@ pub struct Flags {
     /// [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+}
+
+/// What the program can do instead of running.
+#[derive(Subcommand, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// Tell whether the operator can be uninstalled: fails, and says what to do, while anything is left that only it cleans up
+    UninstallCheck,
 }
 
 /// How log lines look.
