@@ -4,7 +4,11 @@
 //! is out of date, missing or left over. Which files there are is said in [`artifact`] alone.
 
 mod artifact;
+mod chart;
 mod difference;
+mod install;
+mod monitoring;
+mod rights;
 mod tree;
 mod yaml;
 
@@ -33,13 +37,13 @@ fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let (command, rest) = (arguments.next(), arguments.next());
     match (command.as_deref(), rest) {
         (Some("generate"), None) => {
-            for change in tree::write(root, &artifact::all()?)? {
+            for change in tree::write(root, &artifact::all(root)?)? {
                 println!("{change}");
             }
             Ok(())
         }
         (Some("check"), None) => {
-            let findings = tree::compare(root, &artifact::all()?)?;
+            let findings = tree::compare(root, &artifact::all(root)?)?;
             for finding in &findings {
                 println!("{finding}");
             }
