@@ -29,6 +29,7 @@ pub mod resolve;
 pub mod selector;
 pub mod settings;
 pub mod spiffe;
+pub mod spire;
 pub mod status;
 pub mod template;
 pub mod text;

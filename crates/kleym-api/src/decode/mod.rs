@@ -14,9 +14,13 @@
 //! `status` is never read but for the counts of a ClusterSPIFFEID. Text that is only quoted in messages is kept cut.
 
 mod binding;
+mod duration;
 mod inference;
+mod manager;
 mod meta;
 mod output;
+mod registration;
+mod running;
 mod value;
 
 use std::fmt;
@@ -28,7 +32,10 @@ use kleym_core::output::LiveOutput;
 use kleym_core::plan::LiveBinding;
 use serde_json::Value;
 
+pub use self::manager::{IGNORED_BY_DEFAULT, MANAGER_KIND, manager};
 pub use self::meta::Meta;
+pub use self::registration::registration;
+pub use self::running::{node, pod, space};
 use self::value::{excerpt, optional, required_string, type_name, wrong_type};
 
 /// Why an object is no fact: it cannot be told which one it is.
@@ -166,6 +173,11 @@ fn namespace(object: &Value, home: Option<&Namespace>) -> Result<Namespace, Deco
         (Some(Value::String(text)), Some(home)) if text.is_empty() => Ok(home.clone()),
         _ => identity(metadata, "metadata.namespace", "namespace", Namespace::parse),
     }
+}
+
+/// The name of a Namespace object.
+fn namespace_name(object: &Value) -> Result<Namespace, DecodeError> {
+    identity(metadata(object)?, "metadata.name", "name", Namespace::parse)
 }
 
 /// One field of `metadata` that tells which object it is.

@@ -18,6 +18,7 @@ mod random;
 mod relation;
 mod resolution;
 mod settled;
+mod spire;
 mod vectors;
 mod vigil;
 mod world;

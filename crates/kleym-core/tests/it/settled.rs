@@ -20,9 +20,9 @@ use crate::obligations;
 use crate::random::{furniture, member};
 use crate::world::{POPULATION, cases, listed, name, ns, settings};
 
-type Crowd = ((bool, bool), Vec<Binding>);
+pub(crate) type Crowd = ((bool, bool), Vec<Binding>);
 
-fn crowd() -> impl Strategy<Value = Crowd> {
+pub(crate) fn crowd() -> impl Strategy<Value = Crowd> {
     ((any::<bool>(), any::<bool>()), vec(member(), 0..14))
 }
 
@@ -31,7 +31,7 @@ fn put(binding: Binding) -> Change {
 }
 
 /// An index of a crowd, in both namespaces if so wished.
-fn settled(((one_pool, same_labels), members): Crowd, both: bool) -> Index {
+pub(crate) fn settled(((one_pool, same_labels), members): Crowd, both: bool) -> Index {
     let mut index = listed();
     for namespace in ["llm", "web"] {
         furniture(namespace, one_pool, same_labels).into_iter().for_each(|change| drop(index.apply(change)));
@@ -45,7 +45,7 @@ fn settled(((one_pool, same_labels), members): Crowd, both: bool) -> Index {
     index
 }
 
-fn everything_wanted(index: &Index) -> Vec<(BindingKey, Arc<Identity>)> {
+pub(crate) fn everything_wanted(index: &Index) -> Vec<(BindingKey, Arc<Identity>)> {
     let keys: Vec<BindingKey> = index.bindings().map(|binding| binding.key.clone()).collect();
     keys.into_iter()
         .filter_map(|key| match index.verdict(&key).verdict {

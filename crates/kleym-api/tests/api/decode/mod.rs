@@ -6,6 +6,7 @@ mod objective;
 mod output;
 mod pool;
 mod properties;
+mod running;
 
 use serde_json::{Value, json};
 

@@ -173,6 +173,18 @@ fn check(object: &Value) -> Result<(), TestCaseError> {
         prop_assert!(is_printable(&error.to_string()), "{error}");
     }
     let _ = decode::kind(object);
+    for error in [
+        decode::pod(object, None).err(),
+        decode::node(object).err(),
+        decode::space(object, true).err(),
+        decode::registration(object).err(),
+    ] {
+        prop_assert!(error.is_none_or(|error| is_printable(&error.to_string())));
+    }
+    if let Ok(Some(problem)) = decode::registration(object).map(|object| object.problem) {
+        prop_assert!(is_printable(&problem.to_string()), "{problem}");
+    }
+    let _ = decode::manager(object);
     Ok(())
 }
 
@@ -207,8 +219,10 @@ proptest! {
         if kind == Kind::Output {
             let live = decode::output(&object);
             prop_assert!(live.is_ok(), "{live:?}");
+            prop_assert!(decode::registration(&object).is_ok());
         } else {
             let fact = decode::fact(kind, &object);
+            prop_assert!(decode::pod(&object, None).is_ok());
             prop_assert!(fact.is_ok(), "{fact:?}");
             object["status"] = Value::Null;
             prop_assert_eq!(decode::fact(kind, &object), fact, "a status decides nothing");

@@ -1,0 +1,167 @@
+//! Facts about what runs: pods with their containers, nodes and namespaces, as far as identities depend on them.
+
+use crate::name::{Namespace, ObjectName, Uid};
+use crate::output::Pairs;
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: ObjectName,
+    /// Its uid; files have none.
+    pub uid: Option<Uid>,
+    /// All labels.
+    pub labels: Pairs,
+    /// `spec.serviceAccountName`; `default` where the object names none, as the API server fills it in.
+    pub service_account: Box<str>,
+    /// `spec.nodeName`; none while it is not scheduled.
+    pub node_name: Option<Box<str>>,
+    /// `status.phase`
+    pub phase: Phase,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// `metadata.ownerReferences`
+    pub owners: Box<[Owner]>,
+    /// Regular containers, then init containers, each in their order; ephemeral ones are left out, because SPIRE's agent
+    /// does not find them (`spire: lookUpContainerInPod`).
+    pub containers: Box<[Container]>,
+    /// Whether Istio's proxy was injected.
+    pub istio: bool,
+}
+
+/// The phase of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not all containers have started.
+    Pending,
+    /// Running.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// All containers ended, one of them badly.
+    Failed,
+    /// Not reported, as in a file.
+    Unknown,
+}
+
+impl Phase {
+    /// The value of `status.phase`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Pending => "Pending",
+            Phase::Running => "Running",
+            Phase::Succeeded => "Succeeded",
+            Phase::Failed => "Failed",
+            Phase::Unknown => "Unknown",
+        }
+    }
+
+    /// Whether all its containers have ended.
+    pub const fn ended(self) -> bool {
+        matches!(self, Phase::Succeeded | Phase::Failed)
+    }
+}
+
+/// An owner of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// `ReplicaSet`
+    pub kind: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its uid.
+    pub uid: Box<str>,
+}
+
+/// What kind of container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerKind {
+    /// One of `spec.containers`.
+    Regular,
+    /// One of `spec.initContainers` that ends before the regular ones start.
+    Init,
+    /// One of `spec.initContainers` with `restartPolicy: Always`: a native sidecar, which keeps running.
+    Sidecar,
+}
+
+impl ContainerKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ContainerKind::Regular => "container",
+            ContainerKind::Init => "init container",
+            ContainerKind::Sidecar => "sidecar",
+        }
+    }
+
+    /// Whether it stands in `spec.initContainers`.
+    pub const fn is_init(self) -> bool {
+        matches!(self, ContainerKind::Init | ContainerKind::Sidecar)
+    }
+}
+
+/// A container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its name, unique in the pod.
+    pub name: Box<str>,
+    /// What kind.
+    pub kind: ContainerKind,
+    /// `image` of the pod's spec: what was asked for.
+    pub image: Box<str>,
+    /// What the kubelet reported; none before it did.
+    pub running: Option<Image>,
+}
+
+/// What the kubelet reported of a container's image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// `status.containerStatuses[].image`
+    pub image: Box<str>,
+    /// `status.containerStatuses[].imageID`
+    pub id: Box<str>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its uid.
+    pub uid: Option<Uid>,
+    /// All labels.
+    pub labels: Pairs,
+}
+
+/// A namespace with its labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Space {
+    /// Its name.
+    pub name: Namespace,
+    /// The labels that are known.
+    pub labels: Pairs,
+    /// Whether these are all.
+    pub complete: bool,
+}
+
+impl Space {
+    /// A namespace of which nothing but its name is known: the API server keeps that in a label.
+    pub fn named(name: Namespace) -> Self {
+        let labels = [(crate::output::LABEL_NAMESPACE_NAME.into(), name.as_str().into())].into();
+        Self { name, labels, complete: false }
+    }
+}
+
+impl Pod {
+    /// A pod in words: `namespace/name`.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The containers of `spec.initContainers`, or the others.
+    pub fn of(&self, init: bool) -> impl Iterator<Item = &Container> {
+        self.containers.iter().filter(move |container| container.kind.is_init() == init)
+    }
+}

@@ -1,0 +1,173 @@
+//! SCM's own settings: which ClusterSPIFFEIDs it looks at, and in which namespaces.
+
+use std::fmt;
+
+use regex_lite::Regex;
+
+use super::answer::Answer;
+use super::registration::Registration;
+use super::template::Template;
+use crate::text::Quoted;
+
+/// The settings of spire-controller-manager; what nobody could read is None.
+#[derive(Debug, Clone, Default)]
+pub struct Manager {
+    /// Which classes it watches.
+    pub class: Option<Class>,
+    /// `ignoreNamespaces`
+    pub ignored: Option<Vec<Ignored>>,
+    /// `trustDomain`
+    pub trust_domain: Option<Box<str>>,
+    /// `clusterName`
+    pub cluster_name: Option<Box<str>>,
+    /// `clusterDomain`
+    pub cluster_domain: Option<Box<str>>,
+    /// `parentIDTemplate`; None for SCM's own (`scm: defaultParentIDTemplate`).
+    pub parent_id: Option<Template>,
+}
+
+/// The classes that SCM watches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Class {
+    /// `className`; empty for none.
+    pub name: Box<str>,
+    /// `watchClassless`
+    pub classless: bool,
+    /// `filterByClassName`: only objects that carry the class as label `spire.spiffe.io/class-name` are seen.
+    pub by_label: bool,
+}
+
+/// Why SCM does not look at an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotWatched {
+    /// It has a class that SCM does not watch.
+    OtherClass,
+    /// It has no class, and SCM does not watch such objects.
+    Classless,
+    /// It lacks the label that SCM filters by.
+    NoLabel,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classless = if self.classless { "and classless objects" } else { "and no classless objects" };
+        if self.name.is_empty() {
+            // With an empty class name only classless objects match, whatever `watchClassless` says.
+            f.write_str("classless objects only")
+        } else {
+            write!(f, "class {} {classless}", Quoted(&self.name))
+        }
+    }
+}
+
+/// One of `ignoreNamespaces`: a Go regular expression, searched for anywhere in the name (`scm:
+/// pkg/namespace, IsIgnored`), so `kube-system` ignores `my-kube-system-2` too.
+#[derive(Debug, Clone)]
+pub struct Ignored {
+    pattern: Box<str>,
+    /// None when it is no expression that can be read here.
+    regex: Option<Regex>,
+}
+
+impl Ignored {
+    /// Reads a pattern. Go's expressions and ours have one ancestor; what only Go understands makes the answer unknown.
+    pub fn new(pattern: &str) -> Self {
+        Self { pattern: pattern.into(), regex: Regex::new(pattern).ok() }
+    }
+
+    /// As it is written.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Whether it can be read here.
+    pub fn readable(&self) -> bool {
+        self.regex.is_some()
+    }
+
+    fn matches(&self, namespace: &str) -> Answer {
+        self.regex.as_ref().map_or(Answer::Unknown, |regex| regex.is_match(namespace).into())
+    }
+}
+
+impl Manager {
+    /// Whether SCM looks at this object.
+    ///
+    /// `processed <=> class == className || (class == "" && watchClassless)` (`scm: pkg/spireentry/reconciler.go,
+    /// reconcileClass`); with `filterByClassName` only objects that carry the class as a label are in its cache.
+    pub fn watches(&self, object: &Registration) -> (Answer, Option<NotWatched>) {
+        let Some(class) = &self.class else { return (Answer::Unknown, None) };
+        let named = *object.class_name == *class.name;
+        let not = if named || (object.class_name.is_empty() && class.classless) {
+            // Without a class there is nothing to filter by.
+            let filtered = class.by_label && !class.name.is_empty();
+            (filtered && object.class_label.as_deref() != Some(&*class.name)).then_some(NotWatched::NoLabel)
+        } else if object.class_name.is_empty() {
+            Some(NotWatched::Classless)
+        } else {
+            Some(NotWatched::OtherClass)
+        };
+        (Answer::from(not.is_none()), not)
+    }
+
+    /// Whether SCM leaves a namespace out, and by which pattern.
+    pub fn ignores(&self, namespace: &str) -> (Answer, Option<&Ignored>) {
+        let Some(ignored) = &self.ignored else { return (Answer::Unknown, None) };
+        let answers = ignored.iter().map(|pattern| (pattern.matches(namespace), Some(pattern)));
+        answers
+            .max_by_key(|(answer, _)| *answer)
+            .filter(|(answer, _)| answer.possible())
+            .unwrap_or((Answer::No, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(class: &str) -> Registration {
+        Registration { class_name: class.into(), ..Registration::default() }
+    }
+
+    fn manager(name: &str, classless: bool) -> Manager {
+        let class = Class { name: name.into(), classless, by_label: false };
+        Manager { class: Some(class), ..Manager::default() }
+    }
+
+    #[test]
+    fn a_class_is_watched_by_its_name_and_classless_objects_on_demand() {
+        for (scm, classless, class, why) in [
+            ("spire-spire", false, "spire-spire", None),
+            ("spire-spire", false, "", Some(NotWatched::Classless)),
+            ("spire-spire", true, "", None),
+            ("spire-spire", true, "other", Some(NotWatched::OtherClass)),
+            ("", false, "", None),
+            ("", true, "other", Some(NotWatched::OtherClass)),
+        ] {
+            let answer = manager(scm, classless).watches(&object(class));
+            assert_eq!(answer, (Answer::from(why.is_none()), why), "{scm:?} {classless} {class:?}");
+        }
+        assert_eq!(Manager::default().watches(&object("a")), (Answer::Unknown, None));
+    }
+
+    #[test]
+    fn a_manager_that_filters_by_label_sees_only_labelled_objects() {
+        let mut manager = manager("spire-spire", false);
+        manager.class.as_mut().unwrap().by_label = true;
+        assert_eq!(manager.watches(&object("spire-spire")).1, Some(NotWatched::NoLabel));
+        let labelled = Registration { class_label: Some("spire-spire".into()), ..object("spire-spire") };
+        assert_eq!(manager.watches(&labelled), (Answer::Yes, None));
+    }
+
+    #[test]
+    fn ignored_namespaces_are_searched_for_not_matched_whole() {
+        let ignored = ["kube-system", "^openshift-.*$", "ibm-[", r"\Qa\E"].map(Ignored::new).to_vec();
+        let manager = |n: usize| Manager { ignored: Some(ignored[..n].to_vec()), ..Manager::default() };
+        assert_eq!(manager(2).ignores("my-kube-system-2").0, Answer::Yes);
+        assert_eq!(manager(2).ignores("openshift-ai").1.map(Ignored::pattern), Some("^openshift-.*$"));
+        assert_eq!(manager(2).ignores("llm").0, Answer::No);
+        assert_eq!(manager(3).ignores("llm").0, Answer::Unknown);
+        assert_eq!(manager(3).ignores("kube-system").0, Answer::Yes);
+        assert_eq!(Manager::default().ignores("llm").0, Answer::Unknown);
+    }
+}
