@@ -12,6 +12,7 @@ CRATES := $(notdir $(wildcard crates/*)) xtask
 # Where cargo puts the programs, whatever the environment and the user's settings say; asked for when it is needed.
 BIN = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 
+comma := ,
 say = @printf '\n==> %s\n' $(1)
 
 .PHONY: help
@@ -73,6 +74,28 @@ fmt: ## Format every file
 .PHONY: generate
 generate: ## Write the generated files anew
 	$(CARGO) xtask generate
+
+# Programs that build the book, at pinned versions, in the user's cache: building them once takes some five minutes.
+MDBOOK := 0.5.4
+MDBOOK_MERMAID := 0.17.1
+DOCS_TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kleym/docs-$(MDBOOK)-$(MDBOOK_MERMAID)
+
+$(DOCS_TOOLS)/bin/mdbook:
+	$(call say,'building mdBook $(MDBOOK)$(comma) once; this takes some minutes')
+	$(CARGO) install --locked --root $(DOCS_TOOLS) --no-default-features --features search mdbook@$(MDBOOK)
+
+$(DOCS_TOOLS)/bin/mdbook-mermaid:
+	$(call say,'building mdbook-mermaid $(MDBOOK_MERMAID)$(comma) once; this takes some minutes')
+	$(CARGO) install --locked --root $(DOCS_TOOLS) mdbook-mermaid@$(MDBOOK_MERMAID)
+
+.PHONY: docs-build
+docs-build: $(DOCS_TOOLS)/bin/mdbook $(DOCS_TOOLS)/bin/mdbook-mermaid ## Check the book and build it into target/book
+	$(call say,'generated pages$(comma) links and names')
+	$(CARGO) xtask check
+	$(call say,'the book')
+	@$(DOCS_TOOLS)/bin/mdbook-mermaid install docs
+	PATH="$(DOCS_TOOLS)/bin:$$PATH" $(DOCS_TOOLS)/bin/mdbook build docs
+	@$(CARGO) xtask check-site target/book
 
 .PHONY: clean
 clean: ## Remove what was built; the control plane in the user's cache stays

@@ -1,13 +1,16 @@
-//! Generates what is committed and derived from code, and checks that it is up to date.
+//! Generates what is committed and derived from code, and checks that it is up to date; checks the pages of the book.
 //!
 //! `cargo xtask generate` writes the files, `cargo xtask check` fails and shows the difference when a committed one
-//! is out of date, missing or left over. Which files there are is said in [`artifact`] alone.
+//! is out of date, missing or left over. Which files there are is said in [`artifact`] alone. What the book promises is checked
+//! in [`book`].
 
 mod artifact;
+mod book;
 mod chart;
 mod difference;
 mod install;
 mod monitoring;
+mod reference;
 mod rights;
 mod tree;
 mod yaml;
@@ -17,10 +20,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-const USAGE: &str = "usage: cargo xtask <generate|check>
+const USAGE: &str = "usage: cargo xtask <generate|check|check-site FOLDER>
 
   generate  write every generated file
-  check     fail, with the difference, when a generated file is out of date";
+  check     fail, with the difference, when a generated file is out of date, and with the place when a page links to or
+            names what is not there
+  check-site FOLDER
+            fail when a link of the built book leads nowhere, or a page loads something from elsewhere";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {
@@ -47,10 +53,23 @@ fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
             for finding in &findings {
                 println!("{finding}");
             }
-            if findings.is_empty() {
-                return Ok(());
+            let dead = book::check(root)?;
+            for finding in &dead {
+                println!("{finding}");
+            }
+            match (findings.is_empty(), dead.is_empty()) {
+                (true, true) => return Ok(()),
+                (true, false) => bail!("the pages promise what is not there"),
+                (false, _) => {}
             }
             bail!("{} out of date: run `cargo xtask generate` and commit the result", files(findings.len()))
+        }
+        (Some("check-site"), Some(folder)) => {
+            let dead = book::site::check(&root.join(folder))?;
+            for finding in &dead {
+                println!("{finding}");
+            }
+            if dead.is_empty() { Ok(()) } else { bail!("the built book has dead links") }
         }
         (Some("--help" | "-h" | "help"), None) => {
             println!("{USAGE}");
