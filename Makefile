@@ -51,6 +51,10 @@ test: ## Run every test, on control planes of their own
 soak: ## Run the reconciler in a simulated cluster, seed after seed; KLEYM_SIM_SEED replays one
 	$(CARGO) test --package kleym-operator --features soak --test sim
 
+.PHONY: browser-test
+browser-test: ## Run the tests of the map's page, which need a browser; KLEYM_PICTURES=<folder> keeps pictures of it
+	KLEYM_BROWSER_REQUIRED=1 $(CARGO) test --package kleym --test it graph::browser
+
 .PHONY: lint
 lint: ## Check style, lints, generated files, documentation, and that each crate builds alone
 	$(call say,'formatting')

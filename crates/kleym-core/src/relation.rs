@@ -115,6 +115,29 @@ pub fn conflict(a: &Identity, b: &Identity) -> Option<Cause> {
     (same_id && !a.same_subject(b)).then_some(Cause::DuplicateSpiffeId)
 }
 
+/// How two identities of one namespace stand to each other, with what shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relation<'a> {
+    /// Both cannot be held.
+    Conflict(Cause),
+    /// One SPIFFE ID of one subject: two selector sets of the same identity.
+    SameIdentity,
+    /// No workload can match both.
+    Disjoint(Apart<'a>),
+    /// They do not compete: PoolOnly beside PerObjective on one pool. A workload may have both.
+    Layered,
+}
+
+/// How two identities of one namespace stand to each other.
+pub fn relate<'a>(a: &'a Identity, b: &'a Identity) -> Relation<'a> {
+    match (conflict(a, b), disjoint(a, b)) {
+        (Some(cause), _) => Relation::Conflict(cause),
+        (None, _) if a.spiffe_id == b.spiffe_id => Relation::SameIdentity,
+        (None, Some(apart)) => Relation::Disjoint(apart),
+        (None, None) => Relation::Layered,
+    }
+}
+
 /// A peer that comes first and claims the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {

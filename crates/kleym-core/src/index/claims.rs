@@ -16,7 +16,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    fn face(&self) -> Face<'_> {
+    pub(super) fn face(&self) -> Face<'_> {
         Face { spiffe_id: self.identity.spiffe_id.as_str(), items: self.identity.selectors.items() }
     }
 }

@@ -20,7 +20,7 @@ use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::{BindingKey, Namespace, ObjectName};
 use crate::refusal::Refusal;
 use crate::render::Identity;
-use crate::resolve::{Facts, Troubles};
+use crate::resolve::{self, Facts, Halt, Resolved, Troubles};
 use crate::settings::Settings;
 
 use room::{Affected, Room};
@@ -151,6 +151,22 @@ impl Index {
         self.rooms.get(&key.namespace)?.identity(&key.name)
     }
 
+    /// What a binding's target leads to, peers and rendering aside; none when there is no such binding, or its spec
+    /// cannot be read.
+    pub fn resolved(&self, key: &BindingKey) -> Option<Result<Resolved, Halt>> {
+        let room = self.rooms.get(&key.namespace)?;
+        let spec = room.binding(&key.name)?.spec.as_ref().ok()?;
+        let view = View { availability: &self.availability, room };
+        Some(resolve::resolve(&view, &key.namespace, &spec.target, &mut Troubles::new()))
+    }
+
+    /// The bindings of the namespace that claim an identity and may not be disjoint from this one's, or have its SPIFFE
+    /// ID: a superset of those it can meet, found without looking at everybody. Empty when it claims nothing itself.
+    pub fn neighbours(&self, key: &BindingKey) -> BTreeSet<&ObjectName> {
+        let room = self.rooms.get(&key.namespace);
+        room.map(|room| room.neighbours(&key.name)).unwrap_or_default()
+    }
+
     /// The objective of that name in that group.
     pub fn objective(
         &self,
@@ -164,6 +180,11 @@ impl Index {
     /// Every objective, by namespace, name and group.
     pub fn objectives(&self) -> impl Iterator<Item = &Objective> {
         self.rooms.values().flat_map(Room::objectives)
+    }
+
+    /// Every pool, by namespace, name and group.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.rooms.values().flat_map(Room::pools)
     }
 
     /// The pool of that name in that group.

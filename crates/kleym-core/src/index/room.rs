@@ -114,12 +114,23 @@ impl Room {
         self.objectives.values()
     }
 
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values()
+    }
+
     pub(super) fn binding(&self, name: &ObjectName) -> Option<&Binding> {
         self.bindings.get(name).map(|entry| &entry.binding)
     }
 
     pub(super) fn bindings(&self) -> impl Iterator<Item = &Binding> {
         self.bindings.values().map(|entry| &entry.binding)
+    }
+
+    /// The other claims that may meet this binding's: a superset.
+    pub(super) fn neighbours(&self, name: &ObjectName) -> BTreeSet<&ObjectName> {
+        let Some(own) = self.claims.get(name) else { return BTreeSet::new() };
+        let near = self.claims.near(own.face()).map(|peer| &peer.precedence.name);
+        near.filter(|peer| *peer != name).collect()
     }
 
     pub(super) fn identity(&self, name: &ObjectName) -> Option<&Arc<Identity>> {

@@ -8,7 +8,7 @@ use kleym_core::fact::{Binding, Change, Fact};
 use kleym_core::index::{Decision, Index, Verdict};
 use kleym_core::name::BindingKey;
 use kleym_core::output::WantedOutput;
-use kleym_core::relation::Precedence;
+use kleym_core::relation::{Precedence, Relation, compete, conflict, disjoint, relate};
 use kleym_core::render::Identity;
 use kleym_core::spiffe::{Truth, check};
 use proptest::collection::vec;
@@ -122,6 +122,38 @@ proptest! {
         for (binding, decision) in before.into_iter().filter(|(binding, _)| Precedence::of(binding) < place) {
             assert_eq!(index.verdict(&binding.key), decision, "{}", binding.key);
             assert!(!dirty.contains(&binding.key), "{} is looked at for a later peer", binding.key);
+        }
+    }
+
+    /// Whoever is left out of the neighbours is disjoint and has another SPIFFE ID, and the relation of every two says what
+    /// its parts say; so a matrix of all pairs may skip who is no neighbour.
+    #[test]
+    fn who_is_no_neighbour_is_disjoint(crowd in crowd()) {
+        let index = settled(crowd, false);
+        let claims = |binding: &&Binding| !binding.deleting || binding.finalizer;
+        let claiming: Vec<(&Binding, &Arc<Identity>)> = index
+            .bindings()
+            .filter(claims)
+            .filter_map(|binding| Some((binding, index.identity(&binding.key)?)))
+            .collect();
+        for (binding, identity) in &claiming {
+            let near = index.neighbours(&binding.key);
+            assert!(!near.contains(&binding.key.name));
+            for (other, theirs) in claiming.iter().filter(|(other, _)| other.key != binding.key) {
+                let relation = relate(identity, theirs);
+                if !near.contains(&other.key.name) {
+                    assert!(matches!(relation, Relation::Disjoint(_)), "{}: {relation:?}", other.key);
+                    assert!(!identity.spiffe_id.as_str().eq_ignore_ascii_case(theirs.spiffe_id.as_str()));
+                }
+                match relation {
+                    Relation::Conflict(cause) => assert_eq!(conflict(identity, theirs), Some(cause)),
+                    Relation::SameIdentity => {
+                        assert!(identity.spiffe_id == theirs.spiffe_id && identity.same_subject(theirs));
+                    }
+                    Relation::Disjoint(apart) => assert_eq!(disjoint(identity, theirs), Some(apart)),
+                    Relation::Layered => assert!(!compete(identity, theirs)),
+                }
+            }
         }
     }
 

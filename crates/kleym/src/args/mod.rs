@@ -1,6 +1,7 @@
 //! What can be typed. Nothing is checked here but the shape; what it means is each command's business. What several
 //! commands take is here; each command's own flags are in a module of its name.
 
+mod graph;
 mod lint;
 mod render;
 mod status;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::graph::{Drawing, Graph};
 pub(crate) use self::lint::{Lint, LintFormat};
 pub(crate) use self::render::Render;
 pub(crate) use self::status::Status;
@@ -53,6 +55,7 @@ pub(crate) enum Command {
     Render(Render),
     Lint(Lint),
     Status(Status),
+    Graph(Graph),
     /// Print the version
     Version,
 }

@@ -1,5 +1,6 @@
 //! From what was typed to what is done: one module a command, each with what it was meant to do checked first.
 
+mod graph;
 mod lint;
 mod render;
 mod status;
@@ -31,6 +32,7 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Res
         Command::Render(render) => render::run(&render, &mut console, environment)?,
         Command::Lint(lint) => lint::run(&lint, &mut console, environment)?,
         Command::Status(status) => status::run(&status, &mut console, environment)?,
+        Command::Graph(graph) => graph::run(&graph, &mut console, environment)?,
         Command::Version => {
             writeln!(console.out, "kleym {}", env!("CARGO_PKG_VERSION"))?;
             Exit::Fine

@@ -1,0 +1,70 @@
+//! `kleym graph`: the identity map.
+
+use kleym_core::report::Severity;
+use kleym_core::settings::given::Environment;
+
+use crate::args::{self, Drawing};
+use crate::console::Console;
+use crate::declared::Told;
+use crate::exit::{Exit, Failure};
+use crate::foresight::{BESIDE, Foresight, assumed};
+use crate::map::{Map, draw, map};
+use crate::output;
+use crate::survey::{Question, Survey};
+
+pub(super) fn run(
+    typed: &args::Graph,
+    console: &mut Console,
+    environment: Environment<'_>,
+) -> Result<Exit, Failure> {
+    let args::Graph { input, output: drawing, settings } = typed;
+    let question = Question { input, settings, beside: &BESIDE, overlay: false };
+    let survey = Survey::of(question, environment)?;
+    let declared = &survey.declared;
+
+    let manager = assumed(declared.index.settings());
+    let seen = Foresight::of(declared, survey.cluster.is_some(), manager).seen();
+    let map = map(&declared.index, &seen, survey.scope.as_ref());
+    let text = match drawing {
+        Drawing::Mermaid => draw::mermaid(&map),
+        Drawing::Dot => draw::dot(&map),
+        Drawing::Html => draw::html(&map),
+        Drawing::Json => draw::json(&map).map_err(|error| Failure::Internal(error.to_string()))?,
+    };
+    console.out.write_all(text.as_bytes())?;
+    console.out.flush()?;
+
+    if let Some(remark) = &survey.remark {
+        console.remark(remark);
+    }
+    if console.verbose {
+        output::what_was_read(console, declared);
+    }
+    if *drawing == Drawing::Mermaid {
+        too_much_for_mermaid(console, &map, &text);
+    }
+    // The map shows what is wrong with bindings; what could not be read at all is not in it.
+    let mut told = survey.told(|_| false);
+    told.retain(|told| told.finding.severity() < Severity::Info);
+    output::tell(console, &declared.files, &told);
+    Ok(exit(&told))
+}
+
+/// A map is drawn whatever it shows; only a file that cannot be parsed makes it incomplete.
+fn exit(told: &[Told]) -> Exit {
+    output::exit_of(told, false)
+}
+
+/// Mermaid draws nothing at all of what is too much for it, so that is said here.
+fn too_much_for_mermaid(console: &mut Console, map: &Map, text: &str) {
+    let edges: usize = map.regions.iter().map(|region| region.edges.len()).sum();
+    let characters = text.chars().count();
+    if edges > draw::MOST_EDGES || characters > draw::MOST_CHARACTERS {
+        console.remark(&format!(
+            "warning: Mermaid draws at most {} edges and reads at most {} characters unless its page allows more; this map has {edges} and {characters}",
+            draw::MOST_EDGES,
+            draw::MOST_CHARACTERS,
+        ));
+        console.remark("  = help: use -o html, or draw one namespace with -n");
+    }
+}
