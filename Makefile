@@ -71,6 +71,8 @@ lint: ## Check style, lints, generated files, documentation, and that each crate
 	$(call say,'generated files')
 	$(CARGO) xtask check
 
+include tools/package/targets.mk
+
 .PHONY: fmt
 fmt: ## Format every file
 	$(CARGO) fmt --all

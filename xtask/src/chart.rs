@@ -11,7 +11,7 @@ use crate::artifact::{Artifact, MARK};
 /// What the manifests say, and what the chart says there: names, account and labels.
 const WORDS: [(&str, &str); 3] = [
     (
-        "['system:serviceaccount:kleym-system:kleym-operator']",
+        r#"["system:serviceaccount:kleym-system:kleym-operator"]"#,
         "{{ concat (list (include \"kleym.user\" .)) .Values.admissionPolicies.operators | toJson }}",
     ),
     (": kleym-", ": {{ include \"kleym.fullname\" . }}-"),

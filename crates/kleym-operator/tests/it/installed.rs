@@ -10,10 +10,10 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kleym_core::kind::Kind;
 use kleym_operator::settings::Flags;
-use kleym_testenv::{apply_yaml, eventually};
+use kleym_testenv::{Mark, apply_yaml, eventually};
+use kube::Api;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
-use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -28,20 +28,35 @@ const ACCOUNT: &str = "kleym-operator";
 const USER: &str = "system:serviceaccount:kleym-system:kleym-operator";
 
 /// A cluster with Kleym installed, and no operator that runs yet.
-struct Installed {
-    world: World,
+pub(crate) struct Installed {
+    /// Where.
+    pub(crate) world: World,
 }
 
 impl Installed {
     async fn new(name: &str, more: &str) -> Self {
         let mut world = World::with_only(name, &Kind::ALL).await;
         world.instance = "default".to_owned();
-        world.user = USER.to_owned();
         apply_yaml(&world.client, INSTALL).await.unwrap();
         if !more.is_empty() {
             apply_yaml(&world.client, more).await.unwrap();
         }
+        Self::around(world)
+    }
+
+    /// A cluster in which somebody has installed Kleym.
+    pub(crate) fn around(mut world: World) -> Self {
+        world.user = USER.to_owned();
         Self { world }
+    }
+
+    /// The calls of the operator's account since a mark that the API server forbade.
+    pub(crate) async fn refused_calls(&self, since: Mark) -> Vec<String> {
+        self.world.at_rest().await;
+        let calls = self.world.all_calls(since).await;
+        let own: Vec<_> = calls.iter().filter(|call| call.user == USER).collect();
+        assert!(!own.is_empty());
+        own.iter().filter(|call| call.code == 403).map(|call| format!("{} {}", call.verb, call.uri)).collect()
     }
 
     async fn deployment(&self) -> Deployment {
@@ -49,7 +64,7 @@ impl Installed {
     }
 
     /// A kubeconfig with a token of the operator's account, as a pod has it.
-    async fn kubeconfig(&self) -> PathBuf {
+    pub(crate) async fn kubeconfig(&self) -> PathBuf {
         let accounts = Api::<ServiceAccount>::namespaced(self.world.client.clone(), NAMESPACE);
         let spec = TokenRequestSpec { expiration_seconds: Some(600), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec, ..TokenRequest::default() };
@@ -66,7 +81,7 @@ impl Installed {
     }
 
     /// The operator with the settings of the Deployment, but for its listeners, which the test needs elsewhere.
-    async fn operator(&self, kubeconfig: &Path) -> Operator {
+    pub(crate) async fn operator(&self, kubeconfig: &Path) -> Operator {
         let containers = self.deployment().await.spec.unwrap().template.spec.unwrap().containers;
         let mut flags = Vec::new();
         for variable in containers[0].env.clone().unwrap() {
@@ -83,7 +98,7 @@ impl Installed {
     }
 
     /// Waits until the policies are enforced: the API server compiles them a moment after they were written.
-    async fn fenced(&self) {
+    pub(crate) async fn fenced(&self) {
         let outputs = self.world.api(Kind::Output);
         let foreign = output("probe", &[("kleym.sonda.red/managed-by", "kleym")], json!({}));
         let parameters = PostParams { dry_run: true, ..PostParams::default() };
@@ -98,7 +113,7 @@ impl Installed {
 }
 
 /// A ClusterSPIFFEID with these labels and this spec, but for the field that it must have.
-fn output(name: &str, labels: &[(&str, &str)], spec: Value) -> DynamicObject {
+pub(crate) fn output(name: &str, labels: &[(&str, &str)], spec: Value) -> DynamicObject {
     let (_, mut object) = Object::new(Kind::Output, name, spec).into_dynamic();
     object.data["spec"]["spiffeIDTemplate"] = json!("spiffe://kleym.sonda.red/ns/x/pool/y");
     let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -116,7 +131,9 @@ fn said<T>(answer: Result<T, kube::Error>) -> Option<String> {
 }
 
 /// Everything a binding meets in its life.
-async fn lifecycle(world: &World, as_operator: &Client) {
+pub(crate) async fn lifecycle(installed: &Installed) {
+    let world = &installed.world;
+    let as_operator = world.client_as(USER, &[]).unwrap();
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
     world.create(per_objective("chat", "chat", "vllm")).await;
     world.ready("chat").await;
@@ -144,7 +161,7 @@ async fn lifecycle(world: &World, as_operator: &Client) {
     world.ready("chat").await;
 
     // An output that a foreign finalizer holds is made to select nothing.
-    let outputs = Api::<DynamicObject>::all_with(as_operator.clone(), &output_resource());
+    let outputs = Api::<DynamicObject>::all_with(as_operator, &output_resource());
     let mut held = outputs.get(&name).await.unwrap();
     held.metadata.finalizers = Some(vec!["example.com/hold".to_owned()]);
     outputs.replace(&name, &PostParams::default(), &held).await.unwrap();
@@ -179,11 +196,8 @@ async fn with_the_rights_of_its_account_and_behind_the_policies_the_operator_doe
     let mark = world.mark().await;
     let operator = installed.operator(&kubeconfig).await;
     operator.says("leading lease").await;
-    lifecycle(world, &world.client_as(USER, &[]).unwrap()).await;
-    world.at_rest().await;
-    let calls = world.all_calls(mark).await;
-    let refused: Vec<_> = calls.iter().filter(|call| call.user == USER && call.code == 403).collect();
-    assert!(calls.iter().any(|call| call.user == USER) && refused.is_empty(), "{refused:?}");
+    lifecycle(&installed).await;
+    assert_eq!(installed.refused_calls(mark).await, Vec::<String>::new());
     operator.terminate().await;
 }
 

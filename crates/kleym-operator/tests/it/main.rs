@@ -16,6 +16,8 @@ mod malformed;
 mod metrics;
 mod order;
 mod ownership;
+#[cfg(feature = "package")]
+mod package;
 mod packaging;
 mod program;
 mod readiness;

@@ -161,6 +161,7 @@ fn every_metric_of_an_alert_or_a_panel_exists_and_has_help() {
 #[test]
 fn every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on() {
     let tests = file("config/components/monitoring/rules_test.yaml");
+    let runbooks = file("docs/src/operate/runbooks.md");
     for rule in rules() {
         let name = rule["alert"].as_str().unwrap();
         assert!(name.starts_with("Kleym"), "{name}");
@@ -172,6 +173,7 @@ fn every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on() {
         }
         let page = format!("https://kleym.sonda.red/operate/runbooks.html#{}", name.to_lowercase());
         assert_eq!(annotations["runbook_url"], page, "{name}");
+        assert!(runbooks.contains(&format!("\n## {name}\n")), "{name} has no runbook");
         // Fires in at least one of promtool's tests, besides staying silent in the first.
         let fires = format!("    alertname: {name}\n    exp_alerts:\n");
         assert!(tests.contains(&fires), "no test in which {name} fires");

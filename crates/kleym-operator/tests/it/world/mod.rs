@@ -23,6 +23,8 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 pub(crate) use objects::{Object, objective, objective_of, per_objective, pool, pool_only, pool_x};
+#[cfg(feature = "package")]
+pub(crate) use operator::program;
 pub(crate) use operator::{Operator, refused_start};
 pub(crate) use plane::{Plane, definition, install, install_as, permissive, remove};
 pub(crate) use report::{Kstatus, granted, refused, resolved, status_of, text, undecided};

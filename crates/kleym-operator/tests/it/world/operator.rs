@@ -1,5 +1,6 @@
 //! The real program as a child process: started with flags, asked how it is, stopped or killed.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +14,10 @@ use tokio::net::TcpStream;
 
 use super::SOON;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_kleym-operator");
+/// The program under test: this build's, or another that `KLEYM_TEST_OPERATOR` names, such as the released one.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("KLEYM_TEST_OPERATOR").unwrap_or_else(|| env!("CARGO_BIN_EXE_kleym-operator").into())
+}
 
 /// A running operator. Dropping it kills it, as a crash would; when the test fails, its log is printed.
 pub(crate) struct Operator {
@@ -30,7 +34,7 @@ impl Operator {
         instance: &str,
         flags: &[&str],
     ) -> Self {
-        let mut command = supervised(PROGRAM, None);
+        let mut command = supervised(program(), None);
         command.arg("--kubeconfig").arg(kubeconfig).args(flags);
         command.args(namespace.map(|namespace| format!("--watch-namespace={namespace}")));
         for (flag, value) in [
@@ -161,7 +165,7 @@ fn without_settings(command: &mut Command) {
 
 /// Starts the program with flags and variables that must stop the start, and waits for its end.
 pub(crate) fn refused_start(flags: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     without_settings(&mut command);
     command.args(flags).envs(variables.iter().copied()).stdin(Stdio::null());
     command.output().unwrap()

@@ -1,0 +1,153 @@
+//! Every way of installing, on a real API server: taken by server-side apply without a warning, valid by the published
+//! schemas, and enough for the operator to do its work with the rights it gives.
+
+use anyhow::ensure;
+use kleym_core::kind::Kind;
+use kleym_testenv::{ControlPlane, Options, apply_yaml, eventually};
+use kube::api::{DynamicObject, PostParams};
+use serde_json::{Value, json};
+
+use super::{as_text, chart, objects, printed, root, schemas, tool};
+use crate::installed::{Installed, lifecycle, output};
+use crate::world::{SOON, World, definition, objective, pool, text};
+
+/// Applies a text as a user does; there must be nothing to complain of.
+fn apply(plane: &ControlPlane, text: &str) -> String {
+    let kubeconfig = plane.kubeconfig().unwrap();
+    let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+    printed("kubectl", &[&kubeconfig, "apply", "--server-side", "--filename=-"], text)
+}
+
+/// What is rendered without any kind that a plain cluster does not have.
+fn ways() -> [(&'static str, String); 5] {
+    let file = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let everything = "--values=charts/kleym/ci/everything-values.yaml";
+    [
+        ("config/default", printed("kustomize", &["build", "config/default"], "")),
+        ("install.yaml", file("install.yaml")),
+        ("the policies", file("config/components/policy/policies.yaml")),
+        ("the chart", chart(&["--set=useDefaultTrustDomain=true", "--no-hooks"])),
+        ("the chart with everything", chart(&[everything, "--set=replicas=1"])),
+    ]
+}
+
+/// Kinds of the Prometheus operator, which publishes its schemas elsewhere.
+const FOREIGN: &str = "--skip=PodMonitor,ServiceMonitor,PrometheusRule";
+
+#[tokio::test]
+async fn every_way_of_installing_is_valid_and_taken_without_a_warning() {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let client = plane.client().unwrap();
+    for namespace in ["team-a", "team-b", "team"] {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        apply_yaml(&client, &object.to_string()).await.unwrap();
+    }
+    for (way, rendered) in ways() {
+        let applied = apply(&plane, &rendered);
+        assert_eq!(applied.lines().count(), objects(&rendered).len(), "{way}: {applied}");
+    }
+    // Kinds of others, so that samples can be tried.
+    for kind in Kind::ALL {
+        apply_yaml(&client, &definition(kind).to_string()).await.unwrap();
+    }
+    let mut all: Vec<(String, String)> = ways().map(|(way, text)| (way.to_owned(), text)).to_vec();
+    all.push(("the monitored chart".to_owned(), chart(&["--values=charts/kleym/ci/monitored-values.yaml"])));
+    for sample in ["quota.yaml", "team.yaml"] {
+        let text = std::fs::read_to_string(root().join("examples/install").join(sample)).unwrap();
+        apply(&plane, &text);
+        all.push((sample.to_owned(), text));
+    }
+    let pattern = format!("--schema-location={}", schemas::write(&plane).await);
+    for (way, rendered) in all {
+        let summary = printed(
+            "kubeconform",
+            &["-strict", "-summary", "-output=json", &pattern, FOREIGN, "-"],
+            &rendered,
+        );
+        let summary: Value = serde_json::from_str(&summary).unwrap();
+        let counted = &summary["summary"];
+        assert_eq!([&counted["invalid"], &counted["errors"]], [0, 0], "{way}: {summary}");
+        assert!(counted["valid"].as_u64().unwrap() > 0, "{way}: {summary}");
+    }
+    // The schemas refuse what is wrong.
+    let wrong = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: x}\nautomountToken: false\n";
+    assert!(!tool("kubeconform", &["-strict", &pattern, "-"], wrong).status.success());
+}
+
+#[tokio::test]
+async fn a_release_that_serves_some_namespaces_works_with_rights_in_these_only() {
+    let mut world = World::with_only("scoped", &Kind::ALL).await;
+    let namespace = world.namespace.clone();
+    let watched = format!("--set=watchNamespaces={{{namespace}}},admissionPolicies.enabled=true");
+    let rendered = chart(&["--set=useDefaultTrustDomain=true", "--no-hooks", &watched]);
+    apply_yaml(&world.client, "{apiVersion: v1, kind: Namespace, metadata: {name: kleym-system}}")
+        .await
+        .unwrap();
+    apply(&world, &rendered);
+    world.instance = "default".to_owned();
+    let installed = Installed::around(world);
+    installed.fenced().await;
+    let kubeconfig = installed.kubeconfig().await;
+    let mark = installed.world.mark().await;
+    let operator = installed.operator(&kubeconfig).await;
+    operator.says("leading lease").await;
+    lifecycle(&installed).await;
+    assert_eq!(installed.refused_calls(mark).await, Vec::<String>::new());
+    operator.terminate().await;
+}
+
+/// What a user does who follows the chart and its notes, and nothing else.
+#[tokio::test]
+async fn who_installs_with_helm_and_follows_the_notes_ends_with_a_ready_binding() {
+    let mut world = World::with_only("notes", &Kind::ALL).await;
+    for namespace in ["team", "kleym-system"] {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        apply_yaml(&world.client, &object.to_string()).await.unwrap();
+    }
+    // The definition is there for the tests; a release takes over only what is its own.
+    let kubeconfig = format!("--kubeconfig={}", world.kubeconfig().unwrap().display());
+    let values = "--set=useDefaultTrustDomain=true,watchNamespaces={team},crds.enabled=false";
+    let chart = ["install", "kleym", "charts/kleym", "--namespace=kleym-system", "--output=json"];
+    let release = printed("helm", &[&chart[..], &[&kubeconfig, values]].concat(), "");
+    let release: Value = serde_json::from_str(&release).unwrap();
+    let notes = as_text(&release["info"]["notes"]);
+    let (_, rest) = notes.split_once("kubectl apply -f - <<EOF\n").unwrap();
+    let (manifest, _) = rest.split_once("    EOF\n").unwrap();
+
+    world.namespace = "team".to_owned();
+    world.instance = "default".to_owned();
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    apply(&world, manifest);
+    let installed = Installed::around(world);
+    let kubeconfig = installed.kubeconfig().await;
+    let operator = installed.operator(&kubeconfig).await;
+    let binding = installed.world.ready("chat").await;
+    assert_eq!(
+        text(&binding["status"]["computedSpiffeIDs"][0]["spiffeID"]),
+        "spiffe://kleym.sonda.red/ns/team/objective/chat"
+    );
+    operator.terminate().await;
+}
+
+#[tokio::test]
+async fn the_chart_s_policies_deny_what_the_manifests_policies_deny() {
+    let world = World::with_only("chart-policies", &Kind::ALL).await;
+    let rendered = chart(&[
+        "--set=useDefaultTrustDomain=true,admissionPolicies.enabled=true",
+        "--show-only=templates/admission_policies.yaml",
+    ]);
+    apply(&world, &rendered);
+    let outputs = world.api(Kind::Output);
+    let foreign: DynamicObject = output("probe", &[("kleym.sonda.red/managed-by", "kleym")], json!({}));
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    eventually("the policies are enforced", SOON, || async {
+        let answer = outputs.create(&parameters, &foreign).await;
+        ensure!(
+            answer.is_err_and(|error| error.to_string().contains("only the Kleym operator writes")),
+            "not yet"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,215 @@
+//! What is rendered: kustomize and Helm say the same, and every value means what it should.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use kleym_operator::metrics::Certificate;
+use kleym_operator::settings::{Flags, LogFormat};
+use serde_json::{Map, Value};
+
+use super::{as_text, chart, objects, printed, root, tool};
+
+/// Labels that say who manages an object, not what it is.
+const OF_HELM: [&str; 3] = ["helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"];
+
+/// Objects by kind, namespace and name, without what tells only which tool rendered them.
+fn compared(text: &str) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
+    for mut object in objects(text) {
+        let hook = object.pointer("/metadata/annotations/helm.sh~1hook").is_some();
+        // The namespace is Helm's own business (`--create-namespace`), and so are hooks and what it keeps.
+        if hook || object["kind"] == "Namespace" {
+            continue;
+        }
+        without_labels_of_helm(&mut object);
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+            annotations.remove("helm.sh/resource-policy");
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
+        }
+        if object["kind"] == "CustomResourceDefinition" {
+            object["metadata"].as_object_mut().unwrap().remove("labels");
+        }
+        // Variables have names, so their order says nothing.
+        if let Some(Value::Array(variables)) = object.pointer_mut("/spec/template/spec/containers/0/env") {
+            variables.sort_by_key(|variable| as_text(&variable["name"]).to_owned());
+        }
+        let of = |field: &str| as_text(&object["metadata"][field]).to_owned();
+        let key = format!("{} {}/{}", as_text(&object["kind"]), of("namespace"), of("name"));
+        assert_eq!(all.insert(key.clone(), object), None, "{key} twice");
+    }
+    all
+}
+
+fn without_labels_of_helm(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::Object(labels)) = fields.get_mut("labels") {
+                labels.retain(|label, _| !OF_HELM.contains(&label.as_str()));
+            }
+            fields.values_mut().for_each(without_labels_of_helm);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_labels_of_helm),
+        _ => {}
+    }
+}
+
+fn assert_same(kustomize: &str, helm: &str) {
+    let (kustomize, helm) = (compared(kustomize), compared(helm));
+    assert_eq!(kustomize.keys().collect::<Vec<_>>(), helm.keys().collect::<Vec<_>>());
+    for (key, object) in &kustomize {
+        assert_eq!(*object, helm[key], "{key}");
+    }
+}
+
+#[test]
+fn the_chart_says_what_the_manifests_say() {
+    let kustomize = printed("kustomize", &["build", "config/default"], "");
+    assert!(compared(&kustomize).len() >= 12);
+    assert_same(&kustomize, &chart(&["--set=useDefaultTrustDomain=true"]));
+}
+
+#[test]
+fn install_yaml_is_what_kustomize_makes_of_the_manifests() {
+    let kustomize = printed("kustomize", &["build", "config/default"], "");
+    let install = std::fs::read_to_string(root().join("install.yaml")).unwrap();
+    assert_same(&kustomize, &install);
+    assert_eq!(objects(&kustomize).len(), objects(&install).len());
+}
+
+/// The manifests with components, in an overlay as a user has it.
+fn overlay(components: &[&str]) -> String {
+    let folder = format!("target/package-overlay/{}", components.join("-"));
+    std::fs::create_dir_all(root().join(&folder)).unwrap();
+    let mut text = "resources: [../../../config/default]\ncomponents:\n".to_owned();
+    for component in components {
+        text.push_str(&format!("- ../../../config/components/{component}\n"));
+    }
+    std::fs::write(root().join(&folder).join("kustomization.yaml"), text).unwrap();
+    printed("kustomize", &["build", &folder], "")
+}
+
+#[test]
+fn with_components_the_chart_says_what_the_manifests_say() {
+    let monitored = chart(&["--values=charts/kleym/ci/monitored-values.yaml"]);
+    assert_same(&overlay(&["monitoring", "policy"]), &monitored);
+    let protected = chart(&["--set=useDefaultTrustDomain=true,metrics.secure=true"]);
+    assert_same(&overlay(&["protected-metrics"]), &protected);
+}
+
+#[test]
+fn the_samples_of_overlays_render() {
+    for sample in ["examples/kustomize", "examples/gitops/flux", "examples/gitops/argocd"] {
+        assert!(!objects(&printed("kustomize", &["build", sample], "")).is_empty(), "{sample}");
+    }
+}
+
+/// What the chart says instead of rendering.
+fn refused(arguments: &[&str]) -> String {
+    let all = [&["template", "kleym", "charts/kleym", "--kube-version=1.36"], arguments].concat();
+    let output = tool("helm", &all, "");
+    assert!(!output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn the_chart_refuses_what_would_not_work_and_says_what_to_do() {
+    let domain = "--set=trustDomain=example.org";
+    for (arguments, expected) in [
+        (vec![], "trustDomain: set it to the trust domain of your SPIRE (--set trustDomain=example.org)"),
+        (
+            vec![domain, "--set=leaderElection.enabled=false"],
+            "replicas: more than one needs leaderElection.enabled",
+        ),
+        (vec![domain, "--set=podMonitor.enabled=true,serviceMonitor.enabled=true"], "enable one of them"),
+        (vec![domain, "--set=podMonitor.enabled=true,metrics.enabled=false"], "need metrics.enabled"),
+        (
+            vec![domain, "--set=podMonitor.enabled=true,metrics.secure=true"],
+            "which only a serviceMonitor can send",
+        ),
+        (vec![domain, "--set=serviceAccount.create=false"], "serviceAccount.name: name the account to use"),
+        (vec![domain, "--set=trustdomain=x"], "trustdomain"),
+        (vec!["--set=trustDomain=Example.org"], "trustDomain"),
+        (vec![domain, "--set=log.format=xml"], "format"),
+        (vec![domain, "--set-json=pathGrants=[\"team\"]"], "pathGrants"),
+    ] {
+        let said = refused(&arguments);
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+/// The operator's Deployment in a rendered text.
+fn deployment(text: &str) -> Value {
+    objects(text).into_iter().find(|object| object["kind"] == "Deployment").unwrap()
+}
+
+/// The variables of the operator's container.
+fn environment(deployment: &Value) -> Map<String, Value> {
+    let variables =
+        deployment.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array).unwrap();
+    variables.iter().map(|one| (as_text(&one["name"]).to_owned(), one["value"].clone())).collect()
+}
+
+#[test]
+fn every_value_reaches_the_operator_and_means_what_it_says() {
+    let text =
+        chart(&["--values=charts/kleym/ci/everything-values.yaml", "--set=extraArgs={--log-level=warn}"]);
+    let deployment = deployment(&text);
+    let variables = environment(&deployment);
+    let find = |name: &str| variables.get(name).map(|value| OsString::from(as_text(value)));
+    let configuration = Flags::default().resolve(&find).unwrap();
+    let settings = &configuration.settings;
+    assert_eq!(settings.trust_domain.as_str(), "example.org");
+    assert_eq!(settings.class_name.as_ref().unwrap().as_str(), "spire-mgmt-spire");
+    assert_eq!(settings.instance.as_str(), "blue");
+    assert_eq!(settings.path_grants.iter().count(), 2);
+    let namespaces: Vec<&str> = configuration.namespaces.iter().map(|one| one.as_str()).collect();
+    assert_eq!(namespaces, ["team-a", "team-b"]);
+    assert!(configuration.allow_configuration_change && configuration.leader_elect);
+    assert_eq!(configuration.metrics_address.unwrap().port(), 9090);
+    assert_eq!(configuration.health_address.unwrap().port(), 9091);
+    let folder = PathBuf::from("/etc/kleym/metrics-certificate");
+    let files = Certificate::Files { certificate: folder.join("cert.pem"), key: folder.join("key.pem") };
+    assert_eq!(configuration.metrics_certificate, Some(files));
+    assert_eq!(configuration.kubeconfig, Some("/etc/kleym/kubeconfig/config".into()));
+    assert_eq!(configuration.log_format, LogFormat::Text);
+    assert_eq!(configuration.log_filter, "info,kleym_operator=debug");
+    assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["args"][0], "--log-level=warn");
+
+    // With namespaces, the operator's rights over bindings, objectives and pools are given in these only.
+    let watched: Vec<(String, String)> = objects(&text)
+        .iter()
+        .filter(|object| object["roleRef"]["name"] == "kleym-operator-watched")
+        .map(|object| {
+            (as_text(&object["kind"]).to_owned(), as_text(&object["metadata"]["namespace"]).to_owned())
+        })
+        .collect();
+    let expected = [("RoleBinding", "team-a"), ("RoleBinding", "team-b")];
+    assert_eq!(watched, expected.map(|(kind, namespace)| (kind.to_owned(), namespace.to_owned())));
+    // The policies know both accounts, in both places.
+    let operators = r#"in ["system:serviceaccount:kleym-system:kleym-operator","system:serviceaccount:other:kleym-operator"]"#;
+    assert_eq!(text.matches(operators).count(), 3);
+    for name in ["kleym-more", "as-text"] {
+        assert!(objects(&text).iter().any(|object| object["metadata"]["name"] == name), "{name}");
+    }
+    assert!(!text.contains("helm.sh/resource-policy"));
+}
+
+#[test]
+fn names_follow_the_release_and_what_is_turned_off_is_not_there() {
+    let all = ["template", "prod", "charts/kleym", "--namespace=identity", "--kube-version=1.36"];
+    let more = [
+        "--set=useDefaultTrustDomain=true,crds.enabled=false,rbac.create=false,networkPolicy.enabled=false",
+        "--set=podDisruptionBudget.enabled=false,uninstallCheck.enabled=false,metrics.enabled=false",
+    ];
+    let text = printed("helm", &[&all[..], &more].concat(), "");
+    let names: Vec<String> = objects(&text)
+        .iter()
+        .map(|one| format!("{} {}", as_text(&one["kind"]), as_text(&one["metadata"]["name"])))
+        .collect();
+    assert_eq!(names, ["ServiceAccount prod-kleym-operator", "Deployment prod-kleym-operator"]);
+    assert!(!environment(&deployment(&text)).contains_key("KLEYM_METRICS_BIND_ADDRESS"));
+}
