@@ -141,11 +141,12 @@ impl<'a> Builder<'a> {
         node
     }
 
-    /// Adds an edge. Of several between the same ends the first kind in the order of [`Link`] counts.
+    /// Adds an edge. Of several between the same ends the first kind in the order of [`Link`] counts, and of one kind the
+    /// last.
     fn edge(&mut self, from: End, to: End, of: Option<usize>, link: Link, why: impl Into<String>) {
         let why = why.into();
         match self.edges.get_mut(&(from, to, of)) {
-            Some(there) if there.0 <= link => {}
+            Some(there) if there.0 < link => {}
             Some(there) => *there = (link, why),
             None => {
                 self.edges.insert((from, to, of), (link, why));
@@ -336,6 +337,11 @@ impl<'a> Builder<'a> {
                 }
                 for objective in found {
                     self.between(objective, here, Link::Nothing, refused);
+                    for ((_, to, _), (link, why)) in &mut self.edges {
+                        if *to == End::node(objective) && *link == Link::Nothing {
+                            refused.clone_into(why);
+                        }
+                    }
                 }
             }
             Target::Pool { name, group } => {
@@ -455,21 +461,17 @@ impl<'a> Builder<'a> {
             None => (Link::Granted, "as far as can be told from what was read".to_owned()),
             Some(other) => {
                 let why = format!(
-                    "{} gives the same container {} as well",
+                    "{} gives {}, although {} gives the same container {}",
+                    self.in_words(&grant.output),
+                    grant.spiffe_id,
                     self.in_words(&other.output),
                     other.spiffe_id
                 );
                 (Link::Overlap, why)
             }
         };
-        self.edge(End::node(output), container, Some(output), Link::Granted, "");
+        self.edge(End::node(output), container, Some(output), link, why.clone());
         self.edge(container, End::node(identity), Some(output), link, why);
-        // Overlap outranks what is merely granted.
-        if link == Link::Overlap
-            && let Some(there) = self.edges.get_mut(&(End::node(output), container, Some(output)))
-        {
-            there.0 = Link::Overlap;
-        }
     }
 
     /// Whether a container should not have both: another ID, and not two bindings that may be layered. Of a foreign

@@ -86,29 +86,30 @@ impl<'a> Ways<'a> {
 /// The table of a region.
 pub(crate) fn rows(region: &Region) -> Vec<Row> {
     let ways = Ways::of(region);
+    let with = region.containers(|link| matches!(link, Link::Granted | Link::Overlap));
     let mut rows: BTreeSet<Row> = BTreeSet::new();
     let mut told: BTreeSet<usize> = BTreeSet::new();
     for (number, node) in region.nodes.iter().enumerate() {
         match node.column {
             Column::Pods => {
-                let mut with = BTreeSet::new();
+                let mut told_of = BTreeSet::new();
                 for edge in ways.after(number) {
                     let start = edge.of.map(|output| ways.to_output(output)).unwrap_or_default();
                     told.extend(start.binding);
                     told.extend(start.output);
-                    if edge.link != Link::Displaced {
-                        with.extend(edge.from.container);
-                    }
+                    told_of.extend(edge.from.container);
+                    let bare = edge.link == Link::Displaced && !with.contains(&edge.from);
+                    let why = if bare { format!("{}; it has no other", edge.why) } else { edge.why.clone() };
                     rows.insert(Row {
                         pods: Some(number),
                         container: edge.from.container,
                         identity: Some(edge.to.node),
                         link: Some(edge.link),
-                        why: edge.why.clone(),
+                        why,
                         ..start
                     });
                 }
-                for container in (0..node.containers.len()).filter(|container| !with.contains(container)) {
+                for container in (0..node.containers.len()).filter(|container| !told_of.contains(container)) {
                     let why = "no identity".to_owned();
                     rows.insert(Row {
                         pods: Some(number),
@@ -216,12 +217,12 @@ pub(crate) fn attention(region: &Region) -> Vec<Attention> {
         }
     }
     for ((node, link, why), of) in containers {
-        let word = if of.len() == 1 { "container" } else { "containers" };
+        let (word, have) = if of.len() == 1 { ("container", "has") } else { ("containers", "have") };
         let of: Vec<&str> = of.into_iter().collect();
         let of = format!("{word} {} of {}", of.join(", "), name(node));
         let (rank, word, what) = match link {
             Link::Overlap => (1, "Overlap", format!("{of}: {why}")),
-            _ => (3, "Left with none", format!("{of} has no identity: {why}")),
+            _ => (3, "Left with none", format!("{of} {have} no identity: {why}")),
         };
         list.push((rank, Attention { word, link: Some(link), node, what }));
     }

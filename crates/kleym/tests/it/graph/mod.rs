@@ -5,8 +5,10 @@ mod chromium;
 mod fleet;
 
 use insta::assert_snapshot;
+use serde_json::Value;
 
-use crate::run::at_the_root;
+use self::fleet::{binding, fleet, pool};
+use crate::run::{Folder, at_the_root};
 
 const EXAMPLES: &str = "graph -f examples/quickstart -f examples/conflict";
 
@@ -23,4 +25,122 @@ fn a_map_is_a_dot_graph() {
 #[test]
 fn a_map_is_a_report_in_json() {
     assert_snapshot!(at_the_root(&format!("{EXAMPLES} -o json")));
+}
+
+/// The example that has everything in it, pods included.
+const EVERYTHING: &str = "graph -f examples/map --clusterspiffeid-class-name spire-spire";
+
+#[test]
+fn a_map_with_pods_shows_who_has_what_and_what_is_lost() {
+    assert_snapshot!(at_the_root(EVERYTHING));
+}
+
+/// The edges of the example that are not simply granted: what, from, to, and why.
+#[test]
+fn every_kind_of_edge_says_why_it_is_there() {
+    let answer = at_the_root(&format!("{EVERYTHING} -o json"));
+    let map: Value = serde_json::from_str(&answer.out).unwrap();
+    let region = &map["namespaces"][0];
+    let name = |id: &Value| {
+        let node = region["nodes"].as_array().unwrap().iter().find(|node| node["id"] == *id).unwrap();
+        format!("{} {}", node["column"].as_str().unwrap(), node["name"].as_str().unwrap())
+    };
+    let container = |edge: &Value, end: &str| {
+        edge[end].as_str().map(|container| format!("/{container}")).unwrap_or_default()
+    };
+    let edges: Vec<String> = region["edges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|edge| edge["link"] != "granted")
+        .map(|edge| {
+            format!(
+                "{}: {}{} -> {}{}: {}",
+                edge["link"].as_str().unwrap(),
+                name(&edge["from"]),
+                container(edge, "fromContainer"),
+                name(&edge["to"]),
+                container(edge, "toContainer"),
+                edge["why"].as_str().unwrap_or_default()
+            )
+        })
+        .collect();
+    assert_snapshot!(edges.join("\n"));
+}
+
+#[test]
+fn a_map_is_drawn_the_same_whatever_the_order_of_the_documents() {
+    let world = fleet(120);
+    let mut documents: Vec<&str> = world.split("---\n").collect();
+    let folder = Folder::with(&[("world.yaml", &world)]);
+    documents.reverse();
+    folder.put("reversed.yaml", documents.join("---\n").as_bytes());
+    for format in ["mermaid", "dot", "html", "json"] {
+        let drawn = |file: &str| folder.kleym(&format!("graph -f {file} -o {format}")).out;
+        assert_eq!(drawn("world.yaml"), drawn("reversed.yaml"), "{format}");
+    }
+}
+
+#[test]
+fn only_the_chosen_namespace_is_drawn() {
+    let folder = Folder::with(&[("world.yaml", &fleet(80))]);
+    let map: Value =
+        serde_json::from_str(&folder.kleym("graph -f world.yaml -n search -o json").out).unwrap();
+    let names: Vec<&Value> =
+        map["namespaces"].as_array().unwrap().iter().map(|region| &region["namespace"]).collect();
+    assert_eq!(names, ["search"]);
+}
+
+#[test]
+fn nothing_declared_is_an_empty_map() {
+    let folder = Folder::with(&[("none.yaml", "")]);
+    assert_snapshot!(folder.kleym("graph -f none.yaml"));
+    let html = folder.kleym("graph -f none.yaml -o html");
+    assert_eq!(html.exit, Some(0));
+    assert!(html.out.contains("Nothing is declared here"));
+}
+
+#[test]
+fn what_mermaid_would_not_draw_is_said() {
+    let folder = Folder::with(&[("world.yaml", &fleet(500))]);
+    let answer = folder.kleym("graph -f world.yaml");
+    assert_eq!(answer.exit, Some(0));
+    assert!(answer.err.starts_with("warning: Mermaid draws at most 500 edges"), "{}", answer.err);
+}
+
+#[test]
+fn a_file_that_cannot_be_parsed_is_said_and_the_rest_is_drawn() {
+    let folder = Folder::with(&[("world.yaml", &fleet(5)), ("broken.yaml", "a: [")]);
+    let answer = folder.kleym("graph -f . -o json");
+    assert_eq!(answer.exit, Some(2));
+    assert!(answer.err.contains("error[KLM9001]") && answer.err.contains("broken.yaml:1"), "{}", answer.err);
+    let map: Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(map["namespaces"][0]["namespace"], "llm");
+}
+
+#[test]
+fn in_a_crowded_namespace_only_pairs_that_are_not_disjoint_are_listed() {
+    let mut documents = vec![pool("llm", "llama", &["chat"])];
+    for number in 0..70 {
+        documents.push(binding(
+            "llm",
+            &format!("b{number:02}"),
+            "chat",
+            "llama",
+            Some(&format!("c{number}")),
+        ));
+    }
+    documents.push(
+        binding("llm", "late", "chat", "llama", Some("c7"))
+            .replace("targetRef", "spiffeIDTemplate: spiffe://kleym.sonda.red/ns/llm/other\n  targetRef"),
+    );
+    let folder = Folder::with(&[("crowd.yaml", &documents.join("---\n"))]);
+    let map: Value = serde_json::from_str(&folder.kleym("graph -f crowd.yaml -o json").out).unwrap();
+    let overlap = &map["namespaces"][0]["overlap"];
+    assert_eq!(overlap["complete"], false);
+    let pairs = overlap["pairs"].as_array().unwrap();
+    let conflicts: Vec<&Value> = pairs.iter().filter(|pair| pair["relation"] == "conflict").collect();
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!((&conflicts[0]["first"], &conflicts[0]["second"]), (&"b07".into(), &"late".into()));
+    assert_eq!(pairs.iter().filter(|pair| pair["relation"] == "disjoint").count(), 0);
 }

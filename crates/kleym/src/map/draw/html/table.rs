@@ -35,7 +35,7 @@ fn one(page: &mut Page, number: usize, region: &Region, row: &Row) {
     ));
     let nodes = |of: &mut dyn Iterator<Item = usize>| -> String {
         let links: Vec<String> = of
-            .map(|node| format!("<a href=\"#r{number}n{node}\">{}</a>", text(&region.nodes[node].name)))
+            .map(|node| format!("<a href=\"#r{number}n{node}\">{}</a>", breakable(&region.nodes[node].name)))
             .collect();
         links.join(", ")
     };
@@ -75,4 +75,10 @@ fn one(page: &mut Page, number: usize, region: &Region, row: &Row) {
         (Some(link), why) => format!("<b>{}</b>: {}", link.word(), text(why)),
     };
     page.put(format_args!("<td role=\"cell\" data-head=\"State\" class=\"what\">{meaning}</td></tr>\n"));
+}
+
+/// A name that may go on in the next line behind a slash.
+fn breakable(name: &str) -> String {
+    let parts: Vec<String> = name.split_inclusive('/').map(|part| text(part).to_string()).collect();
+    parts.join("<wbr>")
 }
