@@ -10,12 +10,17 @@ use clap::error::ErrorKind;
 
 use super::Pages;
 
+/// Where targets of `make` are.
+const MAKEFILES: [&str; 2] = ["Makefile", "tools/package/targets.mk"];
 /// Words that begin like this are files of this repository.
 const FOLDERS: [&str; 5] = ["crates/", "config/", "charts/", "docs/", "examples/"];
 
 /// Everything that would not work as it stands.
 pub(super) fn check(root: &Path, pages: &Pages) -> anyhow::Result<Vec<String>> {
-    let makefile = fs::read_to_string(root.join("Makefile")).context("cannot read `Makefile`")?;
+    let mut makefile = String::new();
+    for part in MAKEFILES {
+        makefile += &fs::read_to_string(root.join(part)).with_context(|| format!("cannot read `{part}`"))?;
+    }
     let mut findings = Vec::new();
     for (path, page) in pages {
         for fence in page.fences.iter().filter(|fence| fence.what.language == "console") {

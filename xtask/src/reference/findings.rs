@@ -59,6 +59,25 @@ pub(super) fn index() -> String {
     text
 }
 
+const CONTENTS: &str = "docs/src/SUMMARY.md";
+/// How a line of the table of contents begins that is a finding's.
+const ENTRY: &str = "  - [KLM";
+
+/// The table of contents, with a line for each code where the first of such lines stands.
+pub(super) fn contents(root: &Path) -> anyhow::Result<Artifact> {
+    let text =
+        fs::read_to_string(root.join(CONTENTS)).with_context(|| format!("cannot read `{CONTENTS}`"))?;
+    let content = listed(&text).with_context(|| format!("`{CONTENTS}` has no line of a finding"))?;
+    Ok(Artifact { path: CONTENTS.to_owned(), content })
+}
+
+fn listed(text: &str) -> Option<String> {
+    let (before, rest) = text.split_at(text.find(ENTRY)?);
+    let after: String = rest.split_inclusive('\n').skip_while(|line| line.starts_with(ENTRY)).collect();
+    let lines: String = Code::ALL.iter().map(|code| format!("  - [{code}](findings/{code}.md)\n")).collect();
+    Some(format!("{before}{lines}{after}"))
+}
+
 /// The pages of all codes.
 pub(super) fn pages(root: &Path) -> anyhow::Result<Vec<Artifact>> {
     Code::ALL.iter().map(|code| page(root, *code)).collect()
@@ -124,6 +143,15 @@ mod tests {
             }
         }
         assert!(missing.is_empty(), "run `cargo xtask generate`, then write:\n{}", missing.join("\n"));
+    }
+
+    #[test]
+    fn every_code_is_listed_once_in_the_place_of_the_first() {
+        let text = listed("- [a](a.md)\n  - [KLM0001](x.md)\n  - [KLM0002](x.md)\n- [b](b.md)\n").unwrap();
+        assert!(text.starts_with("- [a](a.md)\n  - [KLM1001](findings/KLM1001.md)\n"));
+        assert!(text.ends_with("\n- [b](b.md)\n") && !text.contains("KLM0001"));
+        assert_eq!(text.matches(ENTRY).count(), Code::ALL.len());
+        assert_eq!(listed(&text).unwrap(), text);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) fn pages(root: &Path) -> anyhow::Result<Vec<Artifact>> {
         page("findings/index.md", "crates/kleym-core/src/report", &findings::index()),
     ];
     pages.extend(findings::pages(root)?);
+    pages.push(findings::contents(root)?);
     Ok(pages)
 }
 
