@@ -188,6 +188,8 @@ pub enum ValueProblem {
     },
     /// Too few or too many characters or entries.
     Length {
+        /// What is counted: `characters`.
+        unit: &'static str,
         /// The least.
         min: usize,
         /// The most.
@@ -218,8 +220,11 @@ impl fmt::Display for ValueProblem {
         match self {
             ValueProblem::Missing => f.write_str("is required"),
             ValueProblem::WrongType { wanted, found } => write!(f, "must be {wanted}, but is {found}"),
-            ValueProblem::Length { min, max, found } => {
-                write!(f, "must have {min} to {max} characters or entries, but has {found}")
+            ValueProblem::Length { unit, min, max, found } => {
+                write!(f, "must have {min} to {max} {unit}, but has {found}")
+            }
+            ValueProblem::NotOneOf { found, allowed: [only] } => {
+                write!(f, "is {}, but must be `{only}`", Quoted(found))
             }
             ValueProblem::NotOneOf { found, allowed } => {
                 write!(f, "is {}, but must be one of {}", Quoted(found), quoted_list(allowed.iter().copied()))

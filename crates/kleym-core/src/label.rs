@@ -30,7 +30,7 @@ impl fmt::Display for LabelError {
             LabelError::TooLong => "is longer than 63 characters",
             LabelError::BadPrefix => "has a prefix that is not a DNS subdomain",
             LabelError::Malformed => {
-                "may hold letters, digits, `-`, `_` and `.` only, and must start and end with a letter or digit"
+                "is malformed: allowed are letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"
             }
         })
     }

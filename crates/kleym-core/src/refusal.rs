@@ -231,6 +231,8 @@ pub enum Refusal {
     SpiffeId {
         /// As rendered.
         rendered: Box<str>,
+        /// Whether it comes from the binding's template; else it is the default.
+        templated: bool,
         /// Why.
         error: SpiffeIdError,
     },

@@ -227,8 +227,14 @@ impl Conflict {
     /// What would prove the two apart.
     pub fn hint(&self) -> String {
         match self.foremost.cause {
+            // Two container names in one set exclude each other, so where both name one already it must be corrected, not
+            // joined by another.
+            Cause::IdentityCollision if self.foremost.shares_container_name() => {
+                "if they are different containers, correct the container name of one (in mode PerObjective, spec.containerDiscriminator); otherwise tell them apart by service account, pod label, node or pod name; if they are the same, keep one binding"
+                    .to_owned()
+            }
             Cause::IdentityCollision => {
-                "if they are different containers, put different `k8s:container-name:<name>` selectors in both (or differ in service account, pod label, node or pod name); if they are the same, keep one binding"
+                "if they are different containers, name the container in both: by spec.containerDiscriminator in mode PerObjective, else by a selector `k8s:container-name:<name>`; otherwise tell them apart by service account, pod label, node or pod name; if they are the same, keep one binding"
                     .to_owned()
             }
             Cause::DuplicateSpiffeId => "change spec.spiffeIDTemplate of one, or remove one".to_owned(),
@@ -247,6 +253,10 @@ fn shared(items: &[Box<str>]) -> String {
 }
 
 impl Peer {
+    fn shares_container_name(&self) -> bool {
+        self.shared.iter().any(|item| item.starts_with("k8s:container-name:"))
+    }
+
     fn new(name: ObjectName, cause: Cause, own: &Identity, theirs: &Identity) -> Self {
         let shared = own
             .selectors

@@ -95,8 +95,11 @@ pub fn render(
         },
         pool: &resolved.pool.name,
     };
-    let spiffe_id = spiffe::check(&text, &settings.trust_domain, &settings.path_grants, truth)
-        .map_err(|error| Refusal::SpiffeId { rendered: text.into(), error })?;
+    let spiffe_id =
+        spiffe::check(&text, &settings.trust_domain, &settings.path_grants, truth).map_err(|error| {
+            let templated = spec.spiffe_id_template.is_some();
+            Refusal::SpiffeId { rendered: text.into(), templated, error }
+        })?;
     Ok(Identity { mode: spec.mode, subject, pool: resolved.pool.clone(), spiffe_id, selectors })
 }
 

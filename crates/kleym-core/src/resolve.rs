@@ -11,6 +11,7 @@ use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::label::Labels;
 use crate::name::{Namespace, ObjectName};
 use crate::refusal::{Lead, Refusal};
+use crate::text::Quoted;
 
 /// Where resolution looks things up.
 pub trait Facts {
@@ -239,11 +240,13 @@ fn labels_of(pool: &Pool) -> Result<ResolvedPool, Refusal> {
 fn lead(hit: &Objective, end: &Result<Resolved, Halt>) -> String {
     match (&hit.pool_ref, end) {
         (Err(_), _) => "no pool (malformed)".to_owned(),
-        (Ok(_), Ok(resolved)) => format!("pool `{}` ({})", resolved.pool.name, resolved.pool_group),
-        (Ok(pool_ref), Err(_)) => match pool_ref.group {
-            Some(group) => format!("pool `{}` ({group}), which is missing or malformed", pool_ref.name),
-            None => format!("pool `{}`, which is missing or malformed", pool_ref.name),
-        },
+        (Ok(_), Ok(resolved)) => {
+            format!("pool {} ({})", Quoted(resolved.pool.name.as_str()), resolved.pool_group)
+        }
+        (Ok(pool_ref), Err(_)) => {
+            let group = pool_ref.group.map(|group| format!(" ({group})")).unwrap_or_default();
+            format!("pool {}{group}, which is missing or malformed", Quoted(pool_ref.name.as_str()))
+        }
     }
 }
 
@@ -251,9 +254,14 @@ fn selector_in_words(pool: &Pool) -> String {
     match &pool.labels {
         Err(_) => "a malformed selector".to_owned(),
         Ok(labels) => {
-            let labels: Vec<String> =
-                labels.iter().map(|(k, v)| format!("{}={}", k.as_str(), v.as_str())).collect();
-            format!("the pods with `{}`", labels.join(","))
+            const MOST: usize = 3;
+            let shown: Vec<String> =
+                labels.iter().take(MOST).map(|(k, v)| format!("{}={}", k.as_str(), v.as_str())).collect();
+            let more = match labels.len().saturating_sub(MOST) {
+                0 => String::new(),
+                more => format!(" and {more} more labels"),
+            };
+            format!("the pods with {}{more}", Quoted(&shown.join(",")))
         }
     }
 }

@@ -49,12 +49,14 @@ pub fn quoted_list<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// Cuts a message to [`MAX_MESSAGE_BYTES`] at a character boundary; a cut message ends in `...`.
-pub fn bounded(mut message: String) -> String {
-    if message.len() > MAX_MESSAGE_BYTES {
-        let mut end = MAX_MESSAGE_BYTES - 3;
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
+pub fn bounded(message: String) -> String {
+    cut_to(message, MAX_MESSAGE_BYTES)
+}
+
+/// The same for another limit, of at least three bytes.
+pub(crate) fn cut_to(mut message: String, max: usize) -> String {
+    if message.len() > max {
+        let end = cut(&message, max - 3).len();
         message.truncate(end);
         message.push_str("...");
     }

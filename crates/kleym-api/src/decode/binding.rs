@@ -102,13 +102,11 @@ fn pinned<G>(
     text.map(|text| parse(text).ok_or_else(|| not_one_of(text, allowed))).transpose()
 }
 
-/// The only optional field whose null is not absence: the contract calls it not nullable, and a null that a CRD let
-/// through is no choice of a mode.
+/// Absent, and so null: the API server drops a null of a field that is not nullable, and then defaults it.
 fn mode(spec: &Map<String, Value>) -> Result<Mode, ValueProblem> {
-    let Some(value) = spec.get("mode") else {
+    let Some(text) = optional_string(spec.get("mode"))? else {
         return Ok(Mode::PerObjective);
     };
-    let text = string(value)?;
     [Mode::PoolOnly, Mode::PerObjective]
         .into_iter()
         .find(|mode| mode.as_str() == text)
@@ -140,7 +138,8 @@ fn selector_templates(spec: &Map<String, Value>) -> Result<Box<[Box<str>]>, Spec
     let whole = SpecField::SelectorTemplates;
     let items = required_list(spec.get("workloadSelectorTemplates")).map_err(of(whole))?;
     if !(1..=MAX_SELECTOR_TEMPLATES).contains(&items.len()) {
-        let problem = ValueProblem::Length { min: 1, max: MAX_SELECTOR_TEMPLATES, found: items.len() };
+        let (max, found) = (MAX_SELECTOR_TEMPLATES, items.len());
+        let problem = ValueProblem::Length { unit: "entries", min: 1, max, found };
         return Err(of(whole)(problem));
     }
     let mut templates: Vec<Box<str>> = Vec::with_capacity(items.len());

@@ -85,7 +85,7 @@ fn object(value: &Value) -> Result<&Map<String, Value>, ValueProblem> {
 pub(super) fn within(text: &str, max: usize) -> Result<&str, ValueProblem> {
     match text.chars().count() {
         found if (1..=max).contains(&found) => Ok(text),
-        found => Err(ValueProblem::Length { min: 1, max, found }),
+        found => Err(ValueProblem::Length { unit: "characters", min: 1, max, found }),
     }
 }
 

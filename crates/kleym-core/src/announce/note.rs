@@ -48,13 +48,16 @@ pub(super) fn withdrawn_by_refusal(output: &ObjectName, spiffe_id: &str, refusal
 
 pub(super) fn withdrawn_for_a_while(output: &ObjectName, spiffe_id: &str, wait: &Wait) -> String {
     let why = match wait {
+        Wait::Finalizers(finalizers) => {
+            return bounded(format!(
+                "ClusterSPIFFEID `{output}`, which granted {}, selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them; {AFTERWARDS}",
+                Quoted(spiffe_id),
+                quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
+            ));
+        }
         Wait::Outputs(outputs) => format!(
             "the binding is to have it again as soon as {} of other bindings are gone or replaced",
             quoted_list(outputs.iter().map(ObjectName::as_str))
-        ),
-        Wait::Finalizers(finalizers) => format!(
-            "it selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them",
-            quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
         ),
         Wait::Absence | Wait::Cooling => "the binding is to have it again in a moment".to_owned(),
     };
@@ -90,7 +93,7 @@ pub(super) fn conflict_ended(younger: &ObjectName) -> String {
 
 pub(super) fn orphan(output: &ObjectName, binding: &str, spiffe_id: &str) -> String {
     bounded(format!(
-        "ClusterSPIFFEID `{output}` granted {} for InferenceIdentityBinding {}, which no longer exists, and was deleted; {AFTERWARDS}",
+        "ClusterSPIFFEID `{output}` granted {} for an InferenceIdentityBinding {} with another uid than any that lives, and was deleted; {AFTERWARDS}",
         Quoted(spiffe_id),
         Quoted(binding),
     ))

@@ -2,16 +2,18 @@
 //! from an API reply that could change from try to try.
 
 use super::{Refusal, WriteFailure};
+use crate::fact::{PoolSelectorError, ValueProblem};
 use crate::kind::{ObjectiveGroup, PoolGroup};
-use crate::text::{Quoted, bounded, quoted_list};
+use crate::text::{MAX_MESSAGE_BYTES, Quoted, bounded, cut_to, quoted_list};
 
 impl Refusal {
     /// The message of the conditions: what and where, then what to do.
     pub fn message(&self) -> String {
-        bounded(match self.hint() {
-            Some(hint) => format!("{}; {hint}", self.what()),
-            None => self.what(),
-        })
+        match self.hint() {
+            // What to do is never what is cut.
+            Some(hint) => format!("{}; {hint}", cut_to(self.what(), MAX_MESSAGE_BYTES - hint.len() - 2)),
+            None => bounded(self.what()),
+        }
     }
 
     /// What is wrong, and where.
@@ -97,7 +99,12 @@ impl Refusal {
             }
             Refusal::SelectorSet(error) => error.to_string(),
             Refusal::SpiffeIdTemplate(error) => format!("spec.spiffeIDTemplate {error}"),
-            Refusal::SpiffeId { rendered, error } => format!("the SPIFFE ID {} {error}", Quoted(rendered)),
+            Refusal::SpiffeId { rendered, templated: true, error } => {
+                format!("spec.spiffeIDTemplate gives the SPIFFE ID {}, which {error}", Quoted(rendered))
+            }
+            Refusal::SpiffeId { rendered, templated: false, error } => {
+                format!("the default SPIFFE ID {} {error}", Quoted(rendered))
+            }
             Refusal::Conflict(conflict) => conflict.what(),
             Refusal::OutputCrdMissing => {
                 "no CustomResourceDefinition `clusterspiffeids.spire.spiffe.io` is installed".to_owned()
@@ -124,11 +131,17 @@ impl Refusal {
     /// What to do, where `what` does not say it already.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Refusal::Spec(_) => "correct the binding".to_owned(),
+            Refusal::Spec(error) => match error.problem {
+                ValueProblem::Missing => "add it to the binding".to_owned(),
+                _ => "correct it in the binding".to_owned(),
+            },
             Refusal::ObjectiveNotFound { deleting: true, .. } | Refusal::PoolNotFound { deleting: true, .. } => {
                 "create it again or point elsewhere".to_owned()
             }
             Refusal::ObjectiveNotFound { .. } => "create it or correct spec.targetRef".to_owned(),
+            Refusal::PoolNotFound { objective: Some(_), group: Some(_), .. } => {
+                "create it or correct the objective's spec.poolRef, whose group must be the pool's".to_owned()
+            }
             Refusal::PoolNotFound { objective: Some(_), .. } => {
                 "create it or correct the objective's spec.poolRef".to_owned()
             }
@@ -141,7 +154,18 @@ impl Refusal {
             Refusal::PoolCrdMissing(_) => {
                 "install the CustomResourceDefinitions of the Gateway API Inference Extension".to_owned()
             }
-            Refusal::PoolSelector { .. } => "correct the pool".to_owned(),
+            Refusal::PoolSelector { error, .. } => match error {
+                PoolSelectorError::Empty => "name the labels of the pool's pods in its spec.selector",
+                PoolSelectorError::Key { .. } | PoolSelectorError::Value { .. } | PoolSelectorError::Item { .. } => {
+                    "use another label in the pool's spec.selector, and on its pods"
+                }
+                PoolSelectorError::Field { .. }
+                | PoolSelectorError::MatchExpressions
+                | PoolSelectorError::UnknownField(_)
+                | PoolSelectorError::TooMany(_) => "correct the pool's spec.selector",
+            }
+            .to_owned(),
+            Refusal::SpiffeId { templated: false, .. } => "set another one with spec.spiffeIDTemplate".to_owned(),
             Refusal::PoolTargetPerObjective => "set spec.mode: PoolOnly or name an InferenceObjective".to_owned(),
             Refusal::MissingDiscriminator => {
                 "say which container serves the objective, such as `type: ContainerName` with `value: vllm`, or set spec.mode: PoolOnly"
@@ -167,7 +191,7 @@ impl Refusal {
             | Refusal::SelectorItem { .. }
             | Refusal::SelectorSet(_)
             | Refusal::SpiffeIdTemplate(_)
-            | Refusal::SpiffeId { .. } => return None,
+            | Refusal::SpiffeId { templated: true, .. } => return None,
         };
         Some(hint)
     }

@@ -108,7 +108,12 @@ pub enum ItemError {
     /// A type other than `k8s` and `unix`.
     UnknownType(String),
     /// A key outside the closed list of its type.
-    UnknownKey(String),
+    UnknownKey {
+        /// The type: `k8s` or `unix`.
+        kind: &'static str,
+        /// As written.
+        found: String,
+    },
     /// `k8s:pod-uid`.
     PodUid,
     /// Nothing after the key.
@@ -141,7 +146,10 @@ impl fmt::Display for ItemError {
             ItemError::UnknownType(found) => {
                 write!(f, "has the unknown selector type {}; use `k8s` or `unix`", Quoted(found))
             }
-            ItemError::UnknownKey(found) => write!(f, "has the unknown selector key {}", Quoted(found)),
+            ItemError::UnknownKey { kind, found } => {
+                write!(f, "has the unknown selector key {}; type `{kind}` has", Quoted(found))?;
+                known_keys(kind).try_for_each(|key| write!(f, " {key}"))
+            }
             ItemError::PodUid => {
                 f.write_str("names a pod uid; spire-controller-manager adds the pod's own, so remove it")
             }
@@ -257,6 +265,14 @@ impl Item {
     }
 }
 
+/// The keys of a type, for messages; the rarer `image-signature-` ones are told by their beginning.
+fn known_keys(kind: &str) -> impl Iterator<Item = &'static str> {
+    let (plain, nested, unix): (&[_], &[_], &[_]) =
+        if kind == "unix" { (&[], &[], UNIX) } else { (PLAIN, NESTED, &[]) };
+    let words = plain.iter().chain(nested).map(|(word, _)| *word).chain(unix.iter().copied());
+    words.filter(|word| !word.starts_with("image-signature-"))
+}
+
 fn parse_k8s(rest: &str) -> Result<(ItemKey, &str), ItemError> {
     let (word, value) = rest.split_once(':').ok_or(ItemError::Shape)?;
     if word == POD_UID {
@@ -274,7 +290,7 @@ fn parse_k8s(rest: &str) -> Result<(ItemKey, &str), ItemError> {
         return Ok((*key, value));
     }
     let Some((_, key)) = NESTED.iter().find(|(known, _)| *known == word) else {
-        return Err(ItemError::UnknownKey(word.to_owned()));
+        return Err(ItemError::UnknownKey { kind: "k8s", found: word.to_owned() });
     };
     let (inner, value) = value.split_once(':').ok_or(ItemError::Shape)?;
     match key {
@@ -291,7 +307,7 @@ fn parse_k8s(rest: &str) -> Result<(ItemKey, &str), ItemError> {
 fn parse_unix(rest: &str) -> Result<(ItemKey, &str), ItemError> {
     let (word, value) = rest.split_once(':').ok_or(ItemError::Shape)?;
     if !UNIX.contains(&word) {
-        return Err(ItemError::UnknownKey(word.to_owned()));
+        return Err(ItemError::UnknownKey { kind: "unix", found: word.to_owned() });
     }
     if value.is_empty() {
         return Err(ItemError::EmptyValue);
@@ -374,7 +390,7 @@ mod tests {
             ("k8s:sa", ItemError::Shape),
             ("docker:label:a", ItemError::UnknownType(word("docker"))),
             ("K8s:ns:llm", ItemError::UnknownType(word("K8s"))),
-            ("k8s:NS:llm", ItemError::UnknownKey(word("NS"))),
+            ("k8s:NS:llm", ItemError::UnknownKey { kind: "k8s", found: word("NS") }),
             ("k8s:pod-uid:1", ItemError::PodUid),
             ("k8s:sa:", ItemError::EmptyValue),
             ("k8s:container-name:", ItemError::EmptyValue),
@@ -383,7 +399,7 @@ mod tests {
             ("k8s:pod-label:a/b/c:x", ItemError::LabelKey(LabelError::BadPrefix)),
             ("k8s:pod-label:app:a:b", ItemError::LabelValue(LabelError::Malformed)),
             ("k8s:pod-owner::x", ItemError::EmptyValue),
-            ("unix:selinux:x", ItemError::UnknownKey(word("selinux"))),
+            ("unix:selinux:x", ItemError::UnknownKey { kind: "unix", found: word("selinux") }),
             ("k8s:container-name:a b", ItemError::NotPrintable),
             ("k8s:container-name:a\n", ItemError::NotPrintable),
             ("k8s:container-name:\u{202e}", ItemError::NotPrintable),

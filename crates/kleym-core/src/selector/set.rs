@@ -37,7 +37,7 @@ impl fmt::Display for SetError {
             }
             SetError::ForeignNamespace { item, wanted } => write!(
                 f,
-                "selector {} names a namespace other than the binding's; write {} instead",
+                "selector {} names a namespace other than the binding's; only {} may stand there, so correct or remove it",
                 Quoted(item),
                 Quoted(wanted)
             ),

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::NS;
+use super::{MAX_ID_BYTES, NS};
 use crate::name::{NameError, Namespace};
 use crate::text::Quoted;
 
 /// Segments that begin like this are SPIRE's own (`/spire/...`, `/spire-controller-manager...`).
 const SPIRE: &str = "spire";
+
+/// The most bytes of a prefix: with the shortest trust domain and one character below it, an ID must still fit.
+const MAX_PREFIX_BYTES: usize = MAX_ID_BYTES - "spiffe://x".len() - "/y".len();
+
+/// The most prefixes of one namespace: a binding's status lists them all.
+const MAX_PREFIXES: usize = 1024;
 
 /// A path prefix that an administrator granted to a namespace: `/team-a` or `/org/team-a`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +25,12 @@ impl PathPrefix {
         let malformed = |why: String| GrantError::Prefix { prefix: text.to_owned(), why };
         if !text.starts_with('/') {
             return Err(malformed("must start with `/`".to_owned()));
+        }
+        if text.len() > MAX_PREFIX_BYTES {
+            return Err(malformed(format!(
+                "has {} bytes, but no SPIFFE ID of at most {MAX_ID_BYTES} bytes lies below more than {MAX_PREFIX_BYTES}",
+                text.len()
+            )));
         }
         // The path rules of SPIFFE-ID section 2.2, as the parser of IDs applies them.
         ::spiffe::SpiffeId::new(format!("spiffe://x{text}")).map_err(|error| malformed(error.to_string()))?;
@@ -75,6 +87,8 @@ pub enum GrantError {
     },
     /// Prefixes of two namespaces are equal or nested, so that a path would belong to both.
     Overlap(String, String),
+    /// More prefixes for one namespace than a status can list.
+    TooMany(String),
 }
 
 impl fmt::Display for GrantError {
@@ -88,6 +102,9 @@ impl fmt::Display for GrantError {
             }
             GrantError::Prefix { prefix, why } => {
                 write!(f, "the path prefix {} cannot be granted: {why}", Quoted(prefix))
+            }
+            GrantError::TooMany(namespace) => {
+                write!(f, "namespace {} is granted more than {MAX_PREFIXES} path prefixes", Quoted(namespace))
             }
             GrantError::Overlap(a, b) => write!(
                 f,
@@ -123,6 +140,9 @@ impl PathGrants {
             }
             let prefixes = parsed.entry(key).or_default();
             if let Err(at) = prefixes.binary_search(&prefix) {
+                if prefixes.len() == MAX_PREFIXES {
+                    return Err(GrantError::TooMany(namespace.to_owned()));
+                }
                 prefixes.insert(at, prefix);
             }
         }
@@ -180,5 +200,17 @@ mod tests {
         ] {
             assert!(parse(&[bad]).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_a_status_cannot_hold_is_refused() {
+        let longest = format!("a=/{}", "x".repeat(MAX_PREFIX_BYTES - 1));
+        assert!(PathGrants::parse([longest.as_str()]).is_ok());
+        let error = PathGrants::parse([format!("{longest}x").as_str()]).unwrap_err();
+        assert!(error.to_string().contains("has 244 bytes"), "{error}");
+        let many: Vec<String> = (0..=MAX_PREFIXES).map(|i| format!("a=/x{i}")).collect();
+        let all = || many.iter().map(String::as_str);
+        assert!(PathGrants::parse(all().take(MAX_PREFIXES)).is_ok());
+        assert_eq!(PathGrants::parse(all()), Err(GrantError::TooMany("a".into())));
     }
 }

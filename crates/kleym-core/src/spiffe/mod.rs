@@ -181,12 +181,12 @@ impl fmt::Display for SpiffeIdError {
                 Quoted(wanted)
             ),
             SpiffeIdError::OutsideNamespace { namespace, granted } => {
-                write!(f, "lies outside {}", Quoted(&format!("/ns/{namespace}/")))?;
+                write!(f, "must lie deeper than {}", Quoted(&format!("/ns/{namespace}")))?;
                 if granted.is_empty() {
-                    f.write_str(", and no other path is granted to the namespace (`--path-grant`)")
+                    f.write_str("; no other path is granted to the namespace (`--path-grant`)")
                 } else {
                     let granted = quoted_list(granted.iter().map(String::as_str));
-                    write!(f, " and not deeper than a prefix granted to the namespace: {granted}")
+                    write!(f, ", or deeper than a prefix granted to the namespace: {granted}")
                 }
             }
             SpiffeIdError::HeadCase { found, wanted } => {

@@ -420,7 +420,7 @@ fn a_removed_orphan_is_told_of_the_output_that_it_was() {
     let wanted = format!("Warning OrphanRemoved {}", output_of_chat());
     assert_eq!(short(&told), [wanted.as_str()]);
     assert_eq!(told[0].regarding, Object::Output(output_of_chat(), uid("o-1")));
-    assert!(told[0].note.contains("`llm/chat`, which no longer exists"), "{}", told[0].note);
+    assert!(told[0].note.contains("`llm/chat` with another uid than any that lives"), "{}", told[0].note);
     // The same without a living binding of that name.
     let (settings, key) = (settings(), key("llm", "chat"));
     let told = Told::default().wrote(&settings, &key, None, &delete(), &Reply::Done, Some(&output));

@@ -26,7 +26,7 @@ fn refusals(text: &str) -> Vec<Refusal> {
     for problem in [
         ValueProblem::Missing,
         ValueProblem::WrongType { wanted: "a string", found: "a number" },
-        ValueProblem::Length { min: 1, max: 512, found: text.len() },
+        ValueProblem::Length { unit: "characters", min: 1, max: 512, found: text.len() },
         ValueProblem::NotOneOf { found: found(), allowed: &["PoolOnly", "PerObjective"] },
         ValueProblem::Name { found: found(), error: NameError::Empty },
         ValueProblem::Duplicate(found()),

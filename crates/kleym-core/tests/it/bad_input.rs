@@ -407,7 +407,7 @@ fn an_id_lies_where_its_namespace_may_go_or_is_refused() {
     ] {
         let (reason, message) = refused(&binding("b").id(bad));
         assert_eq!(reason, Reason::InvalidSpiffeId, "{bad:?}");
-        assert!(message.starts_with("the SPIFFE ID `"), "{message}");
+        assert!(message.starts_with("spec.spiffeIDTemplate gives the SPIFFE ID `"), "{message}");
     }
     // In PoolOnly the pool's head is true, and the objective's is not.
     let pool_only = |id: &str| judged(binding("b").pool_only().id(id).render());

@@ -162,8 +162,8 @@ fn the_message_says_which_peer_which_overlap_and_what_would_prove_the_two_apart(
         Refusal::Conflict(conflict(&index, "b")).message(),
         "InferenceIdentityBinding `a` comes first and claims `spiffe://example.org/ns/llm/a` for workloads this binding claims too: \
          nothing proves the two apart, both select `k8s:container-name:vllm`, `k8s:pod-label:app:llama` and `k8s:sa:server`; \
-         if they are different containers, put different `k8s:container-name:<name>` selectors in both (or differ in service account, \
-         pod label, node or pod name); if they are the same, keep one binding"
+         if they are different containers, correct the container name of one (in mode PerObjective, \
+         spec.containerDiscriminator); otherwise tell them apart by service account, pod label, node or pod name; if they are the same, keep one binding"
     );
 }
 

@@ -317,7 +317,7 @@ fn a_field_that_todays_schema_would_refuse_is_a_refusal_with_its_own_reason() {
         let index = serving(&[declared]);
         assert_eq!(reason(&index, "b"), Some(expected), "{field}");
         let message = refusal(&index, "b").message();
-        assert_eq!(message, format!("{field} is required; correct the binding"));
+        assert_eq!(message, format!("{field} is required; add it to the binding"));
         assert_presentable(&message);
     }
 }

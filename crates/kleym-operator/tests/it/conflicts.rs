@@ -28,9 +28,9 @@ fn collision(world: &World, generation: i64, older: &str, objective: &str) -> Va
     let message = format!(
         "InferenceIdentityBinding `{older}` comes first and claims `{theirs}` for workloads this binding claims too: \
          nothing proves the two apart, both select `k8s:container-name:vllm`, `k8s:pod-label:app:vllm` and \
-         `k8s:sa:model-server`; if they are different containers, put different `k8s:container-name:<name>` \
-         selectors in both (or differ in service account, pod label, node or pod name); if they are the same, keep \
-         one binding"
+         `k8s:sa:model-server`; if they are different containers, correct the container name of one (in mode \
+         PerObjective, spec.containerDiscriminator); otherwise tell them apart by service account, pod label, node or \
+         pod name; if they are the same, keep one binding"
     );
     let conditions = refused(generation, "Conflict", "IdentityCollision", &message, Kstatus::Stalled);
     let mut status = resolved(generation, &world.instance, conditions);

@@ -53,7 +53,8 @@ fn cases(namespace: &str) -> Vec<Case> {
             "InvalidRef",
             "TargetPoolNotFound",
             "InferencePool `nowhere` of inference.networking.k8s.io, named by InferenceObjective `no-pool`, does \
-             not exist in namespace `NAMESPACE`; create it or correct the objective's spec.poolRef",
+             not exist in namespace `NAMESPACE`; create it or correct the objective's spec.poolRef, whose group must \
+             be the pool's",
             Reconciling,
         ),
         case(
@@ -81,8 +82,8 @@ fn cases(namespace: &str) -> Vec<Case> {
             "UnsafeSelector",
             "InvalidPoolSelector",
             "the selector of InferencePool `pool-selector` (inference.networking.k8s.io) cannot be \
-             proved safe: the label key `not a key` may hold letters, digits, `-`, `_` and `.` only, \
-             and must start and end with a letter or digit; correct the pool",
+             proved safe: the label key `not a key` is malformed: allowed are letters, digits, `-`, `_` and `.`, \
+             with a letter or digit at both ends; use another label in the pool's spec.selector, and on its pods",
             Stalled,
         ),
         case(
@@ -99,8 +100,8 @@ fn cases(namespace: &str) -> Vec<Case> {
             spec(json!({"workloadSelectorTemplates": ["k8s:ns:kube-system", "k8s:sa:model-server"]})),
             "UnsafeSelector",
             "UnsafeSelector",
-            "selector `k8s:ns:kube-system` names a namespace other than the binding's; write \
-             `k8s:ns:NAMESPACE` instead",
+            "selector `k8s:ns:kube-system` names a namespace other than the binding's; only \
+             `k8s:ns:NAMESPACE` may stand there, so correct or remove it",
             Stalled,
         ),
         case(
@@ -146,8 +147,8 @@ fn cases(namespace: &str) -> Vec<Case> {
             spec(json!({"spiffeIDTemplate": "spiffe://{{ .TrustDomain }}/ns/kube-system/sa/admin"})),
             "RenderFailure",
             "InvalidSPIFFEID",
-            "the SPIFFE ID `spiffe://kleym.sonda.red/ns/kube-system/sa/admin` lies outside \
-             `/ns/NAMESPACE/`, and no other path is granted to the namespace (`--path-grant`)",
+            "spec.spiffeIDTemplate gives the SPIFFE ID `spiffe://kleym.sonda.red/ns/kube-system/sa/admin`, which \
+             must lie deeper than `/ns/NAMESPACE`; no other path is granted to the namespace (`--path-grant`)",
             Stalled,
         ),
         case(
@@ -155,8 +156,8 @@ fn cases(namespace: &str) -> Vec<Case> {
             spec(json!({"spiffeIDTemplate": "spiffe://example.org/ns/{{ .Namespace }}/x"})),
             "RenderFailure",
             "InvalidSPIFFEID",
-            "the SPIFFE ID `spiffe://example.org/ns/NAMESPACE/x` has the trust domain `example.org`, \
-             but the operator issues for `kleym.sonda.red`; use `{{ .TrustDomain }}`",
+            "spec.spiffeIDTemplate gives the SPIFFE ID `spiffe://example.org/ns/NAMESPACE/x`, which has the trust \
+             domain `example.org`, but the operator issues for `kleym.sonda.red`; use `{{ .TrustDomain }}`",
             Stalled,
         ),
     ]

@@ -166,13 +166,14 @@ fn an_explicit_null_is_no_value_of_an_optional_field() {
 }
 
 #[test]
-fn the_mode_has_a_default_and_is_not_nullable() {
+fn the_mode_has_a_default_and_a_null_is_defaulted_as_the_api_server_does() {
     assert_eq!(spec(smallest()).map(|spec| spec.mode), Ok(Mode::PerObjective));
     assert_eq!(
         spec(with(smallest(), "mode", Some(json!("PoolOnly")))).map(|spec| spec.mode),
         Ok(Mode::PoolOnly)
     );
-    assert_eq!(refused("mode", Some(json!(null))), "spec.mode must be a string, but is null");
+    let null = with(smallest(), "mode", Some(json!(null)));
+    assert_eq!(spec(null).map(|spec| spec.mode), Ok(Mode::PerObjective));
 }
 
 #[test]
@@ -318,7 +319,7 @@ fn a_value_that_is_not_in_a_closed_list_is_answered_with_the_list() {
         (
             "selectorSource",
             "Everything",
-            "spec.selectorSource is `Everything`, but must be one of `DerivedFromPool`".to_owned(),
+            "spec.selectorSource is `Everything`, but must be `DerivedFromPool`".to_owned(),
         ),
     ] {
         assert_eq!(refused(path, Some(json!(value))), message);
@@ -399,7 +400,7 @@ fn texts_are_counted_in_characters_as_the_api_server_counts_them() {
             for length in [0, max + 1, 1_000_000] {
                 assert_eq!(
                     refused(path, Some(whole(character.repeat(length)))),
-                    format!("{field} must have 1 to {max} characters or entries, but has {length}")
+                    format!("{field} must have 1 to {max} characters, but has {length}")
                 );
             }
         }
@@ -413,9 +414,7 @@ fn the_selector_templates_are_a_set_of_1_to_32() {
     for count in [0, 33, 10_000] {
         assert_eq!(
             refused("workloadSelectorTemplates", Some(many(count))),
-            format!(
-                "spec.workloadSelectorTemplates must have 1 to 32 characters or entries, but has {count}"
-            )
+            format!("spec.workloadSelectorTemplates must have 1 to 32 entries, but has {count}")
         );
     }
     assert_eq!(
@@ -424,7 +423,7 @@ fn the_selector_templates_are_a_set_of_1_to_32() {
     );
     assert_eq!(
         refused("workloadSelectorTemplates", Some(json!(["a", "a", ""]))),
-        "spec.workloadSelectorTemplates[2] must have 1 to 512 characters or entries, but has 0"
+        "spec.workloadSelectorTemplates[2] must have 1 to 512 characters, but has 0"
     );
     assert!(spec(with(smallest(), "workloadSelectorTemplates", Some(json!(["a", "A", "a "])))).is_ok());
 }

@@ -175,7 +175,7 @@ fn keys_and_values_that_are_no_labels_are_refused_in_both_groups() {
     let huge = "v".repeat(1_000_000);
     let cut = format!("{}...", "v".repeat(96));
     let characters =
-        "may hold letters, digits, `-`, `_` and `.` only, and must start and end with a letter or digit";
+        "is malformed: allowed are letters, digits, `-`, `_` and `.`, with a letter or digit at both ends";
     let item = format!("{}/{}", "p".repeat(190), "k".repeat(63));
     for (key, value, message) in [
         ("", "x", "the label key `` is empty".to_owned()),
