@@ -97,9 +97,10 @@ impl ControlPlane {
     }
 
     /// The environment that all tests of one program share, started by whoever asks first; it ends with the
-    /// program. Tests keep apart by [`ControlPlane::namespace`].
+    /// program. Tests keep apart by [`ControlPlane::namespace`]. Its audit log has the bodies of requests.
     pub async fn shared() -> Result<&'static Self> {
-        SHARED.get_or_try_init(|| Self::start(Options::default())).await
+        let options = || Options { audit_level: AuditLevel::Request, ..Options::default() };
+        SHARED.get_or_try_init(|| Self::start(options())).await
     }
 
     /// A new client of user `admin` in the group `system:masters`. Like every client it belongs to the runtime

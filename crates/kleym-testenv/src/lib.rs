@@ -7,6 +7,8 @@
 //! There is no kubelet, no scheduler and no controller manager: pods never run, owner references collect
 //! nothing, and a namespace that is deleted stays `Terminating` until a test finalizes it.
 //!
+//! [`proxy::Proxy`] stands between a client and the API server and lets go wrong what a test wants to go wrong.
+//!
 //! This crate never talks to a cluster it did not start, and never reads the user's kubeconfig.
 
 pub mod assets;
@@ -16,6 +18,7 @@ mod control_plane;
 mod eventually;
 mod manifests;
 mod process;
+pub mod proxy;
 
 pub use audit::{Audit, AuditLevel, Call, Mark, tally};
 pub use control_plane::{ControlPlane, Options};

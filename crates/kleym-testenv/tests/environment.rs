@@ -1,6 +1,8 @@
 //! The test control plane, tested: it serves, it authorises, it counts, and nothing of it is left behind.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod proxy;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
