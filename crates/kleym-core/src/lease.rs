@@ -16,8 +16,10 @@
 //!   server refuses it when anything was written since. Times in the record are never compared with a clock.
 //! - So every write of an earlier leader was begun before the version that is claimed was seen, and its leadership
 //!   was over before the claim was sent. This holds for a version that anybody wrote by hand, and it is why a lease
-//!   that was just created (because it was missing: perhaps somebody deleted it under a leader) is held for its
+//!   that a candidate had seen and then had to create anew (perhaps somebody deleted it under a leader) is held for its
 //!   duration before it is led.
+//! - A lease that was missing when the candidate first looked is led as soon as it is created: creation is atomic, and
+//!   where there is no lease there is no leader, so that a first installation serves at once.
 //! - Two versions are free at once. One that a leader left when it was released: it has no holder *and* lasts one
 //!   second, which nobody but a leader that has stopped writes. And one that is exactly what this candidate sent in a
 //!   claim that was never answered, for as long as the answer would have made it lead: nobody else can have led since.
@@ -32,7 +34,8 @@
 //! # Caveats
 //! An etcd that is restored from an older snapshot breaks the last two assumptions: it can show an old release
 //! again. A candidate that saw anything newer does not believe it; one that just started does, and for at most one
-//! renewal period two may lead.
+//! renewal period two may lead. The same holds when somebody deletes the lease under a leader just before a candidate
+//! starts: the leader learns of it at its next renewal, or stops when that fails.
 //!
 //! Nothing in here reads a clock or does I/O: the monotonic and the wall-clock time are passed in.
 
@@ -128,6 +131,8 @@ pub struct State {
     role: Role,
     /// What was last seen.
     seen: Seen,
+    /// The lease, in whatever version, has been seen or may have been made by this candidate.
+    met: bool,
     /// What was last seen may be outdated: look before anything else.
     stale: bool,
     /// Nothing is asked of the API server before then, after a failure.
@@ -177,7 +182,7 @@ struct Due {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Pending {
     Look,
-    Create { record: Record },
+    Create { begun: Now, record: Record },
     Replace { begun: Now, base: Live, record: Record },
 }
 
@@ -189,6 +194,7 @@ impl State {
             identity: identity.to_owned(),
             role: Role::Standby,
             seen: Seen::Nothing,
+            met: false,
             stale: true,
             pause: Now::ZERO,
             conflicts: 0,
@@ -275,7 +281,7 @@ impl State {
                     acquired: Some(wall),
                     renewed: Some(wall),
                 };
-                (Pending::Create { record: record.clone() }, Step::Create(record))
+                (Pending::Create { begun: now, record: record.clone() }, Step::Create(record))
             }
             _ => (Pending::Look, Step::Look),
         };
@@ -349,10 +355,15 @@ impl State {
                 self.stale = false;
                 self.observe(now, sight);
             }
-            (Pending::Create { record }, Answer::Written(live))
+            (Pending::Create { begun, record }, Answer::Written(live))
                 if live.is_whole() && live.record.holder == record.holder =>
             {
-                self.observe(now, Sight::Present(live));
+                if self.met {
+                    self.observe(now, Sight::Present(live));
+                } else {
+                    self.met = true;
+                    self.replaced(now, begun, live);
+                }
             }
             (Pending::Replace { begun, base, record }, Answer::Written(live))
                 if live.is_whole() && base.was_replaced_by(&live) && live.record.holder == record.holder =>
@@ -365,6 +376,7 @@ impl State {
                 self.role = Role::Over;
             }
             (Pending::Create { .. } | Pending::Replace { .. }, Answer::Conflict) => {
+                self.met = true;
                 self.stale = true;
                 self.conflicts = self.conflicts.saturating_add(1);
                 if self.conflicts > 1 {
@@ -372,6 +384,8 @@ impl State {
                 }
             }
             (pending, _) => {
+                // A create that was not answered may have been carried out, and may be deleted by now.
+                self.met |= matches!(pending, Pending::Create { .. });
                 self.pause = now + self.timing.pause;
                 match (&mut self.role, pending) {
                     // Tried again on what is known: when the write was carried out already, it meets a conflict.
@@ -438,6 +452,7 @@ impl State {
             self.seen = Seen::Absent;
             return;
         };
+        self.met = true;
         let wait = match &mut self.seen {
             Seen::Version(known, due) if known.is_same_version(&live) => {
                 due.look = None;

@@ -117,8 +117,20 @@ fn a_released_lease_is_claimed_at_once_and_led_until_two_thirds_of_its_duration(
 }
 
 #[test]
-fn a_missing_lease_is_created_and_led_only_after_it_was_held_for_its_duration() {
+fn a_lease_that_was_missing_at_the_first_look_is_led_as_soon_as_it_is_created() {
     let mut state = that_saw(Sight::Absent);
+    let Step::Create(record) = state.next(at(0.0), WALL) else { panic!("{state:?}") };
+    state.answered(at(1.0), Answer::Written(live("1", record)));
+    assert_eq!(state.leading(at(1.0)), Some(at(10.0)));
+    assert_eq!(state.next(at(1.0), WALL), Step::Wait { until: at(2.5) });
+    let renewal = begins_to_replace(&mut state, at(2.5), "1");
+    assert_eq!((renewal.holder.as_str(), renewal.transitions), (US, 0));
+}
+
+#[test]
+fn a_lease_that_was_seen_and_is_missing_is_created_and_led_only_after_it_was_held_for_its_duration() {
+    let mut state = that_saw_live(held_by(THEM, "0"));
+    state.saw(at(0.0), Sight::Absent);
     let Step::Create(record) = state.next(at(0.0), WALL) else { panic!("{state:?}") };
     assert_eq!((record.holder.as_str(), record.transitions), (US, 0));
     let created = live("1", record.clone());
@@ -429,6 +441,11 @@ fn a_creation_that_was_never_answered_is_waited_for_like_anybodys() {
     let created = live("1", record);
     state.answered(at(4.0), sees(&created));
     assert_eq!(claims_at(&state, 4.0, &created), at(19.0));
+    // Nor is it led at once when somebody deleted it since.
+    state.saw(at(5.0), Sight::Absent);
+    let Step::Create(record) = state.next(at(5.0), WALL) else { panic!("{state:?}") };
+    state.answered(at(5.0), Answer::Written(live("2", record)));
+    assert_eq!(state.leading(at(5.0)), None);
 }
 
 #[test]
@@ -507,7 +524,8 @@ fn a_leader_whose_time_is_up_gives_nothing_back() {
 
 #[test]
 fn who_never_led_has_nothing_to_give_back() {
-    let mut state = that_saw(Sight::Absent);
+    let mut state = that_saw_live(held_by(THEM, "0"));
+    state.saw(at(0.0), Sight::Absent);
     let Step::Create(record) = state.next(at(0.0), WALL) else { panic!("{state:?}") };
     // A leader under whom the lease was deleted may still be at work, so this is no release.
     state.answered(at(0.0), Answer::Written(live("1", record)));
