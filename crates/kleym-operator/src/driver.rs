@@ -68,6 +68,7 @@ impl Driver {
         mut news: mpsc::Receiver<News>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
+        let mut elected = true;
         loop {
             let leads = self.leadership.borrow_and_update().deadline(Instant::now()).is_some();
             while leads && self.calls.len() < CALLS_AT_ONCE {
@@ -109,11 +110,8 @@ impl Driver {
                     }
                     None => anyhow::bail!("the watches ended"),
                 },
-                changed = self.leadership.changed() => {
-                    if changed.is_err() {
-                        anyhow::bail!("the leader election ended");
-                    }
-                }
+                // When the election has ended, the process ends with it; until then nothing is written.
+                changed = self.leadership.changed(), if elected => elected = changed.is_ok(),
                 () = wake => {}
             }
         }

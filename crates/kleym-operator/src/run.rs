@@ -107,15 +107,22 @@ fn elect(
     let (sender, leadership) = watch::channel(Leadership::Standby { trouble: None });
     let namespace = lease::namespace(client)?;
     let elector = Elector::new(client.clone(), namespace, instance, identity);
-    electors.spawn(elector.run(sender, released.clone()));
+    let elected = elector.run(sender, released.clone());
     let lease = kleym_core::lease::name(instance).to_string();
     metrics.leads(&lease, false);
     let (metrics, mut seen) = (metrics.clone(), leadership.clone());
-    electors.spawn(async move {
+    let follow = async move {
         while seen.changed().await.is_ok() {
             metrics.leads(&lease, seen.borrow_and_update().deadline(Instant::now()).is_some());
         }
-        Ok(())
+        // Why the election ended is for the elector to say.
+        std::future::pending::<()>().await;
+    };
+    electors.spawn(async move {
+        tokio::select! {
+            ended = elected => ended,
+            () = follow => Ok(()),
+        }
     });
     Ok(leadership)
 }

@@ -57,7 +57,11 @@ impl Definitions {
     /// Never; a watch that fails is opened again.
     pub(super) async fn run(mut self, client: Client) -> anyhow::Result<()> {
         let (reports, mut received) = mpsc::channel(64);
-        let collection = Collection { path: PATH.to_owned(), metadata_only: true };
+        let collection = Collection {
+            path: PATH.to_owned(),
+            list_kind: "PartialObjectMetadataList".to_owned(),
+            metadata_only: true,
+        };
         let follow = tokio::spawn(stream::follow(client.clone(), collection, reports));
         let mut listing: Option<BTreeSet<String>> = None;
         while let Some(report) = received.recv().await {

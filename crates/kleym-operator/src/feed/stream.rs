@@ -53,6 +53,8 @@ pub(super) enum Report {
 pub(super) struct Collection {
     /// `/apis/<group>/<version>/...`
     pub(super) path: String,
+    /// What a list of it calls itself: anything else that is answered is no list of it.
+    pub(super) list_kind: String,
     /// Whether only metadata is asked for.
     pub(super) metadata_only: bool,
 }
@@ -152,6 +154,10 @@ impl Source {
                     return Err(Broken::Gap(Some(Trouble::Failing)));
                 }
             };
+            if page.get("kind").and_then(Value::as_str) != Some(&self.collection.list_kind) {
+                tracing::warn!(path = self.collection.path, "a list was answered by something else");
+                return Err(Broken::Gap(Some(Trouble::Failing)));
+            }
             let text =
                 |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             let (version, next) = (text("/metadata/resourceVersion"), text("/metadata/continue"));

@@ -139,7 +139,7 @@ impl Watch {
             Some(namespace) => format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}"),
             None => format!("/apis/{group}/{version}/{plural}"),
         };
-        Collection { path, metadata_only: false }
+        Collection { path, list_kind: format!("{}List", self.kind.kind()), metadata_only: false }
     }
 
     /// One stream, each report with its scope.

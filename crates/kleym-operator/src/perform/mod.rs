@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Request;
 use kleym_core::kind::Kind;
-use kleym_core::name::{BindingKey, Uid};
+use kleym_core::name::{BindingKey, ObjectName, Uid};
 use kleym_core::output::LiveOutput;
 use kleym_core::plan::{Failure, LiveBinding, Reply, Step};
 use kube::Client;
@@ -154,12 +154,19 @@ fn read(call: &Call, kind: Kind, body: Value) -> Answer {
         // What a dry run shows does not exist.
         return Answer { reply: Reply::Done, objects: Vec::new() };
     }
-    if let Action::Step(Step::DeleteOutput { .. }) = &call.action {
+    if let Action::Step(Step::DeleteOutput { name, .. }) = &call.action {
         // A Status, or the object that is now being deleted. Either says only that the request was taken.
-        let objects = if is(kind.kind()) { vec![(kind, body)] } else { Vec::new() };
-        return Answer { reply: Reply::Done, objects };
+        let succeeded = is("Status") && body.get("status").and_then(Value::as_str) == Some("Success");
+        if succeeded {
+            return Answer { reply: Reply::Done, objects: Vec::new() };
+        }
+        return if is(kind.kind()) && object_name(&body) == Some(name.as_str()) {
+            Answer { reply: Reply::Done, objects: vec![(kind, body)] }
+        } else {
+            Answer::failed(Failure::Transient)
+        };
     }
-    if is(kind.kind()) {
+    if is(kind.kind()) && object_name(&body) == Some(written(call).as_str()) {
         Answer { reply: Reply::Done, objects: vec![(kind, body)] }
     } else {
         Answer::failed(Failure::Transient)
@@ -175,6 +182,15 @@ fn lives(items: &[Value]) -> Reply {
     match uid.and_then(|uid| Uid::parse(uid).ok()) {
         Some(uid) => Reply::Lives(uid),
         None => Reply::Failed(Failure::Transient),
+    }
+}
+
+/// The name of the object that a write is of.
+fn written(call: &Call) -> &ObjectName {
+    match &call.action {
+        Action::Step(Step::CreateOutput(wanted) | Step::ReplaceOutput(wanted)) => &wanted.name,
+        Action::Step(Step::NeutraliseOutput { name }) => name,
+        _ => &call.key.name,
     }
 }
 

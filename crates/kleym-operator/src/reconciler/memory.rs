@@ -54,6 +54,11 @@ impl Memory {
         self.stuck_for(PATIENCE, now)
     }
 
+    /// How much longer a grant that is too wide may stand; none when it may no longer, or nothing is wrong.
+    pub(crate) fn patience_left(&self, now: Now) -> Option<Duration> {
+        (self.stuck_since? + PATIENCE).checked_sub(now).filter(|left| !left.is_zero())
+    }
+
     /// Notes a withdrawal.
     pub(crate) fn withdrawn(&mut self, now: Now) {
         if now.saturating_sub(self.withdrawn_at) >= FORGIVEN_AFTER {
@@ -101,6 +106,8 @@ mod tests {
         memory.stuck(at(0));
         memory.stuck(at(4000));
         assert!(!memory.out_of_patience(at(4999)) && memory.out_of_patience(at(5000)));
+        assert_eq!(memory.patience_left(at(4000)), Some(at(1000)));
+        assert_eq!(memory.patience_left(at(5000)), None);
         memory.settled();
         assert!(!memory.out_of_patience(at(60_000)));
     }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::Reconciler;
 use super::book::News;
 use super::doubt::{Doubts, Tick};
-use super::memory::{Memory, PATIENCE};
+use super::memory::Memory;
 use crate::feed::{self, SeenBinding};
 use crate::metrics::TurnEnd;
 use crate::perform::{Action, Answer, Call};
@@ -335,8 +335,8 @@ impl Reconciler {
                 let memory = self.memory.entry(key.clone()).or_default();
                 memory.stuck(now);
                 // What grants too much must not wait for a longer back-off.
-                if !memory.out_of_patience(now) {
-                    self.queue.add_after(key.clone(), now, PATIENCE);
+                if let Some(left) = memory.patience_left(now) {
+                    self.queue.add_after(key.clone(), now, left);
                 }
             }
             Standing::Waiting(Wait::Absence) => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use futures::{StreamExt, stream};
 use kleym_core::kind::Kind;
 use serde_json::json;
 
@@ -248,4 +249,58 @@ async fn at_rest_nothing_is_asked() {
     world.at_rest_for(Duration::from_secs(5)).await;
     assert_eq!(world.all_calls(mark).await, []);
     drop(operator);
+}
+
+#[tokio::test]
+async fn a_restart_with_a_thousand_bindings_in_sync_lists_and_watches_and_writes_nothing() {
+    const MANY: usize = 1_000;
+    let world = World::new("thousand").await;
+    let operator = world.operator_with(&["--log-level=info"]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let names = |nth: usize| format!("b{nth:04}");
+    let bindings = (0..MANY).map(|nth| world.create(per_objective(&names(nth), "chat", &names(nth))));
+    stream::iter(bindings).buffer_unordered(16).collect::<Vec<_>>().await;
+    kleym_testenv::eventually("all are Ready", Duration::from_secs(180), || async {
+        let ready = world.all(Kind::Binding).await;
+        let ready =
+            ready.iter().filter(|binding| binding["status"]["conditions"][0]["status"] == "True").count();
+        anyhow::ensure!(ready == MANY, "{ready}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    world.at_rest().await;
+    operator.terminate().await;
+    let mark = world.mark().await;
+    let _operator = world.operator().await;
+    let calls = world.all_calls(mark).await;
+    let about_one = |call: &kleym_testenv::Call| !call.name.is_empty() || call.uri.contains("fieldSelector");
+    let other: Vec<String> = calls
+        .iter()
+        .filter(|call| {
+            let reads = call.verb == "list"
+                || call.verb == "watch"
+                || call.uri.starts_with("/apis/") && call.verb == "get";
+            !reads || about_one(call)
+        })
+        .map(|call| format!("{} {}", call.verb, call.uri))
+        .collect();
+    assert_eq!(other, Vec::<String>::new());
+    world.is_settled().await;
+}
+
+#[tokio::test]
+async fn at_rest_a_leader_renews_its_lease_and_asks_nothing_else() {
+    let world = World::new("rest-leader").await;
+    let operator = world.operator_with(&["--leader-elect"]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    let mark = world.at_rest().await;
+    world.at_rest_for(Duration::from_secs(6)).await;
+    assert_eq!(world.all_calls(mark).await, []);
+    let renewals: Vec<String> = world.lease_calls(mark).await;
+    assert!((1..=4).contains(&renewals.len()), "{renewals:?}");
+    assert!(renewals.iter().all(|call| call == "update leases"), "{renewals:?}");
+    operator.terminate().await;
 }

@@ -101,7 +101,7 @@ async fn events(world: &World, namespace: &str, about: &Object) -> Vec<Value> {
 
 #[tokio::test]
 async fn an_event_is_taken_as_it_is_and_found_by_those_who_describe_the_binding() {
-    let world = World::new("events").await;
+    let world = World::in_process("events").await;
     let chat = binding(&world.namespace, "chat");
     let told = refused(chat.clone(), "no such pool");
     assert_eq!(tell(&world, &[OPERATORS], vec![told.clone()]).await, [1, 0, 0, 0]);
@@ -141,7 +141,7 @@ async fn an_event_is_taken_as_it_is_and_found_by_those_who_describe_the_binding(
 
 #[tokio::test]
 async fn the_same_news_stays_one_event_over_restarts_and_a_changed_note_is_another() {
-    let world = World::new("events").await;
+    let world = World::in_process("events").await;
     let chat = binding(&world.namespace, "chat");
     let told = |note| refused(chat.clone(), note);
     assert_eq!(tell(&world, &[OPERATORS], vec![told("a"), told("b"), told("a")]).await, [2, 1, 0, 0]);
@@ -156,7 +156,7 @@ async fn the_same_news_stays_one_event_over_restarts_and_a_changed_note_is_anoth
 
 #[tokio::test]
 async fn events_about_an_output_live_in_the_default_namespace() {
-    let world = World::new("events").await;
+    let world = World::in_process("events").await;
     let orphan = output(&format!("kleym-{}-orphan", world.namespace));
     let told = refused(orphan.clone(), "it is gone");
     assert_eq!(tell(&world, &[OPERATORS], vec![told]).await, [1, 0, 0, 0]);
@@ -166,7 +166,7 @@ async fn events_about_an_output_live_in_the_default_namespace() {
 
 #[tokio::test]
 async fn the_longest_names_and_notes_are_taken() {
-    let world = World::new("events").await;
+    let world = World::in_process("events").await;
     let longest = binding_with(&world.namespace, &"b".repeat(253), &"u".repeat(128));
     let told = refused(longest.clone(), &"n".repeat(1024));
     assert_eq!(tell(&world, &[OPERATORS], vec![told]).await, [1, 0, 0, 0]);
@@ -175,7 +175,7 @@ async fn the_longest_names_and_notes_are_taken() {
 
 #[tokio::test]
 async fn in_a_terminating_namespace_events_are_dropped_and_others_are_sent_all_the_same() {
-    let world = World::new("events").await;
+    let world = World::in_process("events").await;
     let going = world.namespace("events-going").await.unwrap();
     let namespaces = Api::<CoreNamespace>::all(world.client.clone());
     namespaces.delete(&going, &DeleteParams::default()).await.unwrap();
@@ -188,7 +188,7 @@ async fn in_a_terminating_namespace_events_are_dropped_and_others_are_sent_all_t
 
 #[tokio::test]
 async fn without_the_right_to_tell_events_are_lost_and_nothing_else() {
-    let world = World::new("events").await;
+    let world = World::in_process("events").await;
     let told = refused(binding(&world.namespace, "chat"), "n");
     assert_eq!(tell(&world, &[], vec![told]).await, [0, 0, 0, 1]);
 }

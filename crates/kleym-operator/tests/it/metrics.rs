@@ -175,7 +175,7 @@ struct Readers {
 
 impl Readers {
     async fn new() -> Self {
-        let world = World::new("metrics").await;
+        let world = World::in_process("metrics").await;
         apply_yaml(&world.client, &rights(&world.namespace)).await.unwrap();
         let reviewer = world.client_as(&world.user, &[]).unwrap();
         let readers = Self { world, reviewer };
@@ -379,7 +379,7 @@ async fn a_scraper_that_never_says_a_word_keeps_nobody_out() {
 
 #[tokio::test]
 async fn every_call_of_a_client_is_counted_where_it_leaves() {
-    let world = World::new("metrics").await;
+    let world = World::in_process("metrics").await;
     let config = world.config_as(&world.user, &[]).unwrap();
     let host = config.cluster_url.authority().unwrap().to_string();
     let metrics = Metrics::default();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kleym_testenv::eventually;
+use kleym_testenv::proxy::{Fault, Gate};
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
@@ -68,4 +69,79 @@ async fn of_two_replicas_one_writes_and_the_other_takes_over_when_it_ends() {
     assert!(ended.elapsed() < Duration::from_secs(12), "{:?}", ended.elapsed());
     assert_eq!(world.granted().await, ["one", "two"]);
     second.terminate().await;
+}
+
+#[tokio::test]
+async fn a_first_replica_leads_at_once_where_there_is_no_lease_yet() {
+    let world = World::new("first").await;
+    let started = Instant::now();
+    let operator = world.operator_with(&["--leader-elect"]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    operator.terminate().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_stopped_in_the_middle_of_a_call_and_woken_writes_nothing_more() {
+    let world = World::new("stopped").await;
+    released(&world).await;
+    let proxy = world.proxy().await;
+    let first = world.start_operator_by(&proxy, &["--leader-elect"]).await;
+    let leads = leader(&world, None).await;
+    first.ready().await;
+    let second = world.operator_with(&["--leader-elect"]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("one", "chat", "one")).await;
+    world.ready("one").await;
+    world.at_rest().await;
+
+    let gate = Gate::new();
+    proxy.once(|asked| asked.is("create", "clusterspiffeids"), Fault::Hold(gate.clone()));
+    world.create(per_objective("two", "chat", "two")).await;
+    gate.reached().await;
+    let mark = world.mark().await;
+    first.signal("STOP");
+    let stopped = Instant::now();
+    let follows = leader(&world, Some(&leads)).await;
+    assert!(stopped.elapsed() < Duration::from_secs(17), "{:?}", stopped.elapsed());
+    world.ready("two").await;
+    let (output, asked) = (world.output("two").await, proxy.asked().len());
+    // The call under way is carried out now, and whoever made it wakes up.
+    gate.open();
+    first.signal("CONT");
+    assert_eq!(first.end().await.code(), Some(1));
+    first.says("leadership is lost").await;
+    let calls = world.named_calls(mark).await;
+    let output_name = world.output_name("two");
+    assert_eq!(
+        calls,
+        [
+            format!("create clusterspiffeids {output_name}"),
+            "update inferenceidentitybindings/status two".to_owned(),
+            format!("create clusterspiffeids {output_name}"),
+        ],
+        "the second replica's, and the one that came late"
+    );
+    let late: Vec<String> =
+        proxy.asked()[asked..].iter().filter(|asked| asked.writes()).map(|asked| asked.brief()).collect();
+    assert_eq!(late, Vec::<String>::new());
+    assert_eq!(world.output("two").await, output);
+    assert_eq!(leader(&world, None).await, follows);
+    world.is_settled().await;
+    second.terminate().await;
+}
+
+#[tokio::test]
+async fn a_replica_without_rights_to_its_lease_says_so_and_leads_when_they_are_given() {
+    let world = World::new("leaseless").await;
+    let operator = world.start_elector_without_lease().await;
+    operator.says("the lease cannot be read or written").await;
+    assert_eq!(operator.probe("/healthz").await.0, 200);
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.give_lease_rights().await;
+    world.ready("chat").await;
+    operator.terminate().await;
 }

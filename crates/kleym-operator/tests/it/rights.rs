@@ -1,10 +1,15 @@
 //! An operator that may not do what it should: it says so, changes nothing it is not sure of, and goes on when it may.
 
 use anyhow::{Context, ensure};
+use futures::{StreamExt, stream};
+use kleym_api::rights::{OPERATOR, Reach};
 use kleym_core::kind::Kind;
+use kleym_testenv::eventually;
 use serde_json::json;
 
-use crate::world::{World, objective, per_objective, pool, resolved, status_of, text, undecided};
+use crate::world::{
+    Operator, SOON, World, objective, per_objective, pool, resolved, status_of, text, undecided,
+};
 
 #[tokio::test]
 async fn after_a_restart_without_the_right_to_read_pools_nothing_is_decided_and_outputs_stay() {
@@ -82,4 +87,73 @@ async fn without_the_right_to_delete_outputs_a_deleted_binding_stays_until_it_is
     world.give_all_rights().await;
     world.gone(Kind::Binding, "chat").await;
     assert_eq!(world.find_output("chat").await, None);
+}
+
+/// What the operator is for, from the beginning to the end; from wherever it stands.
+async fn life(world: &World) {
+    if world.find(Kind::Binding, "chat").await.is_none() {
+        world.create(per_objective("chat", "chat", "vllm")).await;
+    }
+    world.ready("chat").await;
+    let patch = json!({"spec": {"containerDiscriminator": {"value": "other"}}});
+    world.edit(Kind::Binding, "chat", patch).await;
+    world.ready("chat").await;
+    assert!(world.output("chat").await.to_string().contains("k8s:container-name:other"));
+    world.delete(Kind::Binding, "chat").await;
+    world.gone(Kind::Binding, "chat").await;
+}
+
+/// Waits until the operator says that something is forbidden.
+async fn says_forbidden(operator: &Operator) {
+    eventually("the operator says what it may not do", SOON, || async {
+        ensure!(operator.log().to_lowercase().contains("forbidden"), "nothing is forbidden");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// Whether a verb is needed: whether the operator's life comes to a halt, or begins blind, without it.
+async fn needed(resource: &'static str, verb: &'static str) -> bool {
+    let world = World::new(&format!("without-{verb}")).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let operator = world.start_operator_without(resource, &[verb]).await;
+    operator.health_address().await;
+    let missed = tokio::select! {
+        biased;
+        () = says_forbidden(&operator) => true,
+        () = life(&world) => false,
+    };
+    assert_eq!(operator.probe("/healthz").await.0, 200, "{verb} {resource}");
+    if missed {
+        world.give_all_rights().await;
+        if world
+            .find(Kind::Binding, "chat")
+            .await
+            .is_none_or(|it| it["metadata"]["deletionTimestamp"].is_null())
+        {
+            life(&world).await;
+        } else {
+            world.gone(Kind::Binding, "chat").await;
+        }
+        operator.ready().await;
+    }
+    world.is_settled().await;
+    operator.terminate().await;
+    missed
+}
+
+#[tokio::test]
+async fn each_verb_is_needed_and_without_it_the_operator_says_so_lives_on_and_recovers_when_it_is_given() {
+    // The Lease is in `replicas` and `lease`, events are in `events`.
+    let rights = OPERATOR.iter().filter(|right| right.reach != Reach::Own && right.resource != "events");
+    let verbs = rights.flat_map(|right| right.verbs.iter().map(|verb| (right.resource, *verb)));
+    let all: Vec<(&str, &str, bool)> = stream::iter(verbs)
+        .map(|(resource, verb)| async move { (resource, verb, needed(resource, verb).await) })
+        .buffer_unordered(4)
+        .collect()
+        .await;
+    // Whoever may list an object may get it; operators are given both, and this one lists by name instead.
+    let unneeded: Vec<_> = all.iter().filter(|(_, verb, needed)| !needed && *verb != "get").collect();
+    assert!(all.len() > 12 && unneeded.is_empty(), "{unneeded:?}");
 }

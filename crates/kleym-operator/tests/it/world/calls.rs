@@ -48,6 +48,13 @@ impl World {
         calls.iter().filter(|call| call.verb != "watch" && !is_event(call)).map(brief).collect()
     }
 
+    /// The calls for the lease since then.
+    pub(crate) async fn lease_calls(&self, since: Mark) -> Vec<String> {
+        let calls = self.audit.calls_since(since).await.unwrap();
+        let mine = |call: &&Call| call.user == self.user && call.resource == "coordination.k8s.io/leases";
+        calls.iter().filter(mine).map(brief).collect()
+    }
+
     /// The operator's calls about events since then, once it is at rest: `create events`, `patch events`.
     pub(crate) async fn event_calls(&self, since: Mark) -> Vec<String> {
         self.all_calls(since).await.iter().filter(|call| is_event(call)).map(brief).collect()

@@ -4,11 +4,14 @@
 //! without meeting, and the audit log tells their calls apart. Nothing in here waits for a fixed time.
 
 mod calls;
+pub(crate) mod checker;
 mod history;
 mod objects;
 mod operator;
 mod plane;
+mod recorder;
 mod report;
+mod snapshot;
 
 use std::ops::Deref;
 use std::path::Path;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, output_name};
+use kleym_testenv::proxy::Proxy;
 use kleym_testenv::{Audit, ControlPlane, eventually};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -55,6 +59,8 @@ pub(crate) struct World {
     pub(crate) user: String,
     audit: Audit,
     began: kleym_testenv::Mark,
+    /// Rules that the test breaks on purpose.
+    excused: std::sync::Mutex<Vec<&'static str>>,
     // Last, so that it outlives everything above.
     plane: Plane,
 }
@@ -87,7 +93,8 @@ impl World {
         let (client, audit) = (plane.client().unwrap(), plane.audit().unwrap());
         let user = format!("operator-of-{namespace}");
         let began = audit.mark().await.unwrap();
-        Self { client, instance: namespace.clone(), namespace, user, audit, began, plane }
+        let excused = std::sync::Mutex::default();
+        Self { client, instance: namespace.clone(), namespace, user, audit, began, excused, plane }
     }
 
     /// Starts an operator for this world and waits until it is ready.
@@ -111,7 +118,7 @@ impl World {
     /// Starts an operator for every namespace of the control plane, and waits until it is ready. Not for the shared
     /// control plane, where it would serve the bindings of other tests.
     pub(crate) async fn operator_everywhere(&self) -> Operator {
-        assert!(matches!(self.plane, Plane::Own(_)));
+        assert!(self.plane.is_own());
         let kubeconfig = self.plane.operator_kubeconfig(&self.user);
         let operator = Operator::start(&kubeconfig, None, &self.instance, &[]).await;
         operator.ready().await;
@@ -121,7 +128,7 @@ impl World {
     /// Starts an operator for every namespace of the control plane with a kubeconfig and flags of the test's own, and waits
     /// until it is ready. Not for the shared control plane, where it would serve the bindings of other tests.
     pub(crate) async fn operator_of(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
-        assert!(matches!(self.plane, Plane::Own(_)));
+        assert!(self.plane.is_own());
         let operator = Operator::start(kubeconfig, None, &self.instance, flags).await;
         operator.ready().await;
         operator
@@ -141,6 +148,18 @@ impl World {
         self.plane.grant_all_but(&self.user, resource, verbs).await;
         let kubeconfig = self.kubeconfig_as(&self.user, &[]).unwrap();
         Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &[]).await
+    }
+
+    /// Starts an operator that takes part in the leader election and may not touch its lease.
+    pub(crate) async fn start_elector_without_lease(&self) -> Operator {
+        self.plane.grant_all_but(&self.user, "", &[]).await;
+        let kubeconfig = self.kubeconfig_as(&self.user, &[]).unwrap();
+        Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &["--leader-elect"]).await
+    }
+
+    /// Gives the operator the rights to its lease.
+    pub(crate) async fn give_lease_rights(&self) {
+        self.plane.grant_lease(&self.user).await;
     }
 
     /// Gives the operator that was started without some rights all of them.
@@ -336,8 +355,77 @@ impl Deref for World {
     }
 }
 
+impl World {
+    /// Lets the test break a rule on purpose: `S4`, say, where a write lands late that nobody could hold back.
+    pub(crate) fn excuse(&self, rule: &'static str) {
+        self.excused.lock().unwrap().push(rule);
+    }
+
+    /// A world in which the test itself makes the operator's calls, with a client of its own.
+    pub(crate) async fn in_process(name: &str) -> Self {
+        let world = Self::new(name).await;
+        world.excuse("wire");
+        world
+    }
+
+    /// A proxy between this world's operator and the API server.
+    pub(crate) async fn proxy(&self) -> Proxy {
+        let config = self.plane.config_as(&self.user, &[plane::OPERATORS]).unwrap();
+        Proxy::start(config).await.unwrap()
+    }
+
+    /// Starts an operator behind a proxy; it need not become ready.
+    pub(crate) async fn start_operator_by(&self, proxy: &Proxy, flags: &[&str]) -> Operator {
+        let kubeconfig = proxy.kubeconfig(self.plane.folder()).unwrap();
+        Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, flags).await
+    }
+
+    /// Starts an operator behind a proxy and waits until it is ready.
+    pub(crate) async fn operator_by(&self, proxy: &Proxy) -> Operator {
+        let operator = self.start_operator_by(proxy, &[]).await;
+        operator.ready().await;
+        operator
+    }
+
+    /// Expects of bindings and outputs what holds when nothing happens any more.
+    pub(crate) async fn is_settled(&self) {
+        let broken = checker::settled(self, &self.all(Kind::Binding).await, &self.all(Kind::Output).await);
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+
+    /// Which rules were broken since the world began, by whatever operator.
+    async fn broken_rules(&self) -> Vec<String> {
+        let calls = match self.audit.calls_since(self.began).await {
+            Ok(calls) => calls,
+            // The API server may have been stopped by the test.
+            Err(_) => self.audit.recorded_since(self.began),
+        };
+        let versions = self.plane.versions().await;
+        let excused = self.excused.lock().unwrap().clone();
+        checker::violations(&checker::Evidence {
+            user: &self.user,
+            instance: &self.instance,
+            namespace: &self.namespace,
+            calls: &calls,
+            versions: &versions,
+            excused: &excused,
+        })
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // The test's own runtime stands still here.
+            let broken = std::thread::scope(|scope| {
+                let check = scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(self.broken_rules())
+                });
+                check.join().unwrap()
+            });
+            assert!(broken.is_empty(), "`{}` broke rules: {broken:#?}", self.user);
+        }
         if std::thread::panicking() {
             eprintln!("--- calls of `{}`:", self.user);
             for call in self.audit.recorded_since(self.began).iter().filter(|call| call.user == self.user) {

@@ -13,16 +13,17 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kleym_api::rights::{OPERATOR, Reach, Right};
 use kleym_api::{binding, standin};
 use kleym_core::kind::Kind;
-use kleym_testenv::{ControlPlane, Options, apply_yaml, eventually};
+use kleym_testenv::{AuditLevel, ControlPlane, Options, apply_yaml, eventually};
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::SOON;
+use super::recorder::{Recorder, Version};
 
 /// The group that holds every operator of these tests.
-const OPERATORS: &str = "kleym-operators";
+pub(super) const OPERATORS: &str = "kleym-operators";
 
 /// The ClusterRole of these rights, bound to a subject (`Group` or `User`); both objects are named after it.
 fn role(rights: &[(Right, Vec<&str>)], kind: &str, subject: &str) -> Vec<Value> {
@@ -74,11 +75,17 @@ fn elsewhere() -> impl Iterator<Item = &'static Right> {
     OPERATOR.iter().filter(|right| right.reach != Reach::Own)
 }
 
-static PREPARED: OnceCell<()> = OnceCell::const_new();
-
-/// A control plane: the shared one, or one of a test's own that ends with it.
+/// A control plane, and who remembers what happened on it.
 #[derive(Clone)]
-pub(crate) enum Plane {
+pub(crate) struct Plane {
+    // Ended before what it watches.
+    recorder: Arc<Recorder>,
+    control: Control,
+}
+
+/// The shared control plane, or one of a test's own that ends with it.
+#[derive(Clone)]
+enum Control {
     /// The one that all tests share.
     Shared(&'static ControlPlane),
     /// One that only this test uses.
@@ -89,26 +96,46 @@ impl Deref for Plane {
     type Target = ControlPlane;
 
     fn deref(&self) -> &ControlPlane {
-        match self {
-            Plane::Shared(plane) => plane,
-            Plane::Own(plane) => plane,
+        match &self.control {
+            Control::Shared(plane) => plane,
+            Control::Own(plane) => plane,
         }
     }
 }
+
+/// Who remembers what happened on the shared control plane, once that is prepared.
+static SHARED: OnceCell<Arc<Recorder>> = OnceCell::const_new();
 
 impl Plane {
     /// The shared control plane, with every definition installed.
     pub(crate) async fn shared() -> Self {
         let plane = ControlPlane::shared().await.unwrap();
-        PREPARED.get_or_init(|| prepare(plane, &Kind::ALL)).await;
-        Self::Shared(plane)
+        let prepared = async {
+            prepare(plane, &Kind::ALL).await;
+            Recorder::start(plane.config().unwrap())
+        };
+        let recorder = SHARED.get_or_init(|| prepared).await;
+        Self { recorder: Arc::clone(recorder), control: Control::Shared(plane) }
     }
 
     /// A control plane of one's own, with these definitions.
     pub(crate) async fn own(kinds: &[Kind]) -> Self {
-        let plane = ControlPlane::start(Options::default()).await.unwrap();
+        // The checker reads the bodies of requests.
+        let options = Options { audit_level: AuditLevel::Request, ..Options::default() };
+        let plane = ControlPlane::start(options).await.unwrap();
         prepare(&plane, kinds).await;
-        Self::Own(Arc::new(plane))
+        let recorder = Recorder::start(plane.config().unwrap());
+        Self { recorder, control: Control::Own(Arc::new(plane)) }
+    }
+
+    /// Whether only one test uses it.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.control, Control::Own(_))
+    }
+
+    /// Every version of bindings and outputs so far, by revision.
+    pub(crate) async fn versions(&self) -> Vec<Version> {
+        self.recorder.versions().await
     }
 
     /// Creates a namespace of exactly this name.
@@ -132,6 +159,19 @@ impl Plane {
         let rights: Vec<_> = elsewhere().map(|right| (*right, without(right))).collect();
         apply_all(&self.client().unwrap(), role(&rights, "User", user)).await;
         in_force(self.client_as(user, &[]).unwrap()).await;
+    }
+
+    /// Gives a user an operator's rights in the namespace where the leases are.
+    pub(crate) async fn grant_lease(&self, user: &str) {
+        let api = "rbac.authorization.k8s.io";
+        let binding = json!({
+            "apiVersion": format!("{api}/v1"),
+            "kind": "RoleBinding",
+            "metadata": {"name": user, "namespace": "default"},
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": "kleym-operator"},
+            "subjects": [{"apiGroup": api, "kind": "User", "name": user}],
+        });
+        apply_all(&self.client().unwrap(), vec![binding]).await;
     }
 }
 

@@ -1,0 +1,111 @@
+//! Revocation does not wait: a grant that is too wide is deleted when its replacement is rejected or keeps failing, as
+//! when spire-controller-manager's webhook is away; a grant that is not too wide is kept.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use kleym_core::kind::Kind;
+use kleym_testenv::eventually;
+use kleym_testenv::proxy::{Asked, Fault, Proxy, Reply};
+use serde_json::{Value, json};
+
+use crate::world::{Operator, SOON, World, objective, per_objective, pool};
+
+const NARROW: [&str; 3] = ["k8s:ns:{{ .Namespace }}", "k8s:sa:model-server", "k8s:node-name:n1"];
+
+async fn granted(name: &str, templates: &[&str]) -> (World, Proxy, Operator) {
+    let world = World::new(name).await;
+    let proxy = world.proxy().await;
+    let operator = world.operator_by(&proxy).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let binding =
+        per_objective("chat", "chat", "vllm").with("/spec/workloadSelectorTemplates", json!(templates));
+    world.create(binding).await;
+    world.ready("chat").await;
+    world.at_rest().await;
+    (world, proxy, operator)
+}
+
+fn replaces(asked: &Asked) -> bool {
+    asked.is("update", "clusterspiffeids")
+}
+
+async fn templates(world: &World, templates: &[&str]) {
+    let patch = json!({"spec": {"workloadSelectorTemplates": templates}});
+    world.edit(Kind::Binding, "chat", patch).await;
+}
+
+fn away() -> Reply {
+    let message =
+        "Internal error occurred: failed calling webhook \"vclusterspiffeid.kb.io\": connection refused";
+    Reply::status(500, "InternalError", message)
+}
+
+#[tokio::test]
+async fn a_grant_that_is_too_wide_is_deleted_within_the_patience_while_the_webhook_is_away() {
+    let (world, proxy, _operator) = granted("webhook-wide", &NARROW[..2]).await;
+    let creates = |asked: &Asked| asked.is("create", "clusterspiffeids");
+    proxy.always(move |asked| replaces(asked) || creates(asked), Fault::Answer(away()));
+    let since = proxy.asked().len();
+    templates(&world, &NARROW).await;
+    let called = async |what: fn(&Asked) -> bool| {
+        let call = || proxy.asked()[since..].iter().any(|asked| what(asked));
+        let called =
+            eventually("it is called", SOON, || async { call().then(Instant::now).ok_or("not yet") });
+        called.await.unwrap()
+    };
+    let failed = called(replaces).await;
+    let deleted = called(|asked| asked.is("delete", "clusterspiffeids")).await;
+    let took = deleted - failed;
+    assert!((Duration::from_millis(4_800)..Duration::from_millis(6_500)).contains(&took), "{took:?}");
+    world.gone(Kind::Output, &world.output_name("chat")).await;
+    proxy.heal();
+    world.ready("chat").await;
+    assert!(world.output("chat").await.to_string().contains("k8s:node-name:n1"));
+}
+
+#[tokio::test]
+async fn a_grant_that_is_too_wide_is_deleted_at_once_when_its_replacement_is_rejected() {
+    let (world, proxy, _operator) = granted("webhook-rejects", &NARROW[..2]).await;
+    let denied = Reply::status(422, "Invalid", "admission webhook denied the request: no");
+    proxy.always(replaces, Fault::Answer(denied.clone()));
+    proxy.always(|asked| asked.is("create", "clusterspiffeids"), Fault::Answer(denied));
+    let edited = Instant::now();
+    templates(&world, &NARROW).await;
+    world.gone(Kind::Output, &world.output_name("chat")).await;
+    assert!(edited.elapsed() < Duration::from_secs(4), "{:?}", edited.elapsed());
+    world.refused("chat", "ManagedOutputApplyFailed").await;
+    proxy.heal();
+    // A rejection is tried again when something changes.
+    templates(&world, &[NARROW[0], NARROW[1], "k8s:node-name:n2"]).await;
+    world.ready("chat").await;
+}
+
+#[tokio::test]
+async fn a_grant_that_is_not_too_wide_is_kept_while_the_webhook_is_away() {
+    let (world, proxy, _operator) = granted("webhook-narrow", &NARROW).await;
+    let output = world.output("chat").await;
+    let since = proxy.asked().len();
+    proxy.always(replaces, Fault::Answer(away()));
+    let edited = Instant::now();
+    templates(&world, &NARROW[..2]).await;
+    let tries = || proxy.asked()[since..].iter().filter(|asked| replaces(asked)).count();
+    // Well after the patience.
+    eventually("it is tried for nine seconds", SOON, || async {
+        ensure!(tries() >= 4 && edited.elapsed() > Duration::from_secs(9), "{} tries", tries());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(tries() < 12, "{} tries", tries());
+    assert_eq!(world.output("chat").await, output);
+    let binding = world.refused("chat", "ManagedOutputApplyFailed").await;
+    let conditions = binding["status"]["conditions"].as_array().unwrap();
+    let reconciling = conditions.iter().find(|condition| condition["type"] == "Reconciling");
+    assert_eq!(reconciling.map(|condition| &condition["status"]), Some(&Value::from("True")));
+    proxy.heal();
+    world.ready("chat").await;
+    let kept = world.output("chat").await;
+    assert_eq!(kept["metadata"]["uid"], output["metadata"]["uid"]);
+    assert!(!kept.to_string().contains("k8s:node-name:n1"));
+}

@@ -1,0 +1,263 @@
+//! What happens in a cluster, in the words of users: the scenarios on which faults are tried, each with where it begins,
+//! what is done, and how it ends when nothing goes wrong.
+
+use kleym_core::kind::Kind;
+use serde_json::{Value, json};
+
+use crate::world::{OBJECTIVE, POOL, World, objective, per_objective, pool, pool_only};
+
+/// A scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// A binding of an objective is created.
+    Create,
+    /// A binding of a pool is created.
+    CreatePoolOnly,
+    /// A binding changes its container.
+    Change,
+    /// A binding changes its SPIFFE ID.
+    ChangeId,
+    /// An older binding moves into the way of a younger one.
+    Conflict,
+    /// A younger binding claims what an older one has.
+    ConflictOfTwo,
+    /// Three claim one container.
+    ConflictOfThree,
+    /// The older of two in conflict moves away.
+    OlderEdited,
+    /// The older of two in conflict is deleted.
+    OlderDeleted,
+    /// The older of two in conflict becomes invalid.
+    OlderInvalidated,
+    /// Two bindings swap their containers.
+    Swap,
+    /// Three bindings shift their containers by one.
+    Shift,
+    /// A pool with five dependants selects other pods.
+    PoolChange,
+    /// An objective is pointed to another pool.
+    Repoint,
+    /// A pool is deleted and comes back.
+    PoolGoneAndBack,
+    /// A binding is deleted.
+    Delete,
+    /// A foreign object stands at the name of a new binding's output, and goes.
+    Foreign,
+    /// An orphan of an earlier incarnation stands at the name of a new binding's output.
+    Orphan,
+}
+
+use Scenario::*;
+
+impl Scenario {
+    /// The four that every test run tries.
+    pub(crate) const MAIN: [Scenario; 4] = [Create, Change, Conflict, Delete];
+    /// The others.
+    pub(crate) const FURTHER: [Scenario; 14] = [
+        CreatePoolOnly,
+        ChangeId,
+        ConflictOfTwo,
+        ConflictOfThree,
+        OlderEdited,
+        OlderDeleted,
+        OlderInvalidated,
+        Swap,
+        Shift,
+        PoolChange,
+        Repoint,
+        PoolGoneAndBack,
+        Foreign,
+        Orphan,
+    ];
+
+    /// Its name, as part of a namespace's.
+    pub(crate) fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
+    /// Brings the world to where it begins; an operator serves it already.
+    pub(crate) async fn prepare(self, world: &World) {
+        world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+        let containers: &[(&str, &str)] = match self {
+            Create | CreatePoolOnly | Foreign | Orphan => &[],
+            Change | ChangeId | Delete | ConflictOfTwo | ConflictOfThree | Repoint | PoolGoneAndBack => {
+                &[("a", "x")]
+            }
+            Conflict | Swap => &[("a", "x"), ("b", "y")],
+            OlderEdited | OlderDeleted | OlderInvalidated => &[("a", "x")],
+            Shift => &[("a", "x"), ("b", "y"), ("c", "z")],
+            PoolChange => &[("a", "v"), ("b", "w"), ("c", "x"), ("d", "y"), ("e", "z")],
+        };
+        for (name, container) in containers {
+            // One objective each: bindings of one objective may share a SPIFFE ID.
+            world.create_all([objective(name, "llama"), per_objective(name, name, container)]).await;
+            world.ready(name).await;
+        }
+        match self {
+            Repoint => {
+                world.create(pool("qwen", &[("app", "sglang")])).await;
+            }
+            OlderEdited | OlderDeleted | OlderInvalidated => {
+                world.create_all([objective("b", "llama"), per_objective("b", "b", "x")]).await;
+                world.refused("b", "IdentityCollision").await;
+            }
+            Foreign => {
+                let spec = json!({"spiffeIDTemplate": "spiffe://elsewhere/x", "podSelector": {}});
+                let name = world.output_name("a");
+                world.create(crate::world::Object::new(Kind::Output, &name, spec)).await;
+            }
+            Orphan => {
+                world.create_all([objective("a", "llama")]).await;
+                let name = world.output_name("a");
+                let metadata = json!({
+                    "labels": {
+                        "kleym.sonda.red/managed-by": "kleym", "kleym.sonda.red/instance": world.instance,
+                        "kleym.sonda.red/binding-namespace": world.namespace, "kleym.sonda.red/binding-name": "a",
+                    },
+                    "annotations": {
+                        "kleym.sonda.red/binding": format!("{}/a", world.namespace),
+                        "kleym.sonda.red/binding-uid": "00000000-0000-0000-0000-000000000000",
+                    },
+                    // Kept until the operator is there to see the binding too.
+                    "finalizers": ["example.org/kept"],
+                });
+                let spec =
+                    json!({"spiffeIDTemplate": "spiffe://kleym.sonda.red/ns/old/x", "podSelector": {}});
+                world
+                    .create(crate::world::Object::new(Kind::Output, &name, spec).with("/metadata", metadata))
+                    .await;
+            }
+            _ => {}
+        }
+    }
+
+    /// What is done.
+    pub(crate) async fn act(self, world: &World) {
+        match self {
+            Create | Foreign => {
+                world.create_all([objective("a", "llama"), per_objective("a", "a", "x")]).await;
+            }
+            Orphan => {
+                world.create(per_objective("a", "a", "x")).await;
+                let name = world.output_name("a");
+                world.edit(Kind::Output, &name, json!({"metadata": {"finalizers": null}})).await;
+            }
+            CreatePoolOnly => {
+                world.create(pool_only("a", "chat")).await;
+            }
+            Change | OlderEdited => moved(world, &[("a", "q")]).await,
+            ChangeId => {
+                let template = "spiffe://{{ .TrustDomain }}/ns/{{ .Namespace }}/made/{{ .BindingName }}";
+                world.edit(Kind::Binding, "a", json!({"spec": {"spiffeIDTemplate": template}})).await;
+            }
+            Conflict => moved(world, &[("a", "y")]).await,
+            ConflictOfTwo => {
+                world.create_all([objective("b", "llama"), per_objective("b", "b", "x")]).await;
+            }
+            ConflictOfThree => {
+                for name in ["b", "c"] {
+                    world.create_all([objective(name, "llama"), per_objective(name, name, "x")]).await;
+                }
+            }
+            OlderDeleted | Delete => world.delete(Kind::Binding, "a").await,
+            OlderInvalidated => {
+                let templates =
+                    json!({"spec": {"workloadSelectorTemplates": ["k8s:ns:elsewhere", "k8s:sa:x"]}});
+                world.edit(Kind::Binding, "a", templates).await;
+            }
+            Swap => moved(world, &[("a", "y"), ("b", "x")]).await,
+            Shift => moved(world, &[("a", "y"), ("b", "z"), ("c", "x")]).await,
+            PoolChange => {
+                let selector = json!({"spec": {"selector": {"matchLabels": {"tier": "gold"}}}});
+                world.edit(POOL, "llama", selector).await;
+            }
+            Repoint => {
+                world.edit(OBJECTIVE, "a", json!({"spec": {"poolRef": {"name": "qwen"}}})).await;
+            }
+            PoolGoneAndBack => world.delete(POOL, "llama").await,
+        }
+    }
+
+    /// Waits for how it ends, and does what has to be done on the way there.
+    pub(crate) async fn end(self, world: &World) {
+        match self {
+            Create | CreatePoolOnly | Orphan => drop(world.ready("a").await),
+            Change => holds(world, "a", "spec/workloadSelectorTemplates", "k8s:container-name:q").await,
+            ChangeId => holds(world, "a", "spec/spiffeIDTemplate", "/made/a").await,
+            Conflict => {
+                world.refused("b", "IdentityCollision").await;
+                holds(world, "a", "spec/workloadSelectorTemplates", "k8s:container-name:y").await;
+            }
+            ConflictOfTwo => drop(world.refused("b", "IdentityCollision").await),
+            ConflictOfThree => {
+                world.refused("b", "IdentityCollision").await;
+                world.refused("c", "IdentityCollision").await;
+            }
+            OlderEdited => {
+                holds(world, "a", "spec/workloadSelectorTemplates", "k8s:container-name:q").await;
+                world.ready("b").await;
+            }
+            OlderDeleted => {
+                world.gone(Kind::Binding, "a").await;
+                world.ready("b").await;
+            }
+            OlderInvalidated => {
+                world.refused("a", "UnsafeSelector").await;
+                world.ready("b").await;
+            }
+            Swap => {
+                holds(world, "a", "spec/workloadSelectorTemplates", "k8s:container-name:y").await;
+                holds(world, "b", "spec/workloadSelectorTemplates", "k8s:container-name:x").await;
+            }
+            Shift => {
+                for (name, container) in [("a", "y"), ("b", "z"), ("c", "x")] {
+                    let item = format!("k8s:container-name:{container}");
+                    holds(world, name, "spec/workloadSelectorTemplates", &item).await;
+                }
+            }
+            PoolChange => {
+                for name in ["a", "b", "c", "d", "e"] {
+                    holds(world, name, "spec/workloadSelectorTemplates", "k8s:pod-label:tier:gold").await;
+                }
+            }
+            Repoint => holds(world, "a", "spec/workloadSelectorTemplates", "k8s:pod-label:app:sglang").await,
+            PoolGoneAndBack => {
+                world.refused("a", "TargetPoolNotFound").await;
+                if world.find(POOL, "llama").await.is_none() {
+                    world.create(pool("llama", &[("app", "vllm")])).await;
+                }
+                world.ready("a").await;
+            }
+            Delete => world.gone(Kind::Binding, "a").await,
+            Foreign => {
+                world.refused("a", "ManagedOutputConflict").await;
+                let name = world.output_name("a");
+                if world.find(Kind::Output, &name).await.is_some() {
+                    world.delete(Kind::Output, &name).await;
+                }
+                world.ready("a").await;
+            }
+        }
+    }
+}
+
+/// Moves bindings to other containers, all at once.
+async fn moved(world: &World, moves: &[(&str, &str)]) {
+    let patch = |to: &str| json!({"spec": {"containerDiscriminator": {"value": to}}});
+    let edits = moves.iter().map(|(name, to)| world.edit(Kind::Binding, name, patch(to)));
+    futures::future::join_all(edits).await;
+}
+
+/// Waits until a binding is Ready and its output holds a text somewhere below a path.
+async fn holds(world: &World, name: &str, path: &str, text: &str) {
+    world.ready(name).await;
+    let output = world.output_name(name);
+    let what = format!("the output of `{name}` holds {text}");
+    world
+        .until(&what, Kind::Output, &output, |found| {
+            let place = found.and_then(|output| output.pointer(&format!("/{path}"))).unwrap_or(&Value::Null);
+            anyhow::ensure!(place.to_string().contains(text), "{place}");
+            Ok(())
+        })
+        .await;
+}

@@ -1,0 +1,181 @@
+//! The checker notices every rule that is broken.
+
+use std::sync::Arc;
+
+use kleym_core::kind::Kind;
+use kleym_testenv::Call;
+use serde_json::{Value, json};
+
+use super::{Evidence, violations};
+use crate::world::recorder::Version;
+
+const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
+
+fn call(verb: &str, resource: &str, name: &str, request: Value) -> Call {
+    Call {
+        user: "operator".to_owned(),
+        groups: Vec::new(),
+        verb: verb.to_owned(),
+        resource: resource.to_owned(),
+        subresource: String::new(),
+        namespace: "llm".to_owned(),
+        name: name.to_owned(),
+        code: 200,
+        user_agent: format!("kleym-operator/{}", env!("CARGO_PKG_VERSION")),
+        uri: "/x".to_owned(),
+        received: jiff::Timestamp::UNIX_EPOCH,
+        answered: jiff::Timestamp::UNIX_EPOCH,
+        request: Some(request),
+        response: None,
+    }
+}
+
+fn binding(revision: u64, name: &str, finalizers: &Value) -> Version {
+    let object = json!({
+        "metadata": {"namespace": "llm", "name": name, "uid": format!("uid-of-{name}"), "finalizers": finalizers},
+        "spec": {"mode": "PerObjective", "targetRef": {"name": name}},
+    });
+    Version { kind: Kind::Binding, revision, gone: false, object: Arc::new(object) }
+}
+
+fn spec(container: &str) -> Value {
+    json!({
+        "spiffeIDTemplate": format!("spiffe://x/ns/llm/{container}"),
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "llm"}},
+        "workloadSelectorTemplates": ["k8s:ns:llm", "k8s:sa:a", format!("k8s:container-name:{container}")],
+    })
+}
+
+fn evidence<'a>(calls: &'a [Call], versions: &'a [Version]) -> Evidence<'a> {
+    let (user, instance, namespace) = ("operator", "one", "llm");
+    Evidence { user, instance, namespace, calls, versions, excused: &[] }
+}
+
+fn output_of(name: &str) -> String {
+    evidence(&[], &[]).output_of(name).unwrap()
+}
+
+fn output(revision: u64, of: &str, spec: &Value, managed: bool, manager: &str) -> Version {
+    let object = json!({
+        "metadata": {
+            "name": output_of(of),
+            "uid": format!("uid-of-output-of-{of}"),
+            "labels": {"kleym.sonda.red/managed-by": if managed { "kleym" } else { "somebody" }},
+            "annotations": if managed {
+                json!({"kleym.sonda.red/binding": format!("llm/{of}"), "kleym.sonda.red/binding-uid": format!("uid-of-{of}")})
+            } else {
+                json!({})
+            },
+            "managedFields": [{"manager": manager}],
+        },
+        "spec": spec,
+    });
+    Version { kind: Kind::Output, revision, gone: false, object: Arc::new(object) }
+}
+
+/// The rules that are broken, without what happened.
+fn broken(calls: &[Call], versions: &[Version]) -> Vec<String> {
+    let rule = |line: String| line.split(": ").take(2).collect::<Vec<_>>().join(": ");
+    violations(&evidence(calls, versions)).into_iter().map(rule).collect()
+}
+
+const OUTPUTS: &str = "spire.spiffe.io/clusterspiffeids";
+const BINDINGS: &str = "kleym.sonda.red/inferenceidentitybindings";
+
+#[test]
+fn a_request_that_breaks_a_rule_is_named() {
+    let versioned = json!({"metadata": {"resourceVersion": "7"}});
+    let with = |change: fn(&mut Call)| {
+        let mut call = call("patch", BINDINGS, "a", versioned.clone());
+        change(&mut call);
+        broken(&[call], &[])
+    };
+    assert_eq!(with(|_| {}), Vec::<String>::new());
+    assert_eq!(with(|call| call.user_agent = "curl".to_owned()), ["wire: the user agent is `curl`"]);
+    assert_eq!(
+        with(|call| call.uri = "/x?resourceVersion=0".to_owned()),
+        ["wire: asks for anything that is cached"]
+    );
+    assert_eq!(with(|call| call.request = Some(json!({}))), ["wire: bound to no resourceVersion"]);
+    assert_eq!(with(|call| call.resource = "secrets".to_owned()), ["wire: not among the operator's rights"]);
+    assert_eq!(with(|call| call.verb = "delete".to_owned())[0], "wire: not among the operator's rights");
+    let large = |call: &mut Call| call.request.as_mut().unwrap()["x"] = json!("x".repeat(256 << 10));
+    assert_eq!(with(large), ["wire: the body is too large"]);
+    let talks = |call: &mut Call| {
+        call.request.as_mut().unwrap()["status"]["conditions"] = json!([{"message": "x".repeat(1025)}]);
+    };
+    assert_eq!(with(talks), ["wire: a message of 1025 bytes"]);
+    let delete =
+        |uid: &str| broken(&[call("delete", OUTPUTS, "a", json!({"preconditions": {"uid": uid}}))], &[]);
+    assert_eq!((delete("u"), delete("")), (vec![], vec!["wire: bound to no uid".to_owned()]));
+}
+
+#[test]
+fn a_finalizer_that_goes_while_the_output_is_there_is_named() {
+    let held = binding(1, "a", &json!([FINALIZER]));
+    let granted = output(2, "a", &spec("x"), true, "kleym-operator");
+    let released = binding(4, "a", &json!([]));
+    let gone = Version { revision: 3, gone: true, ..granted.clone() };
+    assert_eq!(broken(&[], &[held.clone(), granted.clone(), gone, released.clone()]), Vec::<String>::new());
+    let found = violations(&evidence(&[], &[held.clone(), granted.clone(), released.clone()]));
+    assert_eq!(found, [format!("S1: the finalizer of `a` went while `{}` was there", output_of("a"))]);
+    // What a hand did is not the operator's.
+    let mut by_hand = call("patch", BINDINGS, "a", json!({"metadata": {"finalizers": []}}));
+    by_hand.user = "admin".to_owned();
+    assert_eq!(broken(&[by_hand], &[held, granted, released]), Vec::<String>::new());
+}
+
+#[test]
+fn a_foreign_object_that_is_changed_is_named() {
+    let owner = binding(1, "a", &json!([FINALIZER]));
+    let delete =
+        call("delete", OUTPUTS, &output_of("a"), json!({"preconditions": {"uid": "uid-of-output-of-a"}}));
+    let ours = output(2, "a", &spec("x"), true, "kleym-operator");
+    assert_eq!(broken(std::slice::from_ref(&delete), &[owner.clone(), ours]), Vec::<String>::new());
+    let foreign = output(2, "a", &spec("x"), false, "kubectl");
+    let found = violations(&evidence(&[delete], &[owner, foreign]));
+    assert_eq!(found, [format!("S2: delete of the foreign object `{}`", output_of("a"))]);
+}
+
+#[test]
+fn an_output_that_is_written_too_wide_is_named() {
+    let owner = binding(1, "a", &json!([FINALIZER]));
+    let written = |change: &dyn Fn(&mut Value)| {
+        let mut spec = spec("x");
+        change(&mut spec);
+        let calls = [call("create", OUTPUTS, &output_of("a"), json!({"spec": spec}))];
+        broken(&calls, std::slice::from_ref(&owner))
+    };
+    let rule = |what: &str| vec![format!("S3: `{}` {what}", output_of("a"))];
+    assert_eq!(written(&|_| {}), Vec::<String>::new());
+    assert_eq!(written(&|spec| spec["admin"] = json!(true)), rule("admin"));
+    assert_eq!(
+        written(&|spec| spec["namespaceSelector"] = json!({})),
+        rule("is not pinned to its namespace")
+    );
+    assert_eq!(
+        written(&|spec| spec["workloadSelectorTemplates"] = json!(["k8s:sa:a"])),
+        rule("selects no namespace")
+    );
+    let id = |id: &'static str| move |spec: &mut Value| spec["spiffeIDTemplate"] = json!(id);
+    assert_eq!(written(&id("spiffe://x/ns/other/y")), rule("has the SPIFFE ID of another namespace"));
+    assert_eq!(written(&id("spiffe://x/ns/llm/{{ .PodMeta }}")), rule("holds braces"));
+}
+
+#[test]
+fn outputs_that_overlap_at_some_revision_are_named() {
+    let owners = [binding(1, "a", &json!([FINALIZER])), binding(2, "b", &json!([FINALIZER]))];
+    let of = |containers: [&str; 2], manager: &str| {
+        let mut second = output(4, "b", &spec(containers[1]), true, manager);
+        Arc::make_mut(&mut second.object)["spec"]["spiffeIDTemplate"] = json!("spiffe://x/ns/llm/second");
+        let first = output(3, "a", &spec(containers[0]), true, "kleym-operator");
+        broken(&[], &[owners[0].clone(), owners[1].clone(), first, second])
+    };
+    assert_eq!(of(["x", "y"], "kleym-operator"), Vec::<String>::new());
+    assert_eq!(of(["x", "x"], "kubectl"), Vec::<String>::new());
+    let names = (output_of("b"), output_of("a"));
+    assert_eq!(
+        of(["x", "x"], "kleym-operator"),
+        [format!("S4: `{}` and `{}` overlap at 4", names.0, names.1)]
+    );
+}
