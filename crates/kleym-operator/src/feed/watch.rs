@@ -54,6 +54,10 @@ impl Watch {
     /// Never; whatever fails is told as trouble and tried again.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         let _ = self.follow().await;
+        if self.news.is_closed() {
+            // Why nobody listens any more is for who listened to say.
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 
