@@ -104,8 +104,8 @@ pub(super) fn passed_on(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8
 mod tests {
     use super::*;
 
-    fn read(method: Method, uri: &'static str, body: &'static str) -> (String, String, String) {
-        let asked = Asked::read(0, &method, &Uri::from_static(uri), &Bytes::from_static(body.as_bytes()));
+    fn read(method: &Method, uri: &'static str, body: &'static str) -> (String, String, String) {
+        let asked = Asked::read(0, method, &Uri::from_static(uri), &Bytes::from_static(body.as_bytes()));
         (asked.brief(), asked.namespace, asked.name)
     }
 
@@ -132,7 +132,7 @@ mod tests {
             (Method::GET, "/apis/a.b/v1", "", ("get /apis/a.b/v1", "", "")),
             (Method::GET, "/version", "", ("get /version", "", "")),
         ] {
-            let (brief, namespace, name) = read(method, uri, body);
+            let (brief, namespace, name) = read(&method, uri, body);
             assert_eq!((brief.as_str(), namespace.as_str(), name.as_str()), expected, "{uri}");
         }
     }
