@@ -99,7 +99,7 @@ docs-build: $(DOCS_TOOLS)/bin/mdbook $(DOCS_TOOLS)/bin/mdbook-mermaid ## Check t
 	$(call say,'generated pages$(comma) links and names')
 	$(CARGO) xtask check
 	$(call say,'the book')
-	@$(DOCS_TOOLS)/bin/mdbook-mermaid install docs
+	@$(DOCS_TOOLS)/bin/mdbook-mermaid install docs > /dev/null
 	PATH="$(DOCS_TOOLS)/bin:$$PATH" $(DOCS_TOOLS)/bin/mdbook build docs
 	@$(CARGO) xtask check-site target/book
 

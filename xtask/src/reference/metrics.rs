@@ -12,7 +12,7 @@ The operator serves these on `/metrics` when `--metrics-bind-address` names an a
 TokenReview and SubjectAccessReview). The content type is OpenMetrics 1.0.
 
 Label values come from closed vocabularies: `condition` and `reason` are those of [Conditions](conditions.md), `mode` is
-`PerObjective`, `PoolOnly` or empty where the mode cannot be read. No namespace, name or SPIFFE ID is ever a label, so the
+`PerObjective`, `PoolOnly`, or `Unknown` where the spec cannot be read. No namespace, name or SPIFFE ID is ever a label, so the
 number of series does not grow with the number of bindings.
 
 The alerts on them are in `config/components/monitoring/rules.yaml`, each with a [runbook](../operate/runbooks.md).
