@@ -10,6 +10,7 @@
 
 pub mod announce;
 pub mod brake;
+pub mod explain;
 pub mod fact;
 pub mod grant;
 pub mod index;

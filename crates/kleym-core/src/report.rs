@@ -23,11 +23,15 @@
 mod code;
 mod declared;
 mod finding;
+mod live;
 mod place;
 mod reference;
+mod scene;
 
 pub use self::code::{Code, PAGES, Severity};
-pub use self::declared::findings;
+pub use self::declared::{findings, refused};
 pub use self::finding::{Finding, Reference, Related, binding_key};
+pub use self::live::{live, neighbours, output, poison, reported, watched, workloads};
 pub use self::place::{FieldPath, Place, Step};
 pub use self::reference::references;
+pub use self::scene::{Scene, Standing};

@@ -71,16 +71,39 @@ codes! {
     MissingContainerDiscriminator = 2004, Error, "mode PerObjective without a container discriminator";
     InvalidContainerDiscriminator = 2005, Error, "a container discriminator is not allowed or is no selector value";
     SharedServiceAccount = 2101, Warning, "the selectors name the service account `default`";
+    AccountNotUsed = 2110, Warning, "no pod that is selected runs as the service account that the selectors name";
+    NoSuchContainer = 2111, Warning, "the container discriminator names no container of the selected pods";
+    NothingMatches = 2112, Warning, "no container of the selected pods holds a selector";
+    PodNotInPool = 2113, Warning, "a pod lacks labels that a pool selects";
+    NoBinding = 2114, Warning, "no binding speaks of what a pod serves";
     SpiffeIdRenderFailed = 3001, Error, "a SPIFFE ID template cannot be rendered";
     InvalidSpiffeId = 3002, Error, "the rendered text is no SPIFFE ID that the binding may have";
     UnsupportedMode = 3003, Error, "the mode is unknown, or not possible for the target";
     IdentityCollision = 4001, Error, "a binding that comes first gives the same workloads another SPIFFE ID";
     DuplicateSpiffeId = 4002, Error, "a binding that comes first has the same SPIFFE ID for another subject";
     Contested = 4101, Info, "a binding that comes later claims the same and is refused";
+    LayeredIdentities = 4110, Info, "a container has the identities of several bindings";
+    ForeignIdentity = 4111, Warning, "a ClusterSPIFFEID that is not Kleym's gives the same containers another SPIFFE ID";
     ClusterSpiffeIdCrdMissing = 5001, Error, "no CustomResourceDefinition of ClusterSPIFFEID is installed";
     ManagedOutputConflict = 5002, Error, "a foreign object stands at the output's name";
     ManagedOutputApplyFailed = 5003, Error, "the output cannot be written";
+    OutputMissing = 5010, Error, "a binding is to have an identity, and its output does not exist";
+    OutputDrifted = 5011, Error, "an output differs from what its binding asks for";
+    OrphanOutput = 5012, Error, "an output is left whose binding does not exist";
     BindingDeleting = 5101, Info, "a binding is being deleted and has no output";
+    ClassNotWatched = 6001, Error, "the output has a class that spire-controller-manager does not watch";
+    NamespaceIgnored = 6002, Error, "spire-controller-manager ignores the namespace";
+    TrustDomainDiffers = 6003, Error, "the trust domain is not that of spire-controller-manager";
+    EntryFailures = 6004, Error, "entries of an output are refused by SPIRE Server";
+    ManagerHalted = 6005, Error, "a ClusterSPIFFEID stops spire-controller-manager altogether";
+    EntryNotRendered = 6006, Error, "spire-controller-manager cannot make an entry for a pod";
+    FallbackDisplaced = 6101, Warning, "a binding takes the fallback identity of containers away and gives them none";
+    NoPodSelected = 6102, Warning, "an output selects no pod";
+    EntriesMasked = 6103, Warning, "another ClusterSPIFFEID makes the same entries";
+    NotPickedUp = 6104, Warning, "spire-controller-manager has reported nothing about an output";
+    PodsPending = 6105, Info, "pods are on no node yet, so they have no entry yet";
+    ManagerUnknown = 6106, Info, "the settings of spire-controller-manager could not be read";
+    MeshIdentityReplaced = 7101, Warning, "a pod in an Istio mesh is given an ID that Istio does not authorise on";
     Unparsable = 9001, Error, "a file cannot be parsed";
     Unnamed = 9002, Error, "an object has no name or namespace by which it could be known";
     DeclaredTwice = 9003, Error, "an object is declared more than once";
@@ -89,6 +112,10 @@ codes! {
     Unreadable = 9103, Warning, "a kind cannot be read, so a part of the answer is missing";
     SettingsDiffer = 9104, Warning, "settings differ from those that the operator reports";
     StatusStale = 9105, Warning, "a binding's status does not say what the engine says";
+    OperatorNotFound = 9201, Warning, "no kleym-operator was found";
+    OperatorNotReady = 9202, Error, "kleym-operator is there and does not work";
+    DefinitionNotServed = 9203, Error, "a CustomResourceDefinition does not serve the version that Kleym reads";
+    TwoOperators = 9204, Warning, "several operators have one instance name";
 }
 
 /// Where the page of each code is, by its name.

@@ -89,7 +89,7 @@ fn contested_by(binding: &Binding, later: &[&Binding]) -> Finding {
 }
 
 /// A refusal as a finding: the refusal's own words, and where it shows.
-fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
+pub fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
     let key = binding_key(&binding.key);
     let message = format!("`{}` is refused: {}", binding.key, refusal.what());
     let mut finding = Finding::new(Code::of(refusal.reason()), message).about(&key);

@@ -1,0 +1,524 @@
+//! What there is to say about pods, live outputs and SPIRE. Everything here is read from a [`Scene`]; what could not be
+//! read is not spoken of.
+
+use super::code::Code;
+use super::finding::{Finding, Reference, binding_key};
+use super::place::{self, FieldPath};
+use super::scene::{Scene, Standing};
+use crate::fact::{Binding, DiscriminatorType};
+use crate::output::LiveOutput;
+use crate::refusal::Refusal;
+use crate::render::Identity;
+use crate::selector::ItemKey;
+use crate::spire::{Answer, Container, NotWatched, Pod, Why, item_matches};
+use crate::text::{Quoted, quoted_list};
+
+/// Everything there is to say, by binding; then what concerns none.
+pub fn live(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (binding, identity) in scene.wanted() {
+        found.extend(output(scene, binding, &identity));
+        found.extend(watched(scene, binding));
+        found.extend(reported(scene, binding));
+        found.extend(workloads(scene, binding, &identity));
+        found.extend(neighbours(scene, binding));
+    }
+    found.extend(orphans(scene));
+    found.extend(poison(scene));
+    found
+}
+
+fn about(code: Code, binding: &Binding, message: String) -> Finding {
+    let key = binding_key(&binding.key);
+    Finding::new(code, message).about(&key).at(key, FieldPath::name())
+}
+
+fn object_reference(name: &str) -> Reference {
+    Reference { kind: "ClusterSPIFFEID", namespace: None, name: name.into() }
+}
+
+fn pod_reference(pod: &Pod) -> Reference {
+    Reference { kind: "Pod", namespace: Some(pod.namespace.as_str().into()), name: pod.name.as_str().into() }
+}
+
+impl Finding {
+    fn with(mut self, reference: Reference) -> Self {
+        self.references.push(reference);
+        self
+    }
+
+    fn with_pods<'a>(self, pods: impl IntoIterator<Item = &'a Pod>) -> Self {
+        pods.into_iter().fold(self, |finding, pod| finding.with(pod_reference(pod)))
+    }
+}
+
+fn names<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> String {
+    let names: Vec<&str> = pods.into_iter().map(|pod| pod.name.as_str()).collect();
+    let noun = if names.len() == 1 { "pod" } else { "pods" };
+    format!("{noun} {}", quoted_list(names))
+}
+
+/// How the output stands.
+pub fn output(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Option<Finding> {
+    let key = &binding.key;
+    let name = scene.output_name(key);
+    let shown = Quoted(name.as_str());
+    let finding = match scene.standing(binding, identity) {
+        Standing::Unknown | Standing::InSync(_) => return None,
+        Standing::Missing if scene.no_output_kind => {
+            let refusal = Refusal::OutputCrdMissing;
+            let mut finding = about(Code::ClusterSpiffeIdCrdMissing, binding, refusal.what());
+            finding.hint = refusal.hint();
+            return Some(finding);
+        }
+        Standing::Missing => about(
+            Code::OutputMissing,
+            binding,
+            format!("`{key}` is to have an identity, but its output {shown} does not exist"),
+        )
+        .hint("see that kleym-operator runs and leads (`kleym check`), and what its log says of this binding"),
+        Standing::Foreign(_) => {
+            let refusal = Refusal::OutputForeign { name: name.clone() };
+            let mut finding = about(Code::ManagedOutputConflict, binding, refusal.what());
+            finding.hint = refusal.hint();
+            finding
+        }
+        Standing::Orphan(_) => about(
+            Code::OrphanOutput,
+            binding,
+            format!("{shown} is the output of an earlier binding `{key}`, and still a grant"),
+        )
+        .hint("kleym-operator deletes it as soon as it sees it: see that it runs and leads (`kleym check`)"),
+        Standing::Drifted(_, fields) => about(
+            Code::OutputDrifted,
+            binding,
+            format!("the output {shown} of `{key}` differs in {}", quoted_list(fields)),
+        )
+        .hint("kleym-operator repairs this by itself: see that it runs and leads, and with these settings (`kleym check`)"),
+    };
+    Some(finding.with(object_reference(name.as_str())))
+}
+
+/// Whether SCM looks at the output: class, namespace, trust domain.
+pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
+    let settings = scene.index.settings();
+    let manager = scene.world.manager;
+    let mut found = Vec::new();
+    let Some((place, fate)) = scene.fate(&binding.key) else { return found };
+    let object = scene.object(place);
+    if let (Some(why), Some(class)) = (&fate.not_watched, &manager.class) {
+        let message = match why {
+            NotWatched::NoLabel => format!(
+                "the output of `{}` lacks the label `spire.spiffe.io/class-name`, which spire-controller-manager filters by",
+                binding.key
+            ),
+            NotWatched::OtherClass | NotWatched::Classless => format!(
+                "the output of `{}` has {}, but spire-controller-manager watches {class}",
+                binding.key,
+                if object.class_name.is_empty() {
+                    "no class".to_owned()
+                } else {
+                    format!("class {}", Quoted(&object.class_name))
+                },
+            ),
+        };
+        let hint = if class.name.is_empty() {
+            "start kleym-operator without --clusterspiffeid-class-name".to_owned()
+        } else {
+            format!("start kleym-operator with --clusterspiffeid-class-name={}", class.name)
+        };
+        found.push(
+            about(Code::ClassNotWatched, binding, message).hint(hint).with(object_reference(&object.name)),
+        );
+    }
+    let (ignored, pattern) = manager.ignores(binding.key.namespace.as_str());
+    if let (Answer::Yes, Some(pattern)) = (ignored, pattern) {
+        let message = format!(
+            "spire-controller-manager ignores namespace `{}` because of {} in `ignoreNamespaces`, which is searched for anywhere in the name",
+            binding.key.namespace,
+            Quoted(pattern.pattern())
+        );
+        let hint =
+            "anchor the pattern (`^kube-system$`) or take it out, or move the workload to another namespace";
+        found.push(about(Code::NamespaceIgnored, binding, message).hint(hint));
+    }
+    if let Some(theirs) =
+        manager.trust_domain.as_deref().filter(|theirs| *theirs != settings.trust_domain.as_str())
+    {
+        let message = format!(
+            "`{}` has a SPIFFE ID of trust domain `{}`, but spire-controller-manager serves {}",
+            binding.key,
+            settings.trust_domain,
+            Quoted(theirs)
+        );
+        let hint = format!("start kleym-operator with --trust-domain={theirs}");
+        found.push(about(Code::TrustDomainDiffers, binding, message).hint(hint));
+    }
+    found
+}
+
+/// What SCM last reported of the output.
+pub fn reported(scene: &Scene<'_>, binding: &Binding) -> Option<Finding> {
+    let live = scene.output(&binding.key).filter(|live| live.wears_our_label())?;
+    let Some(stats) = live.stats else {
+        let unwatched = scene.fate(&binding.key).is_some_and(|(_, fate)| !fate.watched.possible());
+        return (!unwatched).then(|| not_picked_up(binding, live));
+    };
+    if stats.entry_failures > 0 {
+        let message = format!(
+            "spire-controller-manager reports that {} for the output of `{}` are refused by SPIRE Server",
+            entries(stats.entry_failures),
+            binding.key
+        );
+        let hint = "see the log of spire-controller-manager for SPIRE Server's answer; a wrong trust domain and a server that is away look like this";
+        return Some(
+            about(Code::EntryFailures, binding, message)
+                .hint(hint)
+                .with(object_reference(live.name.as_str())),
+        );
+    }
+    if stats.entries_masked > 0 {
+        let masks = scene.fate(&binding.key).and_then(|(place, _)| {
+            let masked = scene.prediction.entries.iter().find(|entry| entry.by == place)?.masked_by?;
+            Some(scene.object(masked).name.clone())
+        });
+        let by = masks.as_deref().map(|name| format!(" by {}", Quoted(name))).unwrap_or_default();
+        let message = format!(
+            "spire-controller-manager reports that {} of the output of `{}` are masked{by}: an older ClusterSPIFFEID makes the same ones",
+            entries(stats.entries_masked),
+            binding.key
+        );
+        let hint =
+            "the workloads have the identity all the same; remove the older object if it is not needed";
+        return Some(about(Code::EntriesMasked, binding, message).hint(hint));
+    }
+    None
+}
+
+fn entries(number: i64) -> String {
+    if number == 1 { "1 entry".to_owned() } else { format!("{number} entries") }
+}
+
+fn not_picked_up(binding: &Binding, live: &LiveOutput) -> Finding {
+    let message = format!(
+        "spire-controller-manager has reported nothing about the output of `{}`: it may not watch its class, or not run",
+        binding.key
+    );
+    about(Code::NotPickedUp, binding, message)
+        .hint("compare --clusterspiffeid-class-name of kleym-operator with `className` of spire-controller-manager, and see that the latter runs")
+        .with(object_reference(live.name.as_str()))
+}
+
+/// Whether the selectors fit the pods there are.
+pub fn workloads(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Vec<Finding> {
+    if !scene.pods_known {
+        return Vec::new();
+    }
+    let Some((place, fate)) = scene.fate(&binding.key) else { return Vec::new() };
+    if !fate.watched.possible() || !fate.ignored.is_empty() {
+        return Vec::new();
+    }
+    let selected: Vec<&Pod> =
+        scene.selected(place).map(|(_, pod)| pod).filter(|pod| !pod.phase.ended()).collect();
+    if selected.is_empty() {
+        let message = format!(
+            "no pod of namespace `{}` has the labels that `{}` selects",
+            binding.key.namespace, binding.key
+        );
+        let labels: Vec<String> = identity.selectors.pod_labels().map(|(k, v)| format!("{k}={v}")).collect();
+        let hint = format!("see `kubectl get pods -n {} -l {}`", binding.key.namespace, labels.join(","));
+        return vec![about(Code::NoPodSelected, binding, message).hint(hint)];
+    }
+    let mut found = Vec::new();
+    let pending: Vec<&Pod> = scene
+        .prediction
+        .failures
+        .iter()
+        .filter(|failure| failure.by == place && failure.why == Why::Unscheduled)
+        .map(|failure| &scene.world.pods[failure.pod])
+        .collect();
+    if !pending.is_empty() {
+        let message = format!(
+            "{} of `{}` are not on a node yet, so there is no entry yet",
+            names(pending.iter().copied()),
+            binding.key
+        );
+        found.push(about(Code::PodsPending, binding, message).with_pods(pending));
+    }
+    let account = identity.selectors.service_account();
+    let with_account: Vec<&Pod> =
+        selected.iter().copied().filter(|pod| &*pod.service_account == account).collect();
+    if with_account.is_empty() {
+        let mut accounts: Vec<&str> = selected.iter().map(|pod| &*pod.service_account).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let message = format!(
+            "no pod that `{}` selects runs as service account `{account}`; they run as {}",
+            binding.key,
+            quoted_list(accounts.iter().copied())
+        );
+        let item = format!("k8s:sa:{account}");
+        let mut finding = about(Code::AccountNotUsed, binding, message)
+            .at(binding_key(&binding.key), place::of_item(binding, &item));
+        finding.hint = Some(match accounts.as_slice() {
+            [only] => format!(
+                "name it in the binding: `k8s:sa:{only}`, or set `serviceAccountName: {account}` in the pods"
+            ),
+            _ => format!("set `serviceAccountName: {account}` in the pods"),
+        });
+        found.push(finding.with_pods(selected));
+    } else {
+        found.extend(unmatched(scene, binding, identity, &with_account));
+    }
+    found
+}
+
+/// An item beside the service account that no container of the pods holds.
+fn unmatched(scene: &Scene<'_>, binding: &Binding, identity: &Identity, pods: &[&Pod]) -> Option<Finding> {
+    let items = identity.selectors.items();
+    let item = items.iter().find(|item| {
+        item.key() != ItemKey::ServiceAccount
+            && pods.iter().all(|pod| {
+                let space = scene.world.space(pod);
+                pod.containers
+                    .iter()
+                    .all(|container| !item_matches(item.as_str(), pod, container, space).possible())
+            })
+    })?;
+    let there: Vec<&str> = match item.key() {
+        ItemKey::ContainerName => pods.iter().flat_map(|pod| &pod.containers).map(|c| &*c.name).collect(),
+        ItemKey::ContainerImage => pods
+            .iter()
+            .flat_map(|pod| &pod.containers)
+            .filter_map(|container| container.running.as_ref())
+            .flat_map(|image| [&*image.image, &*image.id])
+            .collect(),
+        _ => Vec::new(),
+    };
+    let mut there: Vec<&str> = there;
+    there.sort_unstable();
+    there.dedup();
+    let list = quoted_list(there.iter().copied());
+    let message = match item.key() {
+        ItemKey::ContainerName => format!(
+            "no container of the pods that `{}` selects is called {}; they are {list}",
+            binding.key,
+            Quoted(item.value())
+        ),
+        _ => {
+            let are = if there.is_empty() { String::new() } else { format!("; there are {list}") };
+            format!(
+                "no container of the pods that `{}` selects has {}{are}",
+                binding.key,
+                Quoted(item.as_str())
+            )
+        }
+    };
+    let code = match item.key() {
+        ItemKey::ContainerName | ItemKey::ContainerImage => Code::NoSuchContainer,
+        _ => Code::NothingMatches,
+    };
+    let discriminator = binding.spec.as_ref().ok().and_then(|spec| spec.discriminator.as_ref());
+    let discriminates = discriminator.is_some_and(|d| {
+        *d.value == *item.value()
+            && (d.kind == DiscriminatorType::ContainerName) == (item.key() == ItemKey::ContainerName)
+    });
+    let field = if discriminates {
+        FieldPath::dotted("spec.containerDiscriminator.value")
+    } else {
+        place::of_item(binding, item.as_str())
+    };
+    let finding = about(code, binding, message).at(binding_key(&binding.key), field);
+    Some(finding.hint("correct the binding, or the pods").with_pods(pods.iter().copied()))
+}
+
+/// What else the same pods are given, or lose.
+pub fn neighbours(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
+    let Some((place, _)) = scene.fate(&binding.key) else { return Vec::new() };
+    [
+        displaced(scene, binding, place),
+        layered(scene, binding, place),
+        foreign(scene, binding, place),
+        mesh(scene, binding, place),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A container that runs on, so that it needs an identity.
+fn stays(container: &Container) -> bool {
+    container.kind != crate::spire::ContainerKind::Init
+}
+
+fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
+    let mut containers: Vec<&str> = Vec::new();
+    let mut pods: Vec<&Pod> = Vec::new();
+    let mut fallback = None;
+    for displaced in scene.prediction.displaced.iter().filter(|displaced| displaced.by == place) {
+        let left =
+            scene.prediction.left_alone(scene.world, displaced.pod).filter(|container| stays(container));
+        let before = containers.len();
+        containers.extend(left.map(|container| &*container.name));
+        if containers.len() > before
+            && !pods.iter().any(|pod| std::ptr::eq(*pod, &scene.world.pods[displaced.pod]))
+        {
+            pods.push(&scene.world.pods[displaced.pod]);
+        }
+        fallback = Some(displaced.fallback);
+    }
+    containers.sort_unstable();
+    containers.dedup();
+    if containers.is_empty() {
+        return None;
+    }
+    let fallback = &scene.object(fallback?).name;
+    let message = format!(
+        "`{}` takes the fallback identity of {} ({}) away, and leaves {} without any: {}",
+        binding.key,
+        Quoted(fallback),
+        names(pods.iter().copied()),
+        if containers.len() == 1 { "a container" } else { "containers" },
+        quoted_list(containers)
+    );
+    let hint =
+        "bind these containers too, or let the default ClusterSPIFFEID be no fallback (`fallback: false`)";
+    Some(
+        about(Code::FallbackDisplaced, binding, message)
+            .hint(hint)
+            .with(object_reference(fallback))
+            .with_pods(pods),
+    )
+}
+
+/// For every container of the object's pods: the other objects that give it another ID.
+fn others<'a>(scene: &Scene<'a>, place: usize) -> Vec<(&'a Pod, &'a Container, usize, &'a str)> {
+    let mut found = Vec::new();
+    for entry in scene.prediction.entries.iter().filter(|entry| entry.by == place) {
+        let pod = &scene.world.pods[entry.pod];
+        let Some(own) = entry.spiffe_id.text() else { continue };
+        for container in &pod.containers {
+            let Some(ids) = scene.prediction.several(scene.world, entry.pod, container) else { continue };
+            if !ids.contains(own) {
+                continue;
+            }
+            for (other, _) in scene.given(entry.pod, container) {
+                let id = other.spiffe_id.text().filter(|id| *id != own && ids.contains(id));
+                found.extend(id.map(|id| (pod, container, other.by, id)));
+            }
+        }
+    }
+    found
+}
+
+fn layered(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
+    let all = others(scene, place);
+    let (pod, container, by, id) = all
+        .iter()
+        .find(|(_, _, by, _)| scene.binding_of(*by).is_some_and(|other| other.key < binding.key))?;
+    let other = scene.binding_of(*by)?;
+    let message = format!(
+        "container `{}` of pod `{}` has two identities: that of `{}`, and {} of `{}`",
+        container.name,
+        pod.name,
+        binding.key,
+        Quoted(id),
+        other.key
+    );
+    let hint =
+        "which of them a workload takes by default is arbitrary in SPIRE: let it choose by hint or path";
+    Some(
+        about(Code::LayeredIdentities, binding, message)
+            .hint(hint)
+            .about(&binding_key(&other.key))
+            .with_pods([*pod]),
+    )
+}
+
+fn foreign(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
+    let all = others(scene, place);
+    let (pod, container, by, id) = all.iter().find(|(_, _, by, _)| scene.binding_of(*by).is_none())?;
+    let object = scene.object(*by);
+    let message = format!(
+        "ClusterSPIFFEID {}, which is not Kleym's, gives container `{}` of pod `{}` another identity beside that of `{}`: {}",
+        Quoted(&object.name),
+        container.name,
+        pod.name,
+        binding.key,
+        Quoted(id)
+    );
+    let hint = "which of them a workload takes by default is arbitrary in SPIRE: narrow the other object, or make it a fallback";
+    Some(
+        about(Code::ForeignIdentity, binding, message)
+            .hint(hint)
+            .with(object_reference(&object.name))
+            .with_pods([*pod]),
+    )
+}
+
+/// Istio authorises on `ns/<ns>/sa/<sa>` alone (its `pkg/spiffe`), and its proxy asks SPIRE like any other container.
+fn mesh(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
+    let mut pods: Vec<&Pod> = Vec::new();
+    let mut id = None;
+    for entry in scene.prediction.entries.iter().filter(|entry| entry.by == place) {
+        let pod = &scene.world.pods[entry.pod];
+        let Some(text) = entry.spiffe_id.text().filter(|_| pod.istio) else { continue };
+        let istio = format!("/ns/{}/sa/{}", pod.namespace, pod.service_account);
+        let path = text.strip_prefix("spiffe://").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
+        if path != Some(istio.as_str()) {
+            pods.push(pod);
+            id = Some(text);
+        }
+    }
+    let message = format!(
+        "{} {} Istio's proxy, which authorises on `ns/<namespace>/sa/<service account>`; `{}` replaces that by {}",
+        names(pods.iter().copied()),
+        if pods.len() == 1 { "has" } else { "have" },
+        binding.key,
+        Quoted(id?)
+    );
+    let hint = "when Istio takes its certificates from SPIRE: give the proxy its own identity with a ClusterSPIFFEID for `k8s:container-name:istio-proxy`";
+    Some(about(Code::MeshIdentityReplaced, binding, message).hint(hint).with_pods(pods))
+}
+
+/// Outputs with complete proof whose binding is gone.
+fn orphans(scene: &Scene<'_>) -> Vec<Finding> {
+    let settings = scene.index.settings();
+    let mut found = Vec::new();
+    for output in scene.outputs.unwrap_or_default() {
+        let Some((key, uid)) = output.proven_binding(settings) else { continue };
+        let read = scene.scope.is_none_or(|scope| *scope == key.namespace);
+        let lives = scene.index.binding(&key).is_some_and(|binding| {
+            binding.uid.as_ref().is_none_or(|own| *own == uid) || scene.output_name(&key) == output.name
+        });
+        if read && !lives {
+            let message = format!(
+                "{} is the output of the binding `{key}`, which does not exist: a grant that nobody asks for",
+                Quoted(output.name.as_str())
+            );
+            let hint =
+                "kleym-operator deletes it as soon as it sees it: see that it runs and leads (`kleym check`)";
+            found.push(
+                Finding::new(Code::OrphanOutput, message)
+                    .hint(hint)
+                    .with(object_reference(output.name.as_str())),
+            );
+        }
+    }
+    found
+}
+
+/// Objects that stop SCM altogether.
+pub fn poison(scene: &Scene<'_>) -> Option<Finding> {
+    let object = scene.object(*scene.prediction.poison.first()?);
+    let what = object.problem.as_ref()?;
+    let message = format!(
+        "spire-controller-manager synchronises nothing, for nobody, while ClusterSPIFFEID {} is there: {what}",
+        Quoted(&object.name)
+    );
+    let hint = format!(
+        "delete it: `kubectl delete clusterspiffeid {}`; its durations must be such as `1h30m`",
+        object.name
+    );
+    Some(Finding::new(Code::ManagerHalted, message).hint(hint).with(object_reference(&object.name)))
+}

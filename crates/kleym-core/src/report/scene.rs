@@ -1,0 +1,133 @@
+//! Everything that findings about pods, live outputs and SPIRE are read from, in one place. Gathers; decides nothing.
+
+use crate::fact::Binding;
+use crate::index::{Index, Verdict};
+use crate::name::{BindingKey, Namespace, ObjectName, output_name};
+use crate::output::{LiveOutput, Ownership, WantedOutput};
+use crate::render::Identity;
+use crate::spire::{Answer, Entry, Fate, Pod, Prediction, Registration, World};
+
+/// What can be seen of a cluster, or of files that stand for one.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// What is declared.
+    pub index: &'a Index,
+    /// The namespace that was read; `None` when all were.
+    pub scope: Option<&'a Namespace>,
+    /// The live outputs; None when they could not be read, or when there is no cluster to hold any.
+    pub outputs: Option<&'a [LiveOutput]>,
+    /// Whether their CustomResourceDefinition is proved not to be installed.
+    pub no_output_kind: bool,
+    /// Whether the pods could be read.
+    pub pods_known: bool,
+    /// What SCM looks at.
+    pub world: World<'a>,
+    /// What will come of that.
+    pub prediction: &'a Prediction,
+}
+
+/// How a binding's output stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// Outputs could not be read.
+    Unknown,
+    /// There is none.
+    Missing,
+    /// Something at its name that is not this binding's.
+    Foreign(&'a LiveOutput),
+    /// What an earlier binding of this name left.
+    Orphan(&'a LiveOutput),
+    /// It differs, in these fields.
+    Drifted(&'a LiveOutput, Vec<&'static str>),
+    /// It is as it should be.
+    InSync(&'a LiveOutput),
+}
+
+impl<'a> Scene<'a> {
+    /// The name of a binding's output.
+    pub fn output_name(&self, binding: &BindingKey) -> ObjectName {
+        output_name(self.index.settings().instance.as_str(), binding)
+    }
+
+    /// The live object at the name of a binding's output.
+    pub fn output(&self, binding: &BindingKey) -> Option<&'a LiveOutput> {
+        let name = self.output_name(binding);
+        self.outputs?.iter().find(|output| output.name == name)
+    }
+
+    /// How the output of a binding that is to have one stands.
+    pub fn standing(&self, binding: &Binding, identity: &Identity) -> Standing<'a> {
+        if self.outputs.is_none() {
+            return Standing::Unknown;
+        }
+        let Some(live) = self.output(&binding.key) else { return Standing::Missing };
+        let ownership = match &binding.uid {
+            Some(uid) => live.ownership_at_own_name(&binding.key, uid),
+            None if live.wears_our_label() => Ownership::Ours,
+            None => Ownership::Foreign,
+        };
+        match ownership {
+            Ownership::Foreign => Standing::Foreign(live),
+            Ownership::Orphan => Standing::Orphan(live),
+            Ownership::Ours => {
+                // Without its own uid the binding cannot say which the annotation should hold.
+                let theirs = live.proven_binding(self.index.settings()).map(|(_, uid)| uid);
+                let uid = binding.uid.as_ref().or(theirs.as_ref());
+                let wanted = WantedOutput::of(self.index.settings(), &binding.key, uid, identity);
+                match live.drift(&wanted) {
+                    fields if fields.is_empty() => Standing::InSync(live),
+                    fields => Standing::Drifted(live, fields),
+                }
+            }
+        }
+    }
+
+    /// The place of an object among the registrations.
+    pub fn registration(&self, name: &str) -> Option<usize> {
+        self.world.registrations.iter().position(|object| &*object.name == name)
+    }
+
+    /// The object of that place.
+    pub fn object(&self, place: usize) -> &'a Registration {
+        &self.world.registrations[place]
+    }
+
+    /// What becomes of the output of a binding.
+    pub fn fate(&self, binding: &BindingKey) -> Option<(usize, &'a Fate)> {
+        let place = self.registration(self.output_name(binding).as_str())?;
+        Some((place, self.prediction.fates.get(place)?))
+    }
+
+    /// The pods an object selects.
+    pub fn selected(&self, place: usize) -> impl Iterator<Item = (usize, &'a Pod)> {
+        let selects = self.prediction.fates.get(place).map(|fate| &fate.selects);
+        selects
+            .into_iter()
+            .flatten()
+            .filter(|(_, answer)| answer.possible())
+            .map(|(pod, _)| (*pod, &self.world.pods[*pod]))
+    }
+
+    /// The binding whose output an object is.
+    pub fn binding_of(&self, place: usize) -> Option<&'a Binding> {
+        let name = &*self.object(place).name;
+        self.index.bindings().find(|binding| self.output_name(&binding.key).as_str() == name)
+    }
+
+    /// What a container is given: each entry, and how certain that is.
+    pub fn given(
+        &self,
+        pod: usize,
+        container: &'a crate::spire::Container,
+    ) -> impl Iterator<Item = (&'a Entry, Answer)> {
+        self.prediction.identities(self.world, pod, container)
+    }
+
+    /// The bindings that are to have an identity.
+    pub fn wanted(&self) -> impl Iterator<Item = (&'a Binding, std::sync::Arc<Identity>)> {
+        self.index.bindings().filter_map(|binding| match self.index.verdict(&binding.key).verdict {
+            Verdict::Wanted(identity) => Some((binding, identity)),
+            _ => None,
+        })
+    }
+}
