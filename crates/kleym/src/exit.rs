@@ -13,7 +13,6 @@ pub(crate) enum Exit {
     /// There are error findings, or warnings with `--strict`.
     Findings = 2,
     /// What was named is not there.
-    #[allow(dead_code, reason = "for the commands that name one object")]
     NotFound = 3,
     /// It was called wrongly, or what it needs cannot be read or written.
     Unusable = 4,

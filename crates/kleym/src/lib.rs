@@ -13,10 +13,12 @@ mod declared;
 mod exit;
 mod foresight;
 mod labels;
+mod manager;
 mod map;
 mod output;
 pub mod reports;
 mod settings;
+mod sight;
 mod source;
 mod survey;
 

@@ -167,9 +167,15 @@ impl Chain {
         self.links.iter().find(|link| link.mark == Mark::Broken)
     }
 
-    /// How far it leads.
+    /// How far it leads. One that breaks at the container speaks of the pod's pool, but perhaps of another container on
+    /// purpose, so one whose binding is refused comes before it.
     pub fn depth(&self) -> usize {
-        self.links.iter().position(|link| link.mark == Mark::Broken).unwrap_or(self.links.len())
+        match self.broken().map(|link| link.kind) {
+            None => LinkKind::ALL.len() + 1,
+            Some(LinkKind::Container) => LinkKind::Binding as usize,
+            Some(kind) if kind >= LinkKind::Binding => kind as usize + 1,
+            Some(kind) => kind as usize,
+        }
     }
 
     /// Whether it breaks where the pod is told from others: the binding does not speak of this pod.

@@ -496,6 +496,9 @@ impl<'a> Subject<'a> {
                 format!("{} may match: {items} cannot be told from a pod", unknown.join(", ")),
             );
         }
+        if let Some(link) = self.displaced(binding) {
+            return link;
+        }
         let item = identity.selectors.texts().find(|item| {
             candidates.iter().all(|container| item_matches(item, pod, container, space) == Answer::No)
         });
@@ -516,6 +519,30 @@ impl<'a> Subject<'a> {
         Link::broken(kind, self.pod_finding(code, message, hint))
             .read([Evidence::new(pod_object(pod), "spec.containers", names)])
             .read(read)
+    }
+
+    /// The container that was asked for is none of the binding's, and lost its fallback identity to it.
+    fn displaced(&self, binding: &Binding) -> Option<Link> {
+        let (container, (index, pod)) = (self.question.container?, self.pod?);
+        let (place, _) = self.scene.fate(&binding.key)?;
+        let mut displaced = self.scene.prediction.displaced.iter();
+        let displaced = displaced.find(|displaced| displaced.pod == index && displaced.by == place)?;
+        let fallback = &self.scene.object(displaced.fallback).name;
+        let message = format!(
+            "`{}` gives pod `{}` an identity, but not container `{container}`, and takes the fallback identity of {} from all of them",
+            binding.key,
+            pod.name,
+            Quoted(fallback)
+        );
+        let hint =
+            "bind this container too, or let the default ClusterSPIFFEID be no fallback (`fallback: false`)";
+        let finding = self.pod_finding(Code::FallbackDisplaced, message, hint.to_owned());
+        let fallback = format!("ClusterSPIFFEID {fallback}");
+        Some(Link::broken(LinkKind::Container, finding).read([Evidence::new(
+            fallback,
+            "spec.fallback",
+            "true",
+        )]))
     }
 
     fn output(&self) -> Link {

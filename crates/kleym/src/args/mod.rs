@@ -1,8 +1,11 @@
 //! What can be typed. Nothing is checked here but the shape; what it means is each command's business. What several
 //! commands take is here; each command's own flags are in a module of its name.
 
+mod check;
+mod explain;
 mod graph;
 mod lint;
+mod manager;
 mod render;
 mod status;
 
@@ -10,8 +13,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::check::Check;
+pub(crate) use self::explain::Explain;
 pub(crate) use self::graph::{Drawing, Graph};
 pub(crate) use self::lint::{Lint, LintFormat};
+pub(crate) use self::manager::Manager;
 pub(crate) use self::render::Render;
 pub(crate) use self::status::Status;
 
@@ -55,6 +61,8 @@ pub(crate) enum Command {
     Render(Render),
     Lint(Lint),
     Status(Status),
+    Explain(Explain),
+    Check(Check),
     Graph(Graph),
     /// Print the version
     Version,
@@ -99,7 +107,7 @@ pub(crate) struct Source {
 }
 
 /// Where the objects are: in a cluster, unless files are given.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Default, Clone)]
 pub(crate) struct Input {
     /// Read files instead of a cluster: file, folder, or - for standard input; repeatable
     #[arg(long, short, value_name = "PATH")]
@@ -117,7 +125,7 @@ pub(crate) struct Input {
 }
 
 /// Which namespaces.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Default, Clone)]
 pub(crate) struct Scope {
     /// Namespace; by default the context's, and `default` for files
     #[arg(long, short, value_name = "NAME")]

@@ -1,5 +1,7 @@
 //! From what was typed to what is done: one module a command, each with what it was meant to do checked first.
 
+mod check;
+mod explain;
 mod graph;
 mod lint;
 mod render;
@@ -31,6 +33,8 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Res
     let exit = match command {
         Command::Render(render) => render::run(&render, &mut console, environment)?,
         Command::Lint(lint) => lint::run(&lint, &mut console, environment)?,
+        Command::Explain(explain) => explain::run(&explain, &mut console, environment)?,
+        Command::Check(check) => check::run(&check, &mut console, environment)?,
         Command::Status(status) => status::run(&status, &mut console, environment)?,
         Command::Graph(graph) => graph::run(&graph, &mut console, environment)?,
         Command::Version => {

@@ -1,6 +1,8 @@
 //! What commands answer as JSON or YAML: versioned types of the command line's own, which only ever gain fields. Their
 //! JSON Schema is generated from here. Nothing in here decides or formats for people.
 
+mod check;
+mod explain;
 mod finding;
 mod lint;
 mod status;
@@ -8,6 +10,10 @@ mod status;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
+pub use self::check::{CheckGroup, CheckReport, CheckResult};
+pub use self::explain::{
+    ContainerIdentities, ExplainReport, ExplainedChain, ExplainedLink, GivenIdentity, LinkMark, ReadField,
+};
 pub use self::finding::{FindingEntry, ObjectReference, SeverityName, SourcePlace};
 pub use self::lint::{LintReport, LintSummary};
 pub use self::status::{BindingRow, SettingsInUse, StatusReport, StatusSummary};
@@ -54,5 +60,5 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         schema.insert("title".to_owned(), T::KIND.into());
         (T::KIND, schema)
     }
-    vec![one::<LintReport>(), one::<StatusReport>()]
+    vec![one::<CheckReport>(), one::<ExplainReport>(), one::<LintReport>(), one::<StatusReport>()]
 }

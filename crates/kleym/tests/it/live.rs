@@ -111,8 +111,7 @@ impl Cluster {
         .unwrap();
     }
 
-    /// Writes the status of a binding, as an operator would.
-    pub(crate) async fn report(&self, name: &str, status: Value) {
+    fn bindings(&self) -> Api<DynamicObject> {
         let resource = ApiResource {
             group: Kind::Binding.group().to_owned(),
             version: Kind::Binding.version().to_owned(),
@@ -120,9 +119,18 @@ impl Cluster {
             kind: Kind::Binding.kind().to_owned(),
             plural: Kind::Binding.plural().to_owned(),
         };
-        let api: Api<DynamicObject> = Api::default_namespaced_with(self.client.clone(), &resource);
+        Api::default_namespaced_with(self.client.clone(), &resource)
+    }
+
+    /// The uid of a binding.
+    pub(crate) async fn uid(&self, name: &str) -> String {
+        self.bindings().get(name).await.unwrap().metadata.uid.unwrap()
+    }
+
+    /// Writes the status of a binding, as an operator would.
+    pub(crate) async fn report(&self, name: &str, status: Value) {
         let patch = Patch::Merge(json!({ "status": status }));
-        api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+        self.bindings().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// Runs `kleym` as the reader, in the namespace. What differs from run to run is masked in the answer.

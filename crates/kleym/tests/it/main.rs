@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod book;
+mod check;
+mod explain;
 mod graph;
 mod hostile;
 mod live;

@@ -16,6 +16,12 @@ pub(crate) enum Resource {
     Namespaces,
     /// `customresourcedefinitions.apiextensions.k8s.io`
     Definitions,
+    /// `configmaps`
+    ConfigMaps,
+    /// `deployments.apps`
+    Deployments,
+    /// `leases.coordination.k8s.io`
+    Leases,
 }
 
 impl Resource {
@@ -23,8 +29,10 @@ impl Resource {
     pub(crate) const fn group(self) -> &'static str {
         match self {
             Resource::Kind(kind) => kind.group(),
-            Resource::Pods | Resource::Nodes | Resource::Namespaces => "",
+            Resource::Pods | Resource::Nodes | Resource::Namespaces | Resource::ConfigMaps => "",
             Resource::Definitions => "apiextensions.k8s.io",
+            Resource::Deployments => "apps",
+            Resource::Leases => "coordination.k8s.io",
         }
     }
 
@@ -32,7 +40,13 @@ impl Resource {
     pub(crate) const fn version(self) -> &'static str {
         match self {
             Resource::Kind(kind) => kind.version(),
-            Resource::Pods | Resource::Nodes | Resource::Namespaces | Resource::Definitions => "v1",
+            Resource::Pods
+            | Resource::Nodes
+            | Resource::Namespaces
+            | Resource::Definitions
+            | Resource::ConfigMaps
+            | Resource::Deployments
+            | Resource::Leases => "v1",
         }
     }
 
@@ -44,6 +58,9 @@ impl Resource {
             Resource::Nodes => "nodes",
             Resource::Namespaces => "namespaces",
             Resource::Definitions => "customresourcedefinitions",
+            Resource::ConfigMaps => "configmaps",
+            Resource::Deployments => "deployments",
+            Resource::Leases => "leases",
         }
     }
 
@@ -55,6 +72,9 @@ impl Resource {
             Resource::Nodes => "Node",
             Resource::Namespaces => "Namespace",
             Resource::Definitions => "CustomResourceDefinition",
+            Resource::ConfigMaps => "ConfigMap",
+            Resource::Deployments => "Deployment",
+            Resource::Leases => "Lease",
         }
     }
 
@@ -62,7 +82,7 @@ impl Resource {
     pub(crate) const fn namespaced(self) -> bool {
         match self {
             Resource::Kind(kind) => kind.namespaced(),
-            Resource::Pods => true,
+            Resource::Pods | Resource::ConfigMaps | Resource::Deployments | Resource::Leases => true,
             Resource::Nodes | Resource::Namespaces | Resource::Definitions => false,
         }
     }
@@ -79,18 +99,25 @@ impl Resource {
     pub(crate) fn definition(self) -> Option<String> {
         match self {
             Resource::Kind(kind) => Some(kind.crd_name()),
-            Resource::Pods | Resource::Nodes | Resource::Namespaces | Resource::Definitions => None,
+            Resource::Pods
+            | Resource::Nodes
+            | Resource::Namespaces
+            | Resource::Definitions
+            | Resource::ConfigMaps
+            | Resource::Deployments
+            | Resource::Leases => None,
         }
     }
 
     /// The resource of an object by its `apiVersion` and `kind`.
     pub(crate) fn find(api_version: &str, kind: &str) -> Option<Self> {
-        const BESIDE: [Resource; 5] = [
+        const BESIDE: [Resource; 6] = [
             Resource::Kind(Kind::Output),
             Resource::Pods,
             Resource::Nodes,
             Resource::Namespaces,
             Resource::Definitions,
+            Resource::ConfigMaps,
         ];
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         BESIDE

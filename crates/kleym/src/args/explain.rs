@@ -1,0 +1,42 @@
+//! `kleym explain`
+
+use clap::Args;
+
+use super::{Format, Input, Manager, Settings};
+
+/// Find the broken link between a workload and its SPIFFE ID
+///
+/// Walks the chain from the pod's labels over service account, pool, objective, binding, container, output and class to
+/// spire-controller-manager (SCM), and stops at the first link that is broken: what was read, from which object and
+/// field, and what to do. With files instead of a cluster it reads what `kubectl get -o yaml` printed, pods included.
+///
+/// Exit codes: 0 every link holds or could not be seen, 2 a link is broken, 3 there is no such pod, binding or SPIFFE ID.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kleym explain pod/vllm-7c9-x -n llm
+  kleym explain pod/vllm-7c9-x -n llm -c proxy
+  kleym explain binding/chat -n llm
+  kleym explain spiffe://example.org/ns/llm/objective/chat
+  kleym explain pod/vllm-7c9-x -f dump/")]
+pub(crate) struct Explain {
+    /// pod/NAME, binding/NAME, or a SPIFFE ID
+    #[arg(value_name = "WHAT")]
+    pub(crate) what: String,
+
+    /// Only this container of the pod
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) container: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    /// How the answer is printed; by default for people
+    #[arg(long, short, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+
+    #[command(flatten)]
+    pub(crate) manager: Manager,
+
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}

@@ -1,0 +1,506 @@
+//! `kleym check`: whether Kleym can work in a cluster, and whether it does. Everything is read with one list a kind; what
+//! cannot be read is a finding, and the rest is still looked at.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use kleym_core::fact::Known;
+use kleym_core::kind::Kind;
+use kleym_core::report::{self, Code, Finding, Severity};
+use kleym_core::settings::given::Environment;
+use kleym_core::text::{Quoted, quoted_list};
+use serde_json::Value;
+
+use crate::args;
+use crate::console::Console;
+use crate::declared::{Declared, Live};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, counted};
+use crate::reports::{CheckGroup, CheckReport, CheckResult, FindingEntry};
+use crate::settings::{settings, with_status};
+use crate::sight::{BESIDE, Sight};
+use crate::source::Files;
+use crate::source::cluster::{Cluster, Collection, Found, Resource};
+use crate::survey::{Survey, namespace};
+
+/// The label by which Kleym's Deployment is known, whoever installed it.
+const OPERATOR_LABELS: &str = "app.kubernetes.io/name=kleym,app.kubernetes.io/component=operator";
+/// How long a lease may be past its time before nobody leads.
+const GRACE_SECONDS: i64 = 15;
+
+/// The results of one group.
+#[derive(Debug, Default)]
+struct Group {
+    name: &'static str,
+    results: Vec<Outcome>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    /// It is as it should be.
+    Fine(String),
+    /// It is not, or cannot be told.
+    Found(Finding),
+}
+
+impl Group {
+    fn new(name: &'static str) -> Self {
+        Self { name, results: Vec::new() }
+    }
+
+    fn fine(&mut self, says: impl Into<String>) {
+        self.results.push(Outcome::Fine(says.into()));
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.results.push(Outcome::Found(finding));
+    }
+}
+
+pub(super) fn run(
+    typed: &args::Check,
+    console: &mut Console,
+    environment: Environment<'_>,
+) -> Result<Exit, Failure> {
+    let args::Check { scope, output: format, strictness, connection, manager, settings: flags } = typed;
+    let named = scope.namespace.as_deref().map(namespace).transpose()?;
+    settings(flags, environment)?;
+    let cluster = Cluster::connect(connection, environment)?;
+    // The whole cluster, unless a namespace is named.
+    let scope = if scope.all_namespaces { None } else { named };
+    let (live, rest) = read(&cluster, scope.as_ref());
+
+    let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
+    let chosen = with_status(flags, environment, bindings.iter())?;
+    let mut groups =
+        vec![definitions(&live, &rest.definitions), operator(&rest, chosen.settings.instance.as_str())];
+    let mut permissions = Group::new("permissions");
+    limits(&live, &rest, &mut permissions);
+
+    let home = scope.clone().unwrap_or_else(|| cluster.namespace().clone());
+    let declared = Declared::over(live, Files::default(), &home, chosen.settings);
+    let survey = Survey { declared, cluster: Some(cluster), scope, remark: chosen.remark };
+    let sight = Sight::of(&survey, manager)?;
+    groups.push(spire(&survey, &sight, chosen.findings));
+    groups.push(identities(&survey, &sight));
+    if permissions.results.is_empty() {
+        permissions.fine("everything could be read");
+    }
+    groups.push(permissions);
+
+    match format {
+        None => print(&mut console.out, &groups)?,
+        Some(format) => output::report(&mut console.out, *format, report_of(&groups))?,
+    }
+    console.out.flush()?;
+    if let Some(remark) = &survey.remark {
+        console.remark(remark);
+    }
+    let (errors, warnings) = (count(&groups, Severity::Error), count(&groups, Severity::Warning));
+    console.remark(&format!(
+        "{}, {}",
+        counted(errors, "error", "errors"),
+        counted(warnings, "warning", "warnings")
+    ));
+    Ok(if errors > 0 || strictness.strict && warnings > 0 { Exit::Findings } else { Exit::Fine })
+}
+
+/// What is read beside what the engine and SPIRE are seen by.
+struct Rest {
+    definitions: Found,
+    deployments: Found,
+    leases: Found,
+}
+
+fn read(cluster: &Cluster, scope: Option<&kleym_core::name::Namespace>) -> (Live, Rest) {
+    let inputs = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Output).map(Resource::Kind);
+    let resources: Vec<Resource> = inputs.chain(BESIDE).collect();
+    let mut collections: Vec<Collection> =
+        resources.iter().map(|resource| Collection::of(*resource, scope)).collect();
+    let labelled = Collection {
+        labels: Some(OPERATOR_LABELS.to_owned()),
+        ..Collection::of(Resource::Deployments, None)
+    };
+    collections.extend([Collection::of(Resource::Definitions, None), labelled]);
+    let mut found = cluster.lists(&collections);
+    let deployments = found.pop().unwrap_or(Found::NotAsked);
+    let definitions = found.pop().unwrap_or(Found::NotAsked);
+    // Leases are many, so only those of the operator's namespaces are asked for.
+    let homes: std::collections::BTreeSet<_> = deployments
+        .items()
+        .iter()
+        .filter_map(|deployment| {
+            kleym_core::name::Namespace::parse(text(deployment, "/metadata/namespace")).ok()
+        })
+        .collect();
+    let leases: Vec<Collection> =
+        homes.iter().map(|home| Collection::of(Resource::Leases, Some(home))).collect();
+    let mut all = Vec::new();
+    let mut limited = None;
+    for found in cluster.lists(&leases) {
+        match found {
+            Found::All(items) => all.extend(items),
+            other => limited = Some(other),
+        }
+    }
+    let leases = match limited {
+        Some(limited) if all.is_empty() => limited,
+        _ => Found::All(all),
+    };
+    (resources.into_iter().zip(found).collect(), Rest { definitions, deployments, leases })
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Which definitions are installed, and whether they serve the version that Kleym reads.
+fn definitions(live: &Live, definitions: &Found) -> Group {
+    let mut group = Group::new("definitions");
+    let by_name: BTreeMap<&str, &Value> =
+        definitions.items().iter().map(|object| (text(object, "/metadata/name"), object)).collect();
+    let mut objectives = 0;
+    let mut pools = 0;
+    for kind in Kind::ALL {
+        let name = kind.crd_name();
+        let version = kind.version();
+        let listed = matches!(live.get(&Resource::Kind(kind)), Some(Found::All(_)));
+        let absent = matches!(live.get(&Resource::Kind(kind)), Some(Found::Absent));
+        if listed {
+            group.fine(format!("{name} serves {version}"));
+            objectives += usize::from(matches!(kind, Kind::Objective(_)));
+            pools += usize::from(matches!(kind, Kind::Pool(_)));
+        } else if absent {
+            match kind {
+                Kind::Binding => group.found(
+                    Finding::new(
+                        Code::DefinitionNotServed,
+                        format!("`{name}` is not installed, so there can be no bindings"),
+                    )
+                    .hint("install it: `kleym crd | kubectl apply -f -`"),
+                ),
+                Kind::Output => group.found(
+                    Finding::new(
+                        Code::ClusterSpiffeIdCrdMissing,
+                        format!("`{name}` is not installed, so no identity can be granted"),
+                    )
+                    .hint("install spire-controller-manager with its CustomResourceDefinitions"),
+                ),
+                Kind::Objective(_) | Kind::Pool(_) => {}
+            }
+        } else if let Some(definition) = by_name.get(name.as_str()) {
+            let versions = definition.pointer("/spec/versions").and_then(Value::as_array);
+            let served = versions
+                .into_iter()
+                .flatten()
+                .filter(|v| v.get("served").and_then(Value::as_bool) == Some(true));
+            let served: Vec<&str> = served.map(|version| text(version, "/name")).collect();
+            if !served.contains(&version) {
+                let message = format!("`{name}` serves {}, but not {version}", quoted_list(served));
+                group.found(Finding::new(Code::DefinitionNotServed, message).hint(
+                    "install a release that serves it, or a version of Kleym that reads what is served",
+                ));
+            }
+        }
+    }
+    let unseen = |kinds: &[Kind]| {
+        kinds.iter().any(|kind| matches!(live.get(&Resource::Kind(*kind)), Some(Found::Limited(_))))
+    };
+    let of = |wanted: fn(&Kind) -> bool| Kind::ALL.into_iter().filter(wanted).collect::<Vec<Kind>>();
+    if pools == 0 && !unseen(&of(|kind| matches!(kind, Kind::Pool(_)))) {
+        group.found(
+            Finding::new(
+                Code::InferencePoolCrdMissing,
+                "no CustomResourceDefinition of InferencePool is installed",
+            )
+            .hint("install the Gateway API Inference Extension"),
+        );
+    }
+    if objectives == 0 && pools > 0 && !unseen(&of(|kind| matches!(kind, Kind::Objective(_)))) {
+        group.fine("no InferenceObjective is installed: bindings can target pools (`mode: PoolOnly`)");
+    }
+    group
+}
+
+/// Whether an operator is there, ready, and leads.
+fn operator(rest: &Rest, instance: &str) -> Group {
+    let mut group = Group::new("operator");
+    let deployments = match &rest.deployments {
+        Found::All(deployments) => deployments,
+        // Told with the permissions.
+        _ => return group,
+    };
+    if deployments.is_empty() {
+        group.found(
+            Finding::new(
+                Code::OperatorNotFound,
+                format!("no Deployment with the labels {} exists", Quoted(OPERATOR_LABELS)),
+            )
+            .hint(
+                "install Kleym; when it runs outside this cluster, or under other labels, this is no fault",
+            ),
+        );
+        return group;
+    }
+    let mut instances: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for deployment in deployments {
+        let shown = format!(
+            "Deployment {}/{}",
+            text(deployment, "/metadata/namespace"),
+            text(deployment, "/metadata/name")
+        );
+        let ready = deployment.pointer("/status/readyReplicas").and_then(Value::as_i64).unwrap_or(0);
+        let wanted = deployment.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+        if ready == 0 {
+            group.found(
+                Finding::new(Code::OperatorNotReady, format!("{shown} has no ready replica of {wanted}"))
+                    .hint("see its pods and their log; a replica that may not list a kind is not ready"),
+            );
+        } else {
+            group.fine(format!("{shown} has {ready} of {wanted} replicas ready"));
+        }
+        instances.entry(setting(deployment, "instance").unwrap_or("default")).or_default().push(shown);
+        if setting(deployment, "leader-elect") == Some("true") {
+            lease(&mut group, &rest.leases, deployment);
+        }
+    }
+    for (name, of) in instances.iter().filter(|(_, of)| of.len() > 1) {
+        let message = format!(
+            "{} have one instance name, {}",
+            quoted_list(of.iter().map(String::as_str)),
+            Quoted(name)
+        );
+        group.found(
+            Finding::new(Code::TwoOperators, message)
+                .hint("give each a name of its own with --instance, or watch different namespaces with --watch-namespace"),
+        );
+    }
+    if !instances.contains_key(instance) {
+        let known = quoted_list(instances.keys().copied());
+        let message = format!("the instance is {} here, but the operators have {known}", Quoted(instance));
+        group.found(Finding::new(Code::SettingsDiffer, message).hint("give --instance"));
+    }
+    group
+}
+
+/// A setting of the operator's container: a flag, else its variable, when it is written out.
+fn setting<'a>(deployment: &'a Value, flag: &str) -> Option<&'a str> {
+    let containers = deployment.pointer("/spec/template/spec/containers")?.as_array()?;
+    let variable = format!("KLEYM_{}", flag.to_ascii_uppercase().replace('-', "_"));
+    containers.iter().find_map(|container| {
+        let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
+        let arguments = list("args").filter_map(Value::as_str);
+        let flag = arguments.filter_map(|argument| {
+            let rest = argument.trim_start_matches('-').strip_prefix(flag)?;
+            if rest.is_empty() { Some("true") } else { rest.strip_prefix('=') }
+        });
+        let variables = list("env").filter(|one| one.get("name").and_then(Value::as_str) == Some(&variable));
+        let variables =
+            variables.filter_map(|one| one.get("value")?.as_str()).filter(|value| !value.is_empty());
+        flag.chain(variables).next()
+    })
+}
+
+/// Whether the lease of an operator is held.
+fn lease(group: &mut Group, leases: &Found, deployment: &Value) {
+    let Found::All(leases) = leases else { return };
+    let home = text(deployment, "/metadata/namespace");
+    let name = format!("kleym-operator-{}", setting(deployment, "instance").unwrap_or("default"));
+    let of_it = leases
+        .iter()
+        .find(|lease| text(lease, "/metadata/name") == name && text(lease, "/metadata/namespace") == home);
+    let shown = format!("Lease {home}/{name}");
+    let hint = "see the operator's log: it says why it does not lead";
+    let Some(lease) = of_it else {
+        group.found(
+            Finding::new(Code::OperatorNotReady, format!("{shown} does not exist, so no replica leads"))
+                .hint(hint),
+        );
+        return;
+    };
+    let renewed = text(lease, "/spec/renewTime").parse::<Timestamp>().map(Timestamp::as_second);
+    let duration = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64).unwrap_or(15);
+    let holder = text(lease, "/spec/holderIdentity");
+    let fresh = renewed.is_ok_and(|at| Timestamp::now().as_second() <= at + duration + GRACE_SECONDS);
+    if holder.is_empty() || !fresh {
+        group.found(
+            Finding::new(Code::OperatorNotReady, format!("{shown} is held by nobody, so no replica leads"))
+                .hint(hint),
+        );
+    } else {
+        group.fine(format!("{shown} is held by {holder}"));
+    }
+}
+
+/// SCM's settings against the operator's.
+fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
+    let mut group = Group::new("SPIRE");
+    let scene = sight.scene(survey);
+    let settings = survey.declared.index.settings();
+    let manager = scene.world.manager;
+    differences.into_iter().for_each(|finding| group.found(finding));
+    sight.findings.iter().cloned().for_each(|finding| group.found(finding));
+    if let Some(at) = &sight.manager_at {
+        group.fine(format!("the settings of spire-controller-manager were read from {at}"));
+    }
+    if let Some(class) = &manager.class {
+        let ours = settings.class_name.as_ref().map(|class| class.as_str()).unwrap_or_default();
+        if *class.name == *ours || ours.is_empty() && class.classless {
+            group.fine(format!("it watches {class}, and that is what outputs have"));
+        } else {
+            let shown =
+                if ours.is_empty() { "no class".to_owned() } else { format!("class {}", Quoted(ours)) };
+            let hint = if class.name.is_empty() {
+                "start kleym-operator without --clusterspiffeid-class-name".to_owned()
+            } else {
+                format!("start kleym-operator with --clusterspiffeid-class-name={}", class.name)
+            };
+            group.found(
+                Finding::new(Code::ClassNotWatched, format!("it watches {class}, but outputs have {shown}"))
+                    .hint(hint),
+            );
+        }
+    }
+    match manager.trust_domain.as_deref() {
+        Some(theirs) if theirs != settings.trust_domain.as_str() => group.found(
+            Finding::new(
+                Code::TrustDomainDiffers,
+                format!(
+                    "it serves trust domain {}, but outputs have `{}`",
+                    Quoted(theirs),
+                    settings.trust_domain
+                ),
+            )
+            .hint(format!("start kleym-operator with --trust-domain={theirs}")),
+        ),
+        Some(theirs) => group.fine(format!("it serves trust domain {theirs}, and so do outputs")),
+        None => {}
+    }
+    let mut spaces: Vec<&str> =
+        survey.declared.index.bindings().map(|binding| binding.key.namespace.as_str()).collect();
+    spaces.dedup();
+    let ignored: Vec<&str> =
+        spaces.iter().copied().filter(|space| manager.ignores(space).0.certain()).collect();
+    if !ignored.is_empty() {
+        group.found(
+            Finding::new(
+                Code::NamespaceIgnored,
+                format!("it ignores namespaces with bindings: {}", quoted_list(ignored)),
+            )
+            .hint("see `ignoreNamespaces` in its configuration: the patterns are searched for anywhere in the name"),
+        );
+    } else if manager.ignored.is_some() && !spaces.is_empty() {
+        group.fine("it ignores no namespace that has bindings");
+    }
+    let fallbacks: Vec<&str> = scene
+        .world
+        .registrations
+        .iter()
+        .filter(|object| object.fallback && object.problem.is_none() && manager.watches(object).0.possible())
+        .map(|object| &*object.name)
+        .collect();
+    if fallbacks.is_empty() {
+        group.fine("no ClusterSPIFFEID is a fallback that bindings could displace");
+    } else {
+        group.fine(format!(
+            "{} {}: a pod that a binding selects loses it for all its containers",
+            quoted_list(fallbacks.iter().copied()),
+            if fallbacks.len() == 1 { "is a fallback identity" } else { "are fallback identities" }
+        ));
+    }
+    group
+}
+
+/// What is to be said of bindings and outputs: one line a code.
+fn identities(survey: &Survey, sight: &Sight) -> Group {
+    let mut group = Group::new("identities");
+    let index = &survey.declared.index;
+    if index.availability(Kind::Binding).known == Known::Nothing {
+        return group;
+    }
+    let scene = sight.scene(survey);
+    let bindings = index.bindings().count();
+    let mut found = report::findings(index);
+    found.extend(report::live(&scene));
+    // What holds of every output alike was said with SPIRE.
+    let said = [Code::ClassNotWatched, Code::TrustDomainDiffers, Code::NamespaceIgnored];
+    found.retain(|finding| finding.severity() != Severity::Info && !said.contains(&finding.code));
+    let mut by_code: BTreeMap<Code, Vec<Finding>> = BTreeMap::new();
+    for finding in found {
+        by_code.entry(finding.code).or_default().push(finding);
+    }
+    if by_code.is_empty() {
+        group.fine(format!("nothing is wrong with {}", counted(bindings, "binding", "bindings")));
+    }
+    for (code, findings) in by_code {
+        let Some(first) = findings.first().cloned() else { continue };
+        group.found(match findings.len() {
+            1 => first,
+            several => {
+                let mut all = Finding::new(
+                    code,
+                    format!("{} ({several} times); the first: {}", code.summary(), first.message),
+                );
+                all.hint = first.hint;
+                all.references = findings.into_iter().flat_map(|finding| finding.references).collect();
+                all
+            }
+        });
+    }
+    group
+}
+
+fn limits(live: &Live, rest: &Rest, group: &mut Group) {
+    let all = live.values().chain([&rest.definitions, &rest.deployments, &rest.leases]);
+    for found in all {
+        if let Found::Limited(limit) = found {
+            group.found(limit.finding());
+        }
+    }
+}
+
+fn count(groups: &[Group], severity: Severity) -> usize {
+    let results = groups.iter().flat_map(|group| &group.results);
+    results
+        .filter(|result| matches!(result, Outcome::Found(finding) if finding.severity() == severity))
+        .count()
+}
+
+fn print(out: &mut dyn Write, groups: &[Group]) -> io::Result<()> {
+    for group in groups.iter().filter(|group| !group.results.is_empty()) {
+        writeln!(out, "{}", group.name)?;
+        for result in &group.results {
+            match result {
+                Outcome::Fine(says) => writeln!(out, "  ok    {says}")?,
+                Outcome::Found(finding) => {
+                    let mark = match finding.severity() {
+                        Severity::Error => "FAIL",
+                        Severity::Warning => "warn",
+                        Severity::Info => "info",
+                    };
+                    writeln!(out, "  {mark}  {} {}", finding.code, finding.message)?;
+                    if let Some(hint) = &finding.hint {
+                        writeln!(out, "        fix: {hint}")?;
+                    }
+                    writeln!(out, "        see: {}", finding.code.page())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn report_of(groups: &[Group]) -> CheckReport {
+    let result = |result: &Outcome| match result {
+        Outcome::Fine(says) => CheckResult { says: says.clone(), finding: None },
+        Outcome::Found(finding) => {
+            CheckResult { says: finding.message.clone(), finding: Some(FindingEntry::from(finding)) }
+        }
+    };
+    let groups = groups.iter().map(|group| CheckGroup {
+        name: group.name.to_owned(),
+        results: group.results.iter().map(result).collect(),
+    });
+    CheckReport { groups: groups.collect() }
+}

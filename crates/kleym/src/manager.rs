@@ -1,0 +1,120 @@
+//! The settings of spire-controller-manager (SCM): from its ConfigMap where that can be read, else from flags. Reads;
+//! decides nothing.
+
+use std::collections::BTreeSet;
+
+use kleym_api::decode::{self, MANAGER_KIND};
+use kleym_core::name::{Namespace, describe};
+use kleym_core::report::{Code, Finding};
+use kleym_core::spire::{Class, Ignored, Manager};
+use serde_json::Value;
+
+use crate::args;
+use crate::exit::Failure;
+use crate::source::cluster::{Cluster, Collection, Found, Resource};
+
+/// What is known of SCM.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Its settings.
+    pub(crate) manager: Manager,
+    /// Where they were read: `ConfigMap spire/spire-controller-manager`.
+    pub(crate) at: Option<String>,
+    /// What could not be read, and what does not fit.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Namespaces where SCM usually lives, where namespaces cannot be listed.
+const USUAL: [&str; 4] = ["spire-server", "spire-system", "spire", "spire-mgmt"];
+/// How many namespaces are looked through.
+const MOST: usize = 8;
+/// A configuration is far smaller than this.
+const MAX_TEXT: usize = 1024 * 1024;
+
+/// What files say of SCM, and flags.
+pub(crate) fn in_files(typed: &args::Manager, maps: &[Value]) -> Known {
+    let found = maps.iter().find_map(read);
+    completed(typed, found, Vec::new())
+}
+
+/// What a cluster says of SCM, and flags. `spaces` are the names of the namespaces, as far as they are known.
+///
+/// # Errors
+/// A namespace that is none.
+pub(crate) fn in_cluster<'a>(
+    typed: &args::Manager,
+    cluster: &Cluster,
+    spaces: impl Iterator<Item = &'a str>,
+) -> Result<Known, Failure> {
+    let named = typed.scm_namespace.as_deref().map(|text| {
+        Namespace::parse(text)
+            .map_err(|error| Failure::unusable(format!("--scm-namespace: {}", describe(text, &error))))
+    });
+    let namespaces: Vec<Namespace> = match named.transpose()? {
+        Some(namespace) => vec![namespace],
+        None => {
+            let mut known: BTreeSet<&str> = spaces.filter(|name| name.contains("spire")).collect();
+            if known.is_empty() {
+                known.extend(USUAL);
+            }
+            known.into_iter().take(MOST).filter_map(|name| Namespace::parse(name).ok()).collect()
+        }
+    };
+    let collections: Vec<Collection> =
+        namespaces.iter().map(|namespace| Collection::of(Resource::ConfigMaps, Some(namespace))).collect();
+    let lists = cluster.lists(&collections);
+    let found = lists.iter().flat_map(Found::items).find_map(read);
+    let given = typed.scm_class_name.is_some() && typed.scm_ignore_namespaces.is_some();
+    let limits = lists.iter().filter_map(|found| match found {
+        Found::Limited(limit) if !given => Some(limit.finding()),
+        _ => None,
+    });
+    let limits = if found.is_some() { Vec::new() } else { limits.take(1).collect() };
+    Ok(completed(typed, found, limits))
+}
+
+fn read(map: &Value) -> Option<(Manager, String)> {
+    let texts = map.get("data")?.as_object()?.values().filter_map(Value::as_str);
+    let mut texts = texts.filter(|text| text.len() <= MAX_TEXT && text.contains(MANAGER_KIND));
+    let manager = texts.find_map(|text| {
+        let file: Value = serde_saphyr::from_str(text).ok()?;
+        decode::manager(&file)
+    })?;
+    let meta = decode::Meta::of(map);
+    let (namespace, name) = (meta.namespace().unwrap_or_default(), meta.name().unwrap_or_default());
+    Some((manager, format!("ConfigMap {namespace}/{name}")))
+}
+
+/// Flags count over what was read.
+fn completed(typed: &args::Manager, found: Option<(Manager, String)>, mut findings: Vec<Finding>) -> Known {
+    let args::Manager { scm_namespace: _, scm_class_name, scm_watch_classless, scm_ignore_namespaces } =
+        typed;
+    let (mut manager, at) = found.map_or((Manager::default(), None), |(manager, at)| (manager, Some(at)));
+    if scm_class_name.is_some() || scm_watch_classless.is_some() {
+        let mut class = manager.class.take().unwrap_or_default();
+        if let Some(name) = scm_class_name {
+            class = Class { name: name.as_str().into(), by_label: class.by_label, ..class };
+        }
+        class.classless = scm_watch_classless.unwrap_or(class.classless);
+        manager.class = Some(class);
+    }
+    if let Some(patterns) = scm_ignore_namespaces {
+        let patterns = patterns.iter().filter(|pattern| !pattern.is_empty());
+        manager.ignored = Some(patterns.map(|pattern| Ignored::new(pattern)).collect());
+    }
+    if manager.class.is_none() || manager.ignored.is_none() {
+        findings.push(
+            Finding::new(Code::ManagerUnknown, "the settings of spire-controller-manager are not known")
+                .hint("give --scm-class-name and --scm-ignore-namespaces, or --scm-namespace with the right to list ConfigMaps there"),
+        );
+    }
+    let unreadable = manager.ignored.iter().flatten().find(|pattern| !pattern.readable());
+    if let Some(pattern) = unreadable {
+        let what = kleym_core::text::Quoted(pattern.pattern());
+        findings.push(Finding::new(
+            Code::ManagerUnknown,
+            format!("{what} in `ignoreNamespaces` is no expression that can be read here, so nothing is said of what it ignores"),
+        ));
+    }
+    Known { manager, at, findings }
+}

@@ -1,0 +1,116 @@
+//! `kleym check` and `kleym explain` in a cluster: what is read, what is said, and what happens without permissions.
+
+use serde_json::json;
+
+use crate::live::Cluster;
+use crate::run::Folder;
+
+/// Settings of spire-controller-manager, in a namespace of the test.
+const MANAGER: &str = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: scm}
+data:
+  config.yaml: |
+    kind: ControllerManagerConfig
+    trustDomain: example.org
+    className: watched
+    ignoreNamespaces: [kube-system]
+";
+
+const DECLARED: &str = "apiVersion: kleym.sonda.red/v1alpha1
+kind: InferenceIdentityBinding
+metadata: {name: chat}
+spec:
+  targetRef: {name: chat}
+  selectorSource: DerivedFromPool
+  workloadSelectorTemplates: ['k8s:ns:{{ .Namespace }}', 'k8s:sa:llama']
+  containerDiscriminator: {type: ContainerName, value: vllm}
+---
+apiVersion: llm-d.ai/v1alpha2
+kind: InferenceObjective
+metadata: {name: chat}
+spec: {poolRef: {name: llama}}
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: llama}
+spec:
+  selector: {matchLabels: {app: vllm}}
+  targetPorts: [{number: 8000}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: vllm-0, labels: {app: vllm}}
+spec:
+  serviceAccountName: llama
+  containers: [{name: vllm, image: 'r/vllm:v1'}]
+";
+
+const FLAGS: &str = "--trust-domain example.org --clusterspiffeid-class-name watched --instance of-the-check";
+
+/// A cluster whose output was written by hand as the operator would.
+async fn written(namespace: &str) -> Cluster {
+    let cluster = Cluster::with(namespace, &format!("{DECLARED}---\n{MANAGER}")).await;
+    cluster.settled().await;
+    let declared = DECLARED.replace("metadata: {name", &format!("metadata: {{namespace: {namespace}, name"));
+    let uid = cluster.uid("chat").await;
+    let declared = declared
+        .replace("name: chat}\nspec:\n  targetRef", &format!("name: chat, uid: {uid}}}\nspec:\n  targetRef"));
+    let rendered = Folder::with(&[("all.yaml", &declared)]).kleym(&format!("render -f . {FLAGS}"));
+    cluster.apply(&rendered.out).await;
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_of_a_cluster_is_explained_from_one_list_a_kind() {
+    let namespace = "explain-live";
+    let cluster = written(namespace).await;
+    let before = cluster.calls().await.len();
+    let answer = cluster.kleym(&format!("explain pod/vllm-0 --scm-namespace {namespace} {FLAGS}"));
+    // Nothing has been reported on the output, because nobody watches it here; the pod is on no node.
+    assert_eq!(answer.exit, Some(2), "{answer}");
+    assert!(answer.out.contains("cause  KLM6105"), "{answer}");
+    assert!(answer.out.contains("8 ok   class            watched"), "{answer}");
+    let calls = cluster.calls().await.split_off(before);
+    assert!(calls.iter().all(|call| call.starts_with("list ")), "{calls:?}");
+    let twice = calls.iter().filter(|call| calls.iter().filter(|other| other == call).count() > 1).count();
+    assert_eq!(twice, 0, "{calls:?}");
+
+    let wrong = FLAGS.replace("class-name watched", "class-name other");
+    let answer = cluster.kleym(&format!("explain binding/chat --scm-namespace {namespace} {wrong}"));
+    assert!(answer.out.contains("cause  KLM5011"), "the settings are not those of the output: {answer}");
+    let manager = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "scm"},
+        "data": {"config.yaml": "kind: ControllerManagerConfig\ntrustDomain: example.org\nclassName: other\n"}});
+    cluster.apply(&manager.to_string()).await;
+    let answer = cluster.kleym(&format!("explain binding/chat --scm-namespace {namespace} {FLAGS}"));
+    assert!(answer.out.contains("cause  KLM6001"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_what_is_right_and_what_is_not() {
+    let namespace = "check-live";
+    let cluster = written(namespace).await;
+    let answer = cluster.kleym(&format!("check --scm-namespace {namespace} {FLAGS}"));
+    insta::assert_snapshot!("check_live", answer);
+    let data = cluster.kleym(&format!("check -o json --scm-namespace {namespace} {FLAGS}"));
+    let read: serde_json::Value = serde_json::from_str(&data.out).unwrap();
+    assert_eq!(
+        (read["kind"].as_str(), read["apiVersion"].as_str()),
+        (Some("CheckReport"), Some("cli.kleym.sonda.red/v1alpha1"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_permissions_a_check_names_verb_and_resource_and_goes_on() {
+    let cluster = Cluster::of(&["kleym-nobody"], "check-nobody", DECLARED).await;
+    let answer = cluster.kleym(&format!("check {FLAGS}"));
+    for resource in
+        ["pods", "nodes", "namespaces", "clusterspiffeids", "deployments", "customresourcedefinitions"]
+    {
+        assert!(answer.out.contains(&format!("`{resource}")), "{resource}: {answer}");
+    }
+    assert!(answer.out.contains("KLM9102"), "{answer}");
+    assert_eq!(answer.exit, Some(0), "{answer}");
+    let strict = cluster.kleym(&format!("check --strict {FLAGS}"));
+    assert_eq!(strict.exit, Some(2), "{strict}");
+}
