@@ -27,6 +27,7 @@ mod replicas;
 mod revocation;
 mod rights;
 mod scenario;
+mod spire;
 mod status;
 mod targets;
 mod uncertain;
