@@ -94,9 +94,14 @@ impl Foresight {
     pub(crate) fn seen(&self) -> Seen {
         let world = self.world();
         let prediction = predict(world);
-        let outputs = self.known.iter().zip(&prediction.fates);
-        let outputs =
-            outputs.enumerate().map(|(by, (known, fate))| self.output(by, known, fate, &prediction));
+        let mut entries: BTreeMap<usize, Vec<&Entry>> = BTreeMap::new();
+        for entry in &prediction.entries {
+            entries.entry(entry.by).or_default().push(entry);
+        }
+        let outputs = self.known.iter().zip(&prediction.fates).enumerate().map(|(by, (known, fate))| {
+            let own = entries.get(&by).map(Vec::as_slice).unwrap_or_default();
+            self.output(by, known, fate, own, &prediction.poison)
+        });
         let outputs = outputs.collect();
         let pods = self.pods.as_ref().map(|pods| self.pods_seen(pods, &prediction));
         Seen { outputs, pods }
@@ -106,26 +111,26 @@ impl Foresight {
         self.registrations[output].name.to_string()
     }
 
-    fn output(&self, by: usize, known: &Known, fate: &Fate, prediction: &Prediction) -> seen::Output {
+    fn output(
+        &self,
+        by: usize,
+        known: &Known,
+        fate: &Fate,
+        entries: &[&Entry],
+        poison: &[usize],
+    ) -> seen::Output {
         let class_name = known.registration.class_name.to_string();
         let mut facts = known.facts.clone();
-        if let Some(refusal) =
-            prediction.entries.iter().filter(|entry| entry.by == by).find_map(|entry| entry.refused)
-        {
+        if let Some(refusal) = entries.iter().find_map(|entry| entry.refused) {
             facts.push(("SPIRE refuses", refusal.to_string()));
         }
-        let masks: BTreeSet<usize> = prediction
-            .entries
-            .iter()
-            .filter(|entry| entry.by == by)
-            .filter_map(|entry| entry.masked_by)
-            .collect();
+        let masks: BTreeSet<usize> = entries.iter().filter_map(|entry| entry.masked_by).collect();
         facts.extend(masks.into_iter().map(|other| ("masked by", self.name(other))));
-        if !prediction.poison.is_empty() {
-            let poison: Vec<String> = prediction.poison.iter().map(|poison| self.name(*poison)).collect();
+        if !poison.is_empty() {
+            let names: Vec<String> = poison.iter().map(|poison| self.name(*poison)).collect();
             let why = format!(
                 "spire-controller-manager cannot decode {} and synchronises nothing",
-                poison.join(", ")
+                names.join(", ")
             );
             facts.push(("state", why));
         }

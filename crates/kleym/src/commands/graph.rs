@@ -8,7 +8,7 @@ use crate::console::Console;
 use crate::declared::Told;
 use crate::exit::{Exit, Failure};
 use crate::foresight::{BESIDE, Foresight, assumed};
-use crate::map::{Map, draw, map};
+use crate::map::{draw, map};
 use crate::output;
 use crate::survey::{Question, Survey};
 
@@ -41,7 +41,7 @@ pub(super) fn run(
         output::what_was_read(console, declared);
     }
     if *drawing == Drawing::Mermaid {
-        too_much_for_mermaid(console, &map, &text);
+        too_much_for_mermaid(console, &text);
     }
     // The map shows what is wrong with bindings; what could not be read at all is not in it.
     let mut told = survey.told(|_| false);
@@ -56,8 +56,8 @@ fn exit(told: &[Told]) -> Exit {
 }
 
 /// Mermaid draws nothing at all of what is too much for it, so that is said here.
-fn too_much_for_mermaid(console: &mut Console, map: &Map, text: &str) {
-    let edges: usize = map.regions.iter().map(|region| region.edges.len()).sum();
+fn too_much_for_mermaid(console: &mut Console, text: &str) {
+    let edges = text.lines().filter(|line| line.contains("-->") || line.contains("-.->")).count();
     let characters = text.chars().count();
     if edges > draw::MOST_EDGES || characters > draw::MOST_CHARACTERS {
         console.remark(&format!(

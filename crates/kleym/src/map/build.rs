@@ -89,6 +89,8 @@ struct Builder<'a> {
     keys: BTreeMap<Key, usize>,
     pools: BTreeMap<(ObjectName, PoolGroup), usize>,
     objectives: BTreeMap<(ObjectName, ObjectiveGroup), usize>,
+    /// The pool that an objective's node points at.
+    pool_of: BTreeMap<usize, usize>,
     /// The most telling edge of each kind between two ends; of a container's, for each output.
     edges: BTreeMap<(End, End, Option<usize>), (Link, String)>,
 }
@@ -103,6 +105,7 @@ impl<'a> Builder<'a> {
             keys: BTreeMap::new(),
             pools: BTreeMap::new(),
             objectives: BTreeMap::new(),
+            pool_of: BTreeMap::new(),
             edges: BTreeMap::new(),
         }
     }
@@ -203,6 +206,7 @@ impl<'a> Builder<'a> {
             let groups = to.group.map_or(PoolGroup::ALL.to_vec(), |group| vec![group]);
             let found = groups.iter().find_map(|group| self.pools.get(&(to.name.clone(), *group)).copied());
             let pool = found.unwrap_or_else(|| self.missing_pool(&to.name));
+            self.pool_of.insert(node, pool);
             self.between(pool, node, Link::Nothing, "no binding makes an identity of it");
         }
     }
@@ -337,10 +341,9 @@ impl<'a> Builder<'a> {
                 }
                 for objective in found {
                     self.between(objective, here, Link::Nothing, refused);
-                    for ((_, to, _), (link, why)) in &mut self.edges {
-                        if *to == End::node(objective) && *link == Link::Nothing {
-                            refused.clone_into(why);
-                        }
+                    // Whatever leads to it leads no further either.
+                    if let Some(pool) = self.pool_of.get(&objective).copied() {
+                        self.between(pool, objective, Link::Nothing, refused);
                     }
                 }
             }
@@ -526,6 +529,12 @@ impl<'a> Builder<'a> {
             .filter(|(_, (link, _))| matches!(link, Link::Granted | Link::Overlap | Link::Displaced))
             .filter_map(|((_, _, of), _)| *of)
             .collect();
+        let selecting: BTreeSet<usize> = self
+            .edges
+            .keys()
+            .filter(|(_, to, _)| self.nodes[to.node].column == Column::Pods)
+            .map(|(from, ..)| from.node)
+            .collect();
         let outputs: Vec<(usize, String)> = self
             .keys
             .iter()
@@ -542,10 +551,7 @@ impl<'a> Builder<'a> {
             let (link, state, why) = match &output.ignored {
                 Some(why) => (Link::Nothing, State::Idle, why.clone()),
                 None if self.pods_known => {
-                    let selects = self.edges.keys().any(|(from, to, _)| {
-                        *from == End::node(node) && self.nodes[to.node].column == Column::Pods
-                    });
-                    let why = if selects {
+                    let why = if selecting.contains(&node) {
                         "no container of its pods matches its selectors"
                     } else {
                         "it selects no pod"

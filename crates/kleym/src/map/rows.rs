@@ -181,19 +181,17 @@ pub(crate) fn attention(region: &Region) -> Vec<Attention> {
         facts.iter().find(|(known, _)| *known == what).map(|(_, value)| value.as_str())
     };
     let name = |node: usize| region.nodes[node].name.as_str();
-    let contested: BTreeSet<usize> =
-        region.edges.iter().filter(|edge| edge.link == Link::Conflict).map(|edge| edge.from.node).collect();
+    let mut contested: BTreeMap<usize, &str> = BTreeMap::new();
+    for edge in region.edges.iter().filter(|edge| edge.link == Link::Conflict) {
+        contested.entry(edge.from.node).or_insert(&edge.why);
+    }
     for (node, of) in region.nodes.iter().enumerate() {
         match (of.column, of.state) {
             (Column::Binding, State::Refused) => {
-                let link = contested.contains(&node).then_some(Link::Conflict);
+                let first = contested.get(&node).copied();
+                let link = first.map(|_| Link::Conflict);
                 let word = if link.is_some() { "Conflict" } else { "Refused" };
-                let peers =
-                    region.edges.iter().filter(|edge| edge.link == Link::Conflict && edge.from.node == node);
-                let why = match peers.map(|edge| edge.why.as_str()).next() {
-                    Some(first) => first,
-                    None => fact(node, "why").unwrap_or_default(),
-                };
+                let why = first.or_else(|| fact(node, "why")).unwrap_or_default();
                 let what = format!("binding {} is refused: {why}", of.name);
                 list.push((if link.is_some() { 0 } else { 2 }, Attention { word, link, node, what }));
             }

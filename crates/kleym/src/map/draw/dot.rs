@@ -3,11 +3,13 @@
 
 use std::fmt::Write;
 
-use super::text::{heading, middle, shown};
+use super::text::{ends, heading, middle, shown};
 use crate::map::{Column, Edge, End, Link, Map, Node, Region, State};
 
 /// Characters of a name that are shown; the whole is in the tooltip.
 const MOST_SHOWN: usize = 60;
+/// Characters of the name of an output, which says little beyond its binding's, that are shown.
+const MOST_OF_OUTPUT: usize = 28;
 
 /// The map.
 pub(crate) fn dot(map: &Map) -> String {
@@ -52,6 +54,10 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 /// One table a node: a row with name and words, and a row for each container, which edges can point at.
 fn label(map: &Map, region: &Region, node: &Node) -> String {
     let (name, words) = heading(map, region, node);
+    let name = match node.column {
+        Column::Output => ends(&name, MOST_OF_OUTPUT, 4),
+        _ => middle(&name, MOST_SHOWN),
+    };
     let (border, style) = match node.state {
         State::Fine => ("#2f6fde", "rounded"),
         State::Refused => ("#d92d20", "rounded"),
@@ -62,7 +68,7 @@ fn label(map: &Map, region: &Region, node: &Node) -> String {
     };
     let mut label = format!(
         "<TABLE BORDER=\"1\" CELLBORDER=\"0\" CELLSPACING=\"0\" CELLPADDING=\"4\" COLOR=\"{border}\" STYLE=\"{style}\"><TR><TD ALIGN=\"LEFT\"><B>{}</B>",
-        xml(&middle(&name, MOST_SHOWN))
+        xml(&name)
     );
     if !words.is_empty() {
         label.push_str(&format!(

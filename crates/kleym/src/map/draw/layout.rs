@@ -111,9 +111,17 @@ pub(super) fn layout(region: &Region) -> Layout {
     }
     let parts = parts(&mut items, region, &steps);
 
+    let mut members: Vec<Columns> = vec![Columns::default(); parts];
+    for (number, item) in items.iter().enumerate() {
+        members[item.part][item.column].push(number);
+    }
+    let mut connections: Vec<Vec<&Step>> = vec![Vec::new(); parts];
+    for step in &steps {
+        connections[items[step.left.0].part].push(step);
+    }
     let mut top = f64::from(TOP);
-    for part in 0..parts {
-        top = arrange(&mut items, &steps, part, top) + f64::from(PART);
+    for (columns, steps) in members.into_iter().zip(&connections) {
+        top = arrange(&mut items, columns, steps, top) + f64::from(PART);
     }
     let bottom = if parts == 0 { TOP } else { whole(top) - PART + TOP };
 
@@ -183,18 +191,16 @@ fn parts(items: &mut [Item], region: &Region, steps: &[Step]) -> usize {
     count
 }
 
+/// The items of a part, by column.
+type Columns = [Vec<usize>; COLUMNS.len()];
+
 /// Orders and places the items of one part below `top`; answers where it ends.
-fn arrange(items: &mut [Item], steps: &[Step], part: usize, top: f64) -> f64 {
+fn arrange(items: &mut [Item], mut columns: Columns, steps: &[&Step], top: f64) -> f64 {
     const SWEEPS: usize = 8;
-    let mut columns: Vec<Vec<usize>> = vec![Vec::new(); COLUMNS.len()];
-    for (number, item) in items.iter().enumerate().filter(|(_, item)| item.part == part) {
-        columns[item.column].push(number);
-    }
-    let steps: Vec<&Step> = steps.iter().filter(|step| items[step.left.0].part == part).collect();
     // For each item: its neighbours to the left and to the right, and how much lower they touch than it does.
     let mut left: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
     let mut right: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
-    for Step { left: (one, a), right: (other, b) } in &steps {
+    for Step { left: (one, a), right: (other, b) } in steps.iter().copied() {
         let half = |item: usize| f64::from(items[item].height) / 2.0;
         let offset = (a - half(*one)) - (b - half(*other));
         left.entry(*other).or_default().push((*one, offset));

@@ -1,9 +1,10 @@
 //! The map as a Mermaid flowchart, for pull requests and pages that render it. Source of the rules of text: Mermaid's
 //! syntax reference; a label stands in quotes, and every character with a meaning in it is an entity code, `#35;`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::text::{heading, middle, shown};
+use super::text::{ends, heading, middle, shown};
 use crate::map::{Column, Edge, Link, Map, State};
 
 /// The most edges that Mermaid draws unless its page allows more (`maxEdges`).
@@ -13,6 +14,8 @@ pub(crate) const MOST_CHARACTERS: usize = 50_000;
 
 /// Characters of a name that are shown.
 const MOST_SHOWN: usize = 60;
+/// Characters of the name of an output, which says little beyond its binding's, that are shown.
+const MOST_OF_OUTPUT: usize = 28;
 
 /// The map.
 pub(crate) fn mermaid(map: &Map) -> String {
@@ -25,6 +28,7 @@ pub(crate) fn mermaid(map: &Map) -> String {
         let id = |node: usize| format!("r{number}n{node}");
         for (place, node) in region.nodes.iter().enumerate() {
             let (name, words) = heading(map, region, node);
+            let name = if node.column == Column::Output { ends(&name, MOST_OF_OUTPUT, 4) } else { name };
             let mut text = label(&name);
             if !words.is_empty() {
                 text = format!("{text}<br/>{}", label(&words));
@@ -41,25 +45,32 @@ pub(crate) fn mermaid(map: &Map) -> String {
             let class = node.state.word();
             line(&mut out, format_args!("    {}{open}\"{text}\"{close}:::{class}", id(place)));
         }
-        // Containers are lines of their pods here, so an edge of theirs names its container.
-        for Edge { from, to, link, .. } in &region.edges {
+        // Containers are lines of their pods here: what several of them have in common is one edge that names them.
+        let mut arrows: BTreeMap<(usize, usize, Link, Option<usize>), Vec<String>> = BTreeMap::new();
+        for Edge { from, to, link, of, .. } in &region.edges {
             let container = [from, to].into_iter().find_map(|end| {
                 let place = end.container?;
-                Some(shown(&region.nodes[end.node].containers[place].name))
+                Some(label(&region.nodes[end.node].containers[place].name))
             });
+            arrows.entry((from.node, to.node, *link, *of)).or_default().extend(container);
+        }
+        for ((from, to, link, _), containers) in arrows {
             let word = match link {
-                Link::Granted | Link::Nothing => None,
-                other => Some(other.word().to_owned()),
+                Link::Granted | Link::Nothing => "",
+                other => other.word(),
             };
-            let words: Vec<String> = word.into_iter().chain(container).map(|word| label(&word)).collect();
+            let words = [word, &containers.join(", ")].join(" ");
+            let words = match words.trim() {
+                "" => String::new(),
+                words => format!("|\"{words}\"|"),
+            };
             let arrow = match link {
                 Link::Granted | Link::Conflict | Link::Overlap => "-->",
                 Link::Displaced | Link::Nothing => "-.->",
             };
-            let words = if words.is_empty() { String::new() } else { format!("|\"{}\"|", words.join(" ")) };
-            line(&mut out, format_args!("    {} {arrow}{words} {}", id(from.node), id(to.node)));
-            if *link != Link::Granted {
-                styles.push((drawn, *link));
+            line(&mut out, format_args!("    {} {arrow}{words} {}", id(from), id(to)));
+            if link != Link::Granted {
+                styles.push((drawn, link));
             }
             drawn += 1;
         }

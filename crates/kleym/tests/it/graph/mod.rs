@@ -3,6 +3,7 @@
 mod browser;
 mod chromium;
 mod fleet;
+mod live;
 
 use insta::assert_snapshot;
 use serde_json::Value;

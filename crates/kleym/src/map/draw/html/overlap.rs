@@ -142,10 +142,10 @@ fn cell(page: &mut Page, matrix: &Matrix, pair: &Pair, roomy: bool) {
         (_, false) => sign(word).to_owned(),
     };
     page.put(format_args!(
-        "<td><button type=\"button\" class=\"cell {word}\" tabindex=\"-1\" title=\"{0}\" aria-label=\"{1} and {2}: {0}\">{shown}</button></td>",
-        text(&sentence),
+        "<td><button type=\"button\" class=\"cell {word}\" tabindex=\"-1\" aria-label=\"{} and {}: {}\">{shown}</button></td>",
         text(first),
-        text(second)
+        text(second),
+        text(&sentence)
     ));
 }
 

@@ -226,9 +226,10 @@
     press(cell);
     const table = cell.closest("table");
     const r = Number(table.id.slice(1));
-    const [names, sentence] = [cell.getAttribute("aria-label"), cell.title];
     const body = byId("detail-body");
-    const title = names.slice(0, names.length - sentence.length - 2);
+    // No name of a binding holds a colon or a blank.
+    const [title, ...why] = cell.getAttribute("aria-label").split(": ");
+    const sentence = why.join(": ");
     const head = make("div");
     head.append(make("p", `two bindings · namespace ${data.regions[r].n}`, "tag"), make("h3", title), make("p", sentence));
     const both = title.split(" and ");
@@ -248,6 +249,10 @@
     byId("detail").hidden = false;
     say(sentence);
   }
+  document.addEventListener("mouseover", (event) => {
+    const cell = event.target.closest("button.cell");
+    if (cell && !cell.title) cell.title = cell.getAttribute("aria-label");
+  });
   document.querySelectorAll(".matrix").forEach((table) => {
     const first = table.querySelector("button.cell");
     if (first) first.tabIndex = 0;
@@ -336,6 +341,9 @@
     }
     event.preventDefault();
   }
+
+  // What is folded is on paper, too.
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((more) => { more.open = true; }));
 
   // Colours
   const theme = byId("theme");
