@@ -1,8 +1,8 @@
 //! What spire-controller-manager and SPIRE will make of what is declared: collects outputs, pods, nodes and namespaces from
 //! wherever they were read, and asks `kleym_core::spire`. Foresees nothing itself.
 //!
-//! In files, bindings have the outputs that the operator would write, unless the files hold them; in a cluster only what is
-//! there counts.
+//! In files, bindings have the outputs that the operator would write; in a cluster, and in files that hold outputs of
+//! Kleym's, only what is there counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use kleym_api::decode;
 use kleym_core::index::Verdict;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, output_name};
-use kleym_core::output::{LiveOutput, Ownership, WantedOutput};
+use kleym_core::output::{LABEL_MANAGED_BY, LiveOutput, MANAGED_BY, Ownership, WantedOutput};
 use kleym_core::settings::Settings;
 use kleym_core::spire::{
     Class, ContainerKind, Entry, Fate, Manager, Node, NotWatched, Pod, Prediction, Registration, Space,
@@ -22,10 +22,6 @@ use crate::declared::Declared;
 use crate::map::Container;
 use crate::map::seen::{self, Displaced, Given, Grant, Seen};
 use crate::source::cluster::{Found, Resource};
-
-/// What is read for it beside what the engine reads.
-pub(crate) const BESIDE: [Resource; 4] =
-    [Resource::Kind(Kind::Output), Resource::Pods, Resource::Nodes, Resource::Namespaces];
 
 /// A ClusterSPIFFEID, and whose it is.
 #[derive(Debug)]
@@ -50,15 +46,15 @@ pub(crate) struct Foresight {
     manager: Manager,
 }
 
-/// The settings of spire-controller-manager where nobody could read them: it watches the class that Kleym writes, and
-/// objects without a class, and its trust domain is Kleym's.
-pub(crate) fn assumed(settings: &Settings) -> Manager {
+/// The settings of spire-controller-manager; where nobody could read them, it is taken to watch the class that Kleym writes
+/// and objects without a class, to ignore no namespace, and to have Kleym's trust domain.
+pub(crate) fn completed(manager: Manager, settings: &Settings) -> Manager {
     let name = settings.class_name.as_ref().map(|class| class.as_str().into()).unwrap_or_default();
     Manager {
-        class: Some(Class { name, classless: true, by_label: false }),
-        ignored: Some(Vec::new()),
-        trust_domain: Some(settings.trust_domain.as_str().into()),
-        ..Manager::default()
+        class: manager.class.or(Some(Class { name, classless: true, by_label: false })),
+        ignored: manager.ignored.or_else(|| Some(Vec::new())),
+        trust_domain: manager.trust_domain.or_else(|| Some(settings.trust_domain.as_str().into())),
+        ..manager
     }
 }
 
@@ -299,7 +295,8 @@ fn outputs(declared: &Declared, live: bool) -> Vec<Known> {
         let gives = object.pointer("/spec/spiffeIDTemplate").and_then(Value::as_str).unwrap_or_default();
         known.insert(name, Known { registration, binding, gives: gives.to_owned(), facts });
     }
-    let assumed = !live || matches!(found, Found::Limited(_) | Found::NotAsked);
+    let as_it_is = live || found.items().iter().any(is_of_kleym);
+    let assumed = !as_it_is || matches!(found, Found::Limited(_) | Found::NotAsked);
     for (name, (binding, output)) in wanted {
         if let (true, Some(output), false) = (assumed, output, known.contains_key(&name)) {
             let gives = output.spec.spiffe_id.to_string();
@@ -308,6 +305,11 @@ fn outputs(declared: &Declared, live: bool) -> Vec<Known> {
         }
     }
     known.into_values().collect()
+}
+
+/// Whether an output says that an operator of Kleym wrote it.
+fn is_of_kleym(object: &Value) -> bool {
+    decode::Meta::of(object).labels().get(LABEL_MANAGED_BY).is_some_and(|by| **by == *MANAGED_BY)
 }
 
 /// Whose an object at a binding's output name is, and how it differs from what is wanted.

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Input, Settings};
+use super::{Input, Manager, Settings};
 
 /// Draw who can be whom: from the pool over objective, binding and output to pods and SPIFFE IDs
 ///
@@ -21,6 +21,9 @@ pub(crate) struct Graph {
     /// What the map is drawn as
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Drawing::Mermaid)]
     pub(crate) output: Drawing,
+
+    #[command(flatten)]
+    pub(crate) manager: Manager,
 
     #[command(flatten)]
     pub(crate) settings: Settings,

@@ -7,9 +7,12 @@ use crate::args::{self, Drawing};
 use crate::console::Console;
 use crate::declared::Told;
 use crate::exit::{Exit, Failure};
-use crate::foresight::{BESIDE, Foresight, assumed};
+use crate::foresight::{Foresight, completed};
+use crate::manager;
 use crate::map::{draw, map};
 use crate::output;
+use crate::sight::BESIDE;
+use crate::source::cluster::Resource;
 use crate::survey::{Question, Survey};
 
 pub(super) fn run(
@@ -17,12 +20,24 @@ pub(super) fn run(
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let args::Graph { input, output: drawing, settings } = typed;
+    let args::Graph { input, output: drawing, manager, settings } = typed;
     let question = Question { input, settings, beside: &BESIDE, overlay: false };
     let survey = Survey::of(question, environment)?;
     let declared = &survey.declared;
 
-    let manager = assumed(declared.index.settings());
+    // What nobody could read of spire-controller-manager is said of a cluster; files are drawn as if it fitted them.
+    let (known, limits) = match &survey.cluster {
+        Some(cluster) => {
+            let spaces = declared.beside(Resource::Namespaces).items();
+            let names = spaces.iter().filter_map(|space| space.pointer("/metadata/name")?.as_str());
+            let known = manager::in_cluster(manager, cluster, names)?;
+            (known.manager, known.findings)
+        }
+        None => {
+            (manager::in_files(manager, declared.beside(Resource::ConfigMaps).items()).manager, Vec::new())
+        }
+    };
+    let manager = completed(known, declared.index.settings());
     let seen = Foresight::of(declared, survey.cluster.is_some(), manager).seen();
     let map = map(&declared.index, &seen, survey.scope.as_ref());
     let text = match drawing {
@@ -46,6 +61,7 @@ pub(super) fn run(
     // The map shows what is wrong with bindings; what could not be read at all is not in it.
     let mut told = survey.told(|_| false);
     told.retain(|told| told.finding.severity() < Severity::Info);
+    told.extend(limits.into_iter().map(|finding| Told { finding, at: None, also: Vec::new() }));
     output::tell(console, &declared.files, &told);
     Ok(exit(&told))
 }

@@ -145,3 +145,48 @@ fn in_a_crowded_namespace_only_pairs_that_are_not_disjoint_are_listed() {
     assert_eq!((&conflicts[0]["first"], &conflicts[0]["second"]), (&"b07".into(), &"late".into()));
     assert_eq!(pairs.iter().filter(|pair| pair["relation"] == "disjoint").count(), 0);
 }
+
+#[test]
+fn files_with_an_output_of_kleyms_are_drawn_as_a_cluster_that_is_there() {
+    let output = "\
+apiVersion: spire.spiffe.io/v1alpha1
+kind: ClusterSPIFFEID
+metadata:
+  name: left-over
+  labels: {kleym.sonda.red/managed-by: kleym}
+spec:
+  spiffeIDTemplate: spiffe://kleym.sonda.red/ns/llm/left-over
+";
+    let folder = Folder::with(&[
+        ("world.yaml", &fleet(5)),
+        ("dump/world.yaml", &fleet(5)),
+        ("dump/output.yaml", output),
+    ]);
+    let missing = |path: &str| {
+        let map: Value =
+            serde_json::from_str(&folder.kleym(&format!("graph -f {path} -o json")).out).unwrap();
+        let nodes = map["namespaces"][0]["nodes"].as_array().unwrap();
+        nodes.iter().filter(|node| node["column"] == "output" && node["state"] == "missing").count()
+    };
+    assert_eq!((missing("world.yaml"), missing("dump")), (0, 2));
+}
+
+#[test]
+fn what_spire_controller_manager_does_not_watch_is_drawn_as_nothing() {
+    let folder = Folder::with(&[("world.yaml", &fleet(5))]);
+    let drawn = |flags: &str| {
+        let answer =
+            folder.kleym(&format!("graph -f world.yaml -o json --clusterspiffeid-class-name ours {flags}"));
+        let map: Value = serde_json::from_str(&answer.out).unwrap();
+        let edges = map["namespaces"][0]["edges"].as_array().unwrap().clone();
+        let last = edges.into_iter().filter(|edge| edge["to"].as_str().unwrap().starts_with("identity"));
+        last.map(|edge| {
+            format!("{}: {}", edge["link"].as_str().unwrap(), edge["why"].as_str().unwrap_or_default())
+        })
+        .collect::<Vec<String>>()
+    };
+    assert!(drawn("").iter().all(|edge| edge == "granted: "), "{:?}", drawn(""));
+    let other = drawn("--scm-class-name spire-spire --scm-ignore-namespaces kube-system");
+    let nothing = "nothing: spire-controller-manager does not watch its class";
+    assert_eq!(other.iter().filter(|edge| *edge == nothing).count(), 2, "{other:?}");
+}

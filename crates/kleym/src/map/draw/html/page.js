@@ -121,6 +121,7 @@
     light([of]);
     detail(of);
     reach(of, move);
+    if (!move) of.element.scrollIntoView({ block: "nearest", inline: "nearest" });
     say(`${of.node.c} ${of.node.t}, ${of.node.s}: details are open, Escape closes them`);
   }
   function reach(of, move) {
