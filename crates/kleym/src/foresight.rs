@@ -1,8 +1,8 @@
 //! What spire-controller-manager and SPIRE will make of what is declared: collects outputs, pods, nodes and namespaces from
 //! wherever they were read, and asks `kleym_core::spire`. Foresees nothing itself.
 //!
-//! In files, bindings have the outputs that the operator would write; in a cluster, and in files that hold outputs of
-//! Kleym's, only what is there counts.
+//! In files, bindings have the outputs that the operator would write; in a cluster, and in files that come from one, only
+//! what is there counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use kleym_api::decode;
 use kleym_core::index::Verdict;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, output_name};
-use kleym_core::output::{LABEL_MANAGED_BY, LiveOutput, MANAGED_BY, Ownership, WantedOutput};
+use kleym_core::output::{LiveOutput, Ownership, WantedOutput};
 use kleym_core::settings::Settings;
 use kleym_core::spire::{
     Class, ContainerKind, Entry, Fate, Manager, Node, NotWatched, Pod, Prediction, Registration, Space,
@@ -21,6 +21,7 @@ use serde_json::Value;
 use crate::declared::Declared;
 use crate::map::Container;
 use crate::map::seen::{self, Displaced, Given, Grant, Seen};
+use crate::sight::comes_from_a_cluster;
 use crate::source::cluster::{Found, Resource};
 
 /// A ClusterSPIFFEID, and whose it is.
@@ -295,7 +296,7 @@ fn outputs(declared: &Declared, live: bool) -> Vec<Known> {
         let gives = object.pointer("/spec/spiffeIDTemplate").and_then(Value::as_str).unwrap_or_default();
         known.insert(name, Known { registration, binding, gives: gives.to_owned(), facts });
     }
-    let as_it_is = live || found.items().iter().any(is_of_kleym);
+    let as_it_is = live || found.items().iter().any(comes_from_a_cluster);
     let assumed = !as_it_is || matches!(found, Found::Limited(_) | Found::NotAsked);
     for (name, (binding, output)) in wanted {
         if let (true, Some(output), false) = (assumed, output, known.contains_key(&name)) {
@@ -305,11 +306,6 @@ fn outputs(declared: &Declared, live: bool) -> Vec<Known> {
         }
     }
     known.into_values().collect()
-}
-
-/// Whether an output says that an operator of Kleym wrote it.
-fn is_of_kleym(object: &Value) -> bool {
-    decode::Meta::of(object).labels().get(LABEL_MANAGED_BY).is_some_and(|by| **by == *MANAGED_BY)
 }
 
 /// Whose an object at a binding's output name is, and how it differs from what is wanted.

@@ -3,7 +3,7 @@
 
 use kleym_api::decode;
 use kleym_core::kind::Kind;
-use kleym_core::output::{LiveOutput, WantedOutput};
+use kleym_core::output::{LABEL_MANAGED_BY, LiveOutput, MANAGED_BY, WantedOutput};
 use kleym_core::report::{Finding, Scene};
 use kleym_core::spire::{Manager, Node, Pod, Prediction, Registration, Space, World, predict};
 use serde_json::Value;
@@ -63,8 +63,10 @@ impl Sight {
         let no_output_kind = matches!(declared.beside(Resource::Kind(Kind::Output)), Found::Absent);
         let mut registrations: Vec<Registration> =
             objects.iter().filter_map(|object| decode::registration(object).ok()).collect();
-        // Files that hold no output stand for what is yet to be; with one, for a cluster as it is.
-        let outputs: Option<Vec<LiveOutput>> = (listed(Resource::Kind(Kind::Output)) || no_output_kind)
+        // Files stand for what is yet to be, until one of their outputs comes from a cluster: then they are that cluster.
+        let as_it_is = live || objects.iter().any(comes_from_a_cluster);
+        let outputs: Option<Vec<LiveOutput>> = (listed(Resource::Kind(Kind::Output)) && as_it_is
+            || no_output_kind)
             .then(|| objects.iter().filter_map(|object| as_live(object, live)).collect());
         if outputs.is_none() {
             for binding in declared.index.bindings() {
@@ -122,6 +124,14 @@ impl Sight {
             prediction: &self.prediction,
         }
     }
+}
+
+/// Whether a ClusterSPIFFEID was read from a cluster: an API server gave it a uid, somebody a status, or an operator of
+/// Kleym wrote it. One without all that is somebody's manifest.
+pub(crate) fn comes_from_a_cluster(object: &Value) -> bool {
+    let meta = decode::Meta::of(object);
+    let ours = meta.labels().get(LABEL_MANAGED_BY).is_some_and(|by| **by == *MANAGED_BY);
+    ours || meta.uid().is_some() || object.get("status").is_some_and(|status| !status.is_null())
 }
 
 /// An output as it is live; one in a file may lack what the API server gives it.

@@ -190,3 +190,13 @@ fn what_spire_controller_manager_does_not_watch_is_drawn_as_nothing() {
     let nothing = "nothing: spire-controller-manager does not watch its class";
     assert_eq!(other.iter().filter(|edge| *edge == nothing).count(), 2, "{other:?}");
 }
+
+#[test]
+fn map_and_explanation_of_the_same_files_say_the_same() {
+    let container = "vllm           container        spiffe://kleym.sonda.red/ns/inference/objective/chat";
+    let answer = at_the_root(
+        "explain pod/llama-70b-6d5f8c-4kx9z -n inference -f examples/map --clusterspiffeid-class-name spire-spire",
+    );
+    assert!(answer.out.contains(container), "{answer}");
+    assert!(answer.out.contains("metrics        container        <none>"), "{answer}");
+}
