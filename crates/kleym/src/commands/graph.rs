@@ -15,6 +15,9 @@ use crate::sight::BESIDE;
 use crate::source::cluster::Resource;
 use crate::survey::{Question, Survey};
 
+/// From so many bytes on, a page opens slowly: a browser takes about ten seconds for 10,000 bindings, or 35 MiB.
+const HEAVY: usize = 16 * 1024 * 1024;
+
 pub(super) fn run(
     typed: &args::Graph,
     console: &mut Console,
@@ -55,8 +58,16 @@ pub(super) fn run(
     if console.verbose {
         output::what_was_read(console, declared);
     }
-    if *drawing == Drawing::Mermaid {
-        too_much_for_mermaid(console, &text);
+    match drawing {
+        Drawing::Mermaid => too_much_for_mermaid(console, &text),
+        Drawing::Html if text.len() > HEAVY => {
+            let size = text.len() / (1024 * 1024);
+            console.remark(&format!(
+                "note: the page has {size} MiB, which takes a browser some seconds to open"
+            ));
+            console.remark("  = help: draw one namespace with -n");
+        }
+        Drawing::Html | Drawing::Dot | Drawing::Json => {}
     }
     // The map shows what is wrong with bindings; what could not be read at all is not in it.
     let mut told = survey.told(|_| false);
