@@ -1,7 +1,7 @@
 //! `kleym`: what the operator would decide, from files or a live cluster, and why. Read-only.
 //!
-//! What was typed ([`args`]) becomes what was meant (each command's own request, with its settings checked), and that
-//! is done ([`commands`]). Data goes to stdout, everything else to stderr; [`exit`] picks the exit code. Everything that
+//! What was typed (`args`) becomes what was meant (each command's own request, with its settings checked), and that
+//! is done (`commands`). Data goes to stdout, everything else to stderr; `exit` picks the exit code. Everything that
 //! is decided is decided by the engine that the operator runs.
 //!
 //! A library only so that pages and schemas can be generated from it; nothing else is meant to build on it.
