@@ -9,6 +9,7 @@ mod archive;
 mod artifact;
 mod book;
 mod chart;
+mod chart_page;
 mod difference;
 mod image;
 mod install;

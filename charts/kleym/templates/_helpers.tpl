@@ -12,17 +12,21 @@
 {{- end -}}
 {{- end }}
 
-{{/* What selects the operator's pods; never changes in the life of a release. */}}
-{{- define "kleym.selectorLabels" -}}
+{{/* What every pod of the release has. */}}
+{{- define "kleym.releaseLabels" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* What selects the operator's pods; never changes in the life of a release. */}}
+{{- define "kleym.selectorLabels" -}}
+{{ include "kleym.releaseLabels" . }}
 app.kubernetes.io/component: operator
 {{- end }}
 
 {{/* On every object. */}}
 {{- define "kleym.labels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{ include "kleym.releaseLabels" . }}
 app.kubernetes.io/part-of: kleym
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}

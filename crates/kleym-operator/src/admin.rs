@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::bind::bind;
 use crate::reconciler::Unready;
 
 /// Opens the listener, so that a taken address stops the start.
@@ -18,7 +19,7 @@ use crate::reconciler::Unready;
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
+    let listener = bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on `{address}` for health probes"))?;
     // With port 0 nobody else knows it.
     let address = listener.local_addr().context("a listener without an address")?;

@@ -4,6 +4,7 @@
 //! one step at a time becomes one API call ([`perform`]). Only [`perform`] changes anything in the cluster; nothing in here decides.
 
 pub mod admin;
+mod bind;
 pub mod client;
 pub mod driver;
 pub mod events;

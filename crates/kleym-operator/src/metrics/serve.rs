@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::review::{PATH, Reviewer, Unanswered, Verdict};
 use super::tls::{Certificate, Tls};
 use super::{CONTENT_TYPE as OPEN_METRICS, Metrics};
+use crate::bind::bind;
 
 /// How many connections there may be at once; others wait to be accepted.
 const CONNECTIONS: usize = 32;
@@ -68,7 +69,7 @@ impl Secure {
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
+    let listener = bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on `{address}` for metrics"))?;
     // With port 0 nobody else knows it.
     let address = listener.local_addr().context("a listener without an address")?;

@@ -130,6 +130,37 @@ async fn who_installs_with_helm_and_follows_the_notes_ends_with_a_ready_binding(
 }
 
 #[tokio::test]
+async fn every_pod_of_the_chart_passes_pod_security_restricted() {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let client = plane.client().unwrap();
+    let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let metadata = json!({"name": "kleym-system", "labels": restricted});
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+    apply_yaml(&client, &namespace.to_string()).await.unwrap();
+    let everything = "--values=charts/kleym/ci/everything-values.yaml";
+    let mut tried = 0;
+    for rendered in
+        [chart(&["--set=useDefaultTrustDomain=true"]), chart(&[everything, "--set=priorityClassName="])]
+    {
+        for object in objects(&rendered) {
+            if object["kind"] == "ServiceAccount" {
+                apply_yaml(&client, &object.to_string()).await.unwrap();
+            }
+            if let Some(spec) = object.pointer("/spec/template/spec") {
+                let name = format!("probe-{tried}");
+                let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "kleym-system"}});
+                pod["spec"] = spec.clone();
+                pod["spec"]["restartPolicy"] = json!("Never");
+                apply(&plane, &pod.to_string());
+                tried += 1;
+            }
+        }
+    }
+    // The operator and the uninstall check, twice.
+    assert_eq!(tried, 4);
+}
+
+#[tokio::test]
 async fn the_chart_s_policies_deny_what_the_manifests_policies_deny() {
     let world = World::with_only("chart-policies", &Kind::ALL).await;
     let rendered = chart(&[
