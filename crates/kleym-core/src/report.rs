@@ -34,4 +34,4 @@ pub use self::finding::{Finding, Reference, Related, binding_key};
 pub use self::live::{live, neighbours, output, poison, reported, watched, workloads};
 pub use self::place::{FieldPath, Place, Step};
 pub use self::reference::references;
-pub use self::scene::{Scene, Standing};
+pub use self::scene::{Places, Scene, Standing};

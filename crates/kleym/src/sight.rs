@@ -1,10 +1,12 @@
 //! What there is beside declarations: pods, nodes, namespaces, every ClusterSPIFFEID, and SCM's settings; and what SCM will
 //! make of it. Read from what a [`Survey`] brought; one odd object spoils nothing.
 
+use std::collections::BTreeSet;
+
 use kleym_api::decode;
 use kleym_core::kind::Kind;
 use kleym_core::output::{LABEL_MANAGED_BY, LiveOutput, MANAGED_BY, WantedOutput};
-use kleym_core::report::{Finding, Scene};
+use kleym_core::report::{Finding, Places, Scene};
 use kleym_core::spire::{Manager, Node, Pod, Prediction, Registration, Space, World, predict};
 use serde_json::Value;
 
@@ -33,6 +35,7 @@ pub(crate) struct Sight {
     /// Where SCM's settings were read.
     pub(crate) manager_at: Option<String>,
     prediction: Prediction,
+    places: Places,
     /// What is to be said of the reading.
     pub(crate) findings: Vec<Finding>,
 }
@@ -69,6 +72,8 @@ impl Sight {
             || no_output_kind)
             .then(|| objects.iter().filter_map(|object| as_live(object, live)).collect());
         if outputs.is_none() {
+            // A rendered output that stands in a file already is the one that would be written.
+            let there: BTreeSet<Box<str>> = registrations.iter().map(|object| object.name.clone()).collect();
             for binding in declared.index.bindings() {
                 if let kleym_core::index::Verdict::Wanted(identity) =
                     declared.index.verdict(&binding.key).verdict
@@ -79,7 +84,9 @@ impl Sight {
                         binding.uid.as_ref(),
                         &identity,
                     );
-                    registrations.push(Registration::wanted(&wanted));
+                    if !there.contains(wanted.name.as_str()) {
+                        registrations.push(Registration::wanted(&wanted));
+                    }
                 }
             }
         }
@@ -96,9 +103,12 @@ impl Sight {
             manager,
             manager_at,
             prediction: Prediction::default(),
+            places: Places::default(),
             findings,
         };
         sight.prediction = predict(sight.world());
+        let outputs = sight.outputs.as_deref().unwrap_or_default();
+        sight.places = Places::of(&declared.index, &sight.registrations, outputs);
         Ok(sight)
     }
 
@@ -122,6 +132,7 @@ impl Sight {
             pods_known: self.pods_known,
             world: self.world(),
             prediction: &self.prediction,
+            places: &self.places,
         }
     }
 }

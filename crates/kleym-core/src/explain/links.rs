@@ -692,7 +692,7 @@ impl<'a> Subject<'a> {
         });
         let stats = stats.unwrap_or_default();
         let Some((index, pod)) = self.pod else {
-            let entries = self.scene.prediction.entries.iter().filter(|entry| entry.by == place).count();
+            let entries = self.scene.prediction.entries_by(place).len();
             return Link::holds(kind, format!("{} foreseen{stats}", number(entries, "entry", "entries")));
         };
         let failure =

@@ -179,7 +179,7 @@ pub fn reported(scene: &Scene<'_>, binding: &Binding) -> Option<Finding> {
     }
     if stats.entries_masked > 0 {
         let masks = scene.fate(&binding.key).and_then(|(place, _)| {
-            let masked = scene.prediction.entries.iter().find(|entry| entry.by == place)?.masked_by?;
+            let masked = scene.prediction.entries_by(place).first()?.masked_by?;
             Some(scene.object(masked).name.clone())
         });
         let by = masks.as_deref().map(|name| format!(" by {}", Quoted(name))).unwrap_or_default();
@@ -232,9 +232,9 @@ pub fn workloads(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> V
     let mut found = Vec::new();
     let pending: Vec<&Pod> = scene
         .prediction
-        .failures
+        .failures_by(place)
         .iter()
-        .filter(|failure| failure.by == place && failure.why == Why::Unscheduled)
+        .filter(|failure| failure.why == Why::Unscheduled)
         .map(|failure| &scene.world.pods[failure.pod])
         .collect();
     if !pending.is_empty() {
@@ -355,7 +355,7 @@ fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Findi
     let mut containers: Vec<&str> = Vec::new();
     let mut pods: Vec<&Pod> = Vec::new();
     let mut fallback = None;
-    for displaced in scene.prediction.displaced.iter().filter(|displaced| displaced.by == place) {
+    for displaced in scene.prediction.displaced_by(place) {
         let left =
             scene.prediction.left_alone(scene.world, displaced.pod).filter(|container| stays(container));
         let before = containers.len();
@@ -394,7 +394,7 @@ fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Findi
 /// For every container of the object's pods: the other objects that give it another ID.
 fn others<'a>(scene: &Scene<'a>, place: usize) -> Vec<(&'a Pod, &'a Container, usize, &'a str)> {
     let mut found = Vec::new();
-    for entry in scene.prediction.entries.iter().filter(|entry| entry.by == place) {
+    for entry in scene.prediction.entries_by(place) {
         let pod = &scene.world.pods[entry.pod];
         let Some(own) = entry.spiffe_id.text() else { continue };
         for container in &pod.containers {
@@ -460,7 +460,7 @@ fn foreign(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding
 fn mesh(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
     let mut pods: Vec<&Pod> = Vec::new();
     let mut id = None;
-    for entry in scene.prediction.entries.iter().filter(|entry| entry.by == place) {
+    for entry in scene.prediction.entries_by(place) {
         let pod = &scene.world.pods[entry.pod];
         let Some(text) = entry.spiffe_id.text().filter(|_| pod.istio) else { continue };
         let istio = format!("/ns/{}/sa/{}", pod.namespace, pod.service_account);

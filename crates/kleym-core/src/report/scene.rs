@@ -1,5 +1,7 @@
 //! Everything that findings about pods, live outputs and SPIRE are read from, in one place. Gathers; decides nothing.
 
+use std::collections::BTreeMap;
+
 use crate::fact::Binding;
 use crate::index::{Index, Verdict};
 use crate::name::{BindingKey, Namespace, ObjectName, output_name};
@@ -24,6 +26,34 @@ pub struct Scene<'a> {
     pub world: World<'a>,
     /// What will come of that.
     pub prediction: &'a Prediction,
+    /// Which object is whose.
+    pub places: &'a Places,
+}
+
+/// Which object is whose output: by the name alone, so it may be a foreign one that stands there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    of_binding: BTreeMap<BindingKey, usize>,
+    of_object: BTreeMap<usize, BindingKey>,
+    live: BTreeMap<ObjectName, usize>,
+}
+
+impl Places {
+    /// Looks every binding's output up once.
+    pub fn of(index: &Index, registrations: &[Registration], outputs: &[LiveOutput]) -> Self {
+        let by_name: BTreeMap<&str, usize> =
+            registrations.iter().enumerate().map(|(place, object)| (&*object.name, place)).collect();
+        let live = outputs.iter().enumerate().map(|(place, output)| (output.name.clone(), place));
+        let mut places = Self { live: live.collect(), ..Self::default() };
+        for binding in index.bindings() {
+            let name = output_name(index.settings().instance.as_str(), &binding.key);
+            if let Some(place) = by_name.get(name.as_str()) {
+                places.of_binding.insert(binding.key.clone(), *place);
+                places.of_object.insert(*place, binding.key.clone());
+            }
+        }
+        places
+    }
 }
 
 /// How a binding's output stands.
@@ -51,8 +81,8 @@ impl<'a> Scene<'a> {
 
     /// The live object at the name of a binding's output.
     pub fn output(&self, binding: &BindingKey) -> Option<&'a LiveOutput> {
-        let name = self.output_name(binding);
-        self.outputs?.iter().find(|output| output.name == name)
+        let place = self.places.live.get(&self.output_name(binding))?;
+        self.outputs?.get(*place)
     }
 
     /// How the output of a binding that is to have one stands.
@@ -82,11 +112,6 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The place of an object among the registrations.
-    pub fn registration(&self, name: &str) -> Option<usize> {
-        self.world.registrations.iter().position(|object| &*object.name == name)
-    }
-
     /// The object of that place.
     pub fn object(&self, place: usize) -> &'a Registration {
         &self.world.registrations[place]
@@ -94,7 +119,7 @@ impl<'a> Scene<'a> {
 
     /// What becomes of the output of a binding.
     pub fn fate(&self, binding: &BindingKey) -> Option<(usize, &'a Fate)> {
-        let place = self.registration(self.output_name(binding).as_str())?;
+        let place = *self.places.of_binding.get(binding)?;
         Some((place, self.prediction.fates.get(place)?))
     }
 
@@ -110,8 +135,7 @@ impl<'a> Scene<'a> {
 
     /// The binding whose output an object is.
     pub fn binding_of(&self, place: usize) -> Option<&'a Binding> {
-        let name = &*self.object(place).name;
-        self.index.bindings().find(|binding| self.output_name(&binding.key).as_str() == name)
+        self.index.binding(self.places.of_object.get(&place)?)
     }
 
     /// What a container is given: each entry, and how certain that is.

@@ -47,6 +47,10 @@ pub struct Prediction {
     pub failures: Vec<Failure>,
     /// Pods that a fallback object selects and does not serve.
     pub displaced: Vec<Displaced>,
+    /// The places of a pod's entries.
+    of_pod: BTreeMap<usize, Vec<usize>>,
+    /// The places of what an object displaces.
+    displaced_by: BTreeMap<usize, Vec<usize>>,
 }
 
 /// What becomes of one object.
@@ -357,6 +361,12 @@ impl<'a> Pass<'a> {
         self.prediction.entries.sort_by_key(|entry| (entry.by, entry.pod));
         self.prediction.failures.sort_by_key(|failure| (failure.by, failure.pod));
         self.prediction.displaced.sort_by_key(|displaced| (displaced.fallback, displaced.pod));
+        for (place, entry) in self.prediction.entries.iter().enumerate() {
+            self.prediction.of_pod.entry(entry.pod).or_default().push(place);
+        }
+        for (place, displaced) in self.prediction.displaced.iter().enumerate() {
+            self.prediction.displaced_by.entry(displaced.by).or_default().push(place);
+        }
         if !self.prediction.poison.is_empty() {
             for entry in &mut self.prediction.entries {
                 entry.certain = entry.certain.and(Answer::Unknown);
@@ -426,12 +436,35 @@ impl Counts {
     }
 }
 
+/// What lies between in a list that is sorted by object.
+fn stretch<T>(sorted: &[T], by: usize, of: impl Fn(&T) -> usize) -> &[T] {
+    let start = sorted.partition_point(|one| of(one) < by);
+    let length = sorted[start..].partition_point(|one| of(one) == by);
+    &sorted[start..start + length]
+}
+
 impl Prediction {
+    /// What SCM will ask for by one object, by pod.
+    pub fn entries_by(&self, by: usize) -> &[Entry] {
+        stretch(&self.entries, by, |entry| entry.by)
+    }
+
+    /// The pods for which one object gives no entry although it selects them.
+    pub fn failures_by(&self, by: usize) -> &[Failure] {
+        stretch(&self.failures, by, |failure| failure.by)
+    }
+
+    /// What one object displaces.
+    pub fn displaced_by(&self, by: usize) -> impl Iterator<Item = &Displaced> {
+        self.displaced_by.get(&by).into_iter().flatten().map(|place| &self.displaced[*place])
+    }
+
     /// The entries for a pod that will be made.
     pub fn entries_of(&self, pod: usize) -> impl Iterator<Item = &Entry> {
-        self.entries
-            .iter()
-            .filter(move |entry| entry.pod == pod && entry.masked_by.is_none() && entry.refused.is_none())
+        let places = self.of_pod.get(&pod).into_iter().flatten();
+        places
+            .map(|place| &self.entries[*place])
+            .filter(|entry| entry.masked_by.is_none() && entry.refused.is_none())
     }
 
     /// The entries that match a container of a pod, and how certain that is: of the match and of the entry.
