@@ -47,6 +47,11 @@ test: ## Run every test, on control planes of their own
 	$(call say,'running the examples in the documentation')
 	$(CARGO) test --workspace --doc
 
+.PHONY: test-faults
+test-faults: build ## Let everything go wrong, on a real API server; up to an hour. See crates/kleym-operator/tests/faults/plans.rs
+	@$(BIN)/kleym-testenv assets
+	$(CARGO) test --package kleym-operator --features faults --test faults -- --nocapture --test-threads 2
+
 .PHONY: soak
 soak: ## Run the reconciler in a simulated cluster, seed after seed; KLEYM_SIM_SEED replays one
 	$(CARGO) test --package kleym-operator --features soak --test sim
