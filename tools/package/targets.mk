@@ -43,7 +43,7 @@ package-test: build image ## Check manifests, chart, alerts and workflows, and t
 	rm -rf $(OUT)/programs $(OUT)/release-trial
 	install -D -t $(OUT)/programs/$(PLATFORM) $(PROGRAMS:%=$(STATIC)/%)
 	tools/release/assemble $(OUT)/programs $(OUT)/release-trial
-	$(call say,'manifests, chart and program on a real API server')
+	$(call say,'everything on a real API server')
 	$(CARGO) clippy --package kleym-operator --features package --tests -- --deny warnings
 	@$(BIN)/kleym-testenv assets
 	KLEYM_TOOLS=$(PACKAGE_TOOLS) KLEYM_IMAGE=$(OUT)/image.oci.tar \
