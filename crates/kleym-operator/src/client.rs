@@ -1,10 +1,11 @@
 //! The API client: where it connects, how it calls itself, and that it neither retries nor waits by itself. Retries
 //! belong to the queue, deadlines to the callers.
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::client::ClientBuilder;
@@ -16,6 +17,15 @@ use crate::metrics::Metrics;
 /// The longest a single call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
+/// What an error comes from in the end; the library's errors repeat their causes in their own texts.
+fn cause(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 /// Connects as the service account when in a cluster, else by the named kubeconfig or `KUBECONFIG`.
 ///
 /// # Errors
@@ -24,17 +34,25 @@ pub async fn connect(kubeconfig: Option<&Path>, metrics: &Metrics) -> anyhow::Re
     let mut config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read the kubeconfig `{}`", path.display()))?;
+                .map_err(|error| anyhow!("cannot read the kubeconfig `{}`: {}", path.display(), cause(&error)))?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
-                .with_context(|| format!("cannot use the kubeconfig `{}`", path.display()))?
+                .map_err(|error| anyhow!("cannot use the kubeconfig `{}`: {}", path.display(), cause(&error)))?
         }
         None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
             Config::incluster().context("cannot use the service account of the pod")?
         }
-        None => Config::from_kubeconfig(&KubeConfigOptions::default()).await.context(
-            "not in a cluster, and no kubeconfig can be used; give one with --kubeconfig or KUBECONFIG",
-        )?,
+        None => Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(|error| {
+            let cause = cause(&error);
+            match std::env::var("KUBECONFIG") {
+                Ok(paths) if !paths.is_empty() => {
+                    anyhow!("not in a cluster, and `{paths}`, which KUBECONFIG names, cannot be used: {cause}")
+                }
+                _ => anyhow!(
+                    "not in a cluster, and no kubeconfig can be used; give one with --kubeconfig or KUBECONFIG: {cause}"
+                ),
+            }
+        })?,
     };
     config.default_retry = false;
     config.connect_timeout = Some(CALL_DEADLINE);

@@ -135,7 +135,16 @@ fn announce(configuration: &Configuration) {
         class_name = settings.class_name.as_ref().map_or("<none>", |class| class.as_str()),
         instance = %settings.instance,
         path_grants = settings.path_grants.iter().count(),
-        namespaces = configuration.namespaces.len(),
+        namespaces = if configuration.namespaces.is_empty() {
+            "all".to_owned()
+        } else {
+            configuration.namespaces.len().to_string()
+        },
         "kleym-operator starts"
     );
+    if configuration.metrics_certificate.is_some() && configuration.metrics_address.is_none() {
+        tracing::warn!(
+            "--metrics-secure has no effect: --metrics-bind-address is not given, so no metrics are served"
+        );
+    }
 }

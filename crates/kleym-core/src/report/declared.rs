@@ -134,6 +134,6 @@ fn dropped_by_the_api_server(refusal: &Refusal) -> Option<String> {
         _ => return None,
     };
     Some(format!(
-        "the API server would drop {field} without a word, so in a cluster the object would be read as if it were not there"
+        "the CustomResourceDefinition does not know {field}: kubectl refuses it by default; what other clients send, the API server drops without a word, and the object is read as if it had never been there"
     ))
 }

@@ -73,7 +73,7 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = listener.with_context(|| format!("cannot listen on `{address}` for metrics"))?;
     // With port 0 nobody else knows it.
     let address = listener.local_addr().context("a listener without an address")?;
-    tracing::info!(%address, "metrics are served");
+    tracing::info!(%address, "listening for metrics requests");
     Ok(listener)
 }
 
