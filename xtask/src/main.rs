@@ -16,6 +16,7 @@ mod install;
 mod monitoring;
 mod reference;
 mod rights;
+mod schema;
 mod tree;
 mod yaml;
 

@@ -8,6 +8,7 @@ use crate::name::{BindingKey, ObjectName, Uid};
 use crate::plan::{Standing, Wait};
 use crate::refusal::{Condition, Refusal};
 use crate::relation::Peer;
+use crate::render::Identity;
 use crate::resolve::Troubles;
 use crate::settings::Settings;
 use crate::text::{bounded, quoted_list};
@@ -123,9 +124,7 @@ pub fn report(
             }
             conditions
         }
-        Standing::Granted { identity, output, .. } => {
-            granted(format!("ClusterSPIFFEID `{output}` grants `{}`", identity.spiffe_id))
-        }
+        Standing::Granted { identity, output, .. } => granted_conditions(output, identity),
     };
     if !decision.held.is_empty() && !conditions.iter().any(|c| c.kind == RECONCILING) {
         let message = format!("the verdict is held from what was last known: {}", unreadable(&decision.held));
@@ -179,6 +178,11 @@ fn kept(finalizers: &[Box<str>]) -> String {
         "the former ClusterSPIFFEID selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them",
         quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
     )
+}
+
+/// The conditions of a binding whose output grants its identity.
+pub fn granted_conditions(output: &ObjectName, identity: &Identity) -> Vec<ConditionFact> {
+    granted(format!("ClusterSPIFFEID `{output}` grants `{}`", identity.spiffe_id))
 }
 
 /// The conditions of a binding that renders and that nothing stands against, as far as files can tell.

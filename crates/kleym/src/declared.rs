@@ -2,7 +2,7 @@
 //! holds beside them, and what is to be said of the files themselves. Files are laid over a cluster as applying them
 //! would. Decides nothing about bindings: the index does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kleym_api::decode::{self, DecodeError};
 use kleym_core::fact::{Change, Fact, FactKey};
@@ -92,13 +92,12 @@ impl Declared {
         let mut problems = Vec::new();
         let mut parsed = Vec::new();
         for (id, file) in files.iter() {
-            let (documents, unreadable) = source::documents(id, file);
-            problems.extend(unreadable.into_iter().map(|problem| (id, problem)));
-            for mut document in documents {
+            let unreadable = source::documents(id, file, |mut document| {
                 let value = std::mem::take(&mut document.value);
                 gathered.object(&value, &Origin { document: parsed.len(), path: FieldPath::default() });
                 parsed.push(document);
-            }
+            });
+            problems.extend(unreadable.into_iter().map(|problem| (id, problem)));
         }
         let mut index = Index::new(settings);
         let Gathered { home: _, mut facts, declared, ignored, objections, labels, beside } = gathered;
@@ -207,9 +206,13 @@ impl Declared {
     }
 
     /// What there is of a resource beside what the engine reads.
-    #[allow(dead_code, reason = "for the commands that look at pods and outputs")]
     pub(crate) fn beside(&self, resource: Resource) -> &Found {
         self.beside.get(&resource).unwrap_or(&Found::NotAsked)
+    }
+
+    /// Every namespace in which files declare something.
+    pub(crate) fn namespaces(&self) -> BTreeSet<Namespace> {
+        self.declared.keys().map(|key| key.namespace.clone()).collect()
     }
 
     /// The labels of a binding.

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Nothing to complain of.
     Fine = 0,
+    /// What was compared differs; of `diff` alone.
+    Differs = 1,
     /// There are error findings, or warnings with `--strict`.
     Findings = 2,
     /// What was named is not there.

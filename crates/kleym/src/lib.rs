@@ -8,6 +8,7 @@
 
 mod args;
 mod commands;
+mod complete;
 mod console;
 mod declared;
 mod exit;
@@ -17,6 +18,7 @@ mod manager;
 mod map;
 mod output;
 pub mod reports;
+mod rows;
 mod settings;
 mod sight;
 mod source;

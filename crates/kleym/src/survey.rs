@@ -1,6 +1,8 @@
 //! What a command looks at: files, a cluster, or files laid over a cluster, read into one [`Declared`]. In a cluster
 //! every kind costs one paged list; what cannot be read becomes a finding, and the rest is still looked at.
 
+use std::collections::BTreeSet;
+
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, describe};
 use kleym_core::settings::given::Environment;
@@ -10,7 +12,7 @@ use crate::declared::{Declared, Live, Told};
 use crate::exit::Failure;
 use crate::settings::{settings, with_status};
 use crate::source::Files;
-use crate::source::cluster::{Cluster, Collection, Found, Resource};
+use crate::source::cluster::{Cluster, Collection, Found, Resource, Why};
 
 /// What a command needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +23,6 @@ pub(crate) struct Question<'a> {
     pub(crate) settings: &'a args::Settings,
     /// What is read beside what the engine reads.
     pub(crate) beside: &'a [Resource],
-    /// Whether files are laid over the cluster; else they are read instead of it.
-    pub(crate) overlay: bool,
 }
 
 /// What was found.
@@ -49,26 +49,25 @@ impl Survey {
     /// What is wrong with flags, files or the connection. That bindings cannot be listed is one of these, too: nothing
     /// could be said without them.
     pub(crate) fn of(question: Question<'_>, environment: Environment<'_>) -> Result<Self, Failure> {
-        let Question { input, settings: typed, beside, overlay } = question;
+        let Question { input, settings: typed, beside } = question;
         let args::Input { filename, recursive, scope, connection } = input;
         let named = scope.namespace.as_deref().map(namespace).transpose()?;
-        if !filename.is_empty() && !overlay {
+        if !filename.is_empty() {
             let settings = settings(typed, environment)?;
             let home = named.clone().unwrap_or_else(default_namespace);
             let files = Files::read(filename, *recursive)?;
             let declared = Declared::read(files, &home, settings);
             return Ok(Self { declared, cluster: None, scope: named, remark: None });
         }
-        // Wrong flags and unreadable paths are told before a cluster is asked for anything.
+        // Wrong flags are told before a cluster is asked for anything.
         settings(typed, environment)?;
-        let files = if filename.is_empty() { Files::default() } else { Files::read(filename, *recursive)? };
         let cluster = Cluster::connect(connection, environment)?;
         let home = named.unwrap_or_else(|| cluster.namespace().clone());
         let scope = (!scope.all_namespaces).then(|| home.clone());
-        let live = read(&cluster, scope.as_ref(), beside)?;
+        let live = read(&cluster, scope.as_slice(), beside)?;
         let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
         let chosen = with_status(typed, environment, bindings.iter())?;
-        let mut declared = Declared::over(live, files, &home, chosen.settings);
+        let mut declared = Declared::over(live, Files::default(), &home, chosen.settings);
         declared.remark(chosen.findings);
         Ok(Self { declared, cluster: Some(cluster), scope, remark: chosen.remark })
     }
@@ -89,12 +88,63 @@ impl Survey {
     }
 }
 
-/// Lists everything side by side.
-fn read(cluster: &Cluster, scope: Option<&Namespace>, beside: &[Resource]) -> Result<Live, Failure> {
+/// A cluster as it is, and as it would be with files applied to it.
+pub(crate) struct Overlay {
+    /// As it is.
+    pub(crate) before: Declared,
+    /// As it would be.
+    pub(crate) after: Declared,
+    /// The namespaces that the files speak of; empty when all are looked at.
+    pub(crate) scope: BTreeSet<Namespace>,
+    /// Where the settings come from, when they were not given.
+    pub(crate) remark: Option<String>,
+}
+
+impl Overlay {
+    /// Reads files and the namespaces that they speak of.
+    ///
+    /// # Errors
+    /// As [`Survey::of`].
+    pub(crate) fn of(question: Question<'_>, environment: Environment<'_>) -> Result<Self, Failure> {
+        let Question { input, settings: typed, beside } = question;
+        let args::Input { filename, recursive, scope, connection } = input;
+        let named = scope.namespace.as_deref().map(namespace).transpose()?;
+        let given = settings(typed, environment)?;
+        let files = Files::read(filename, *recursive)?;
+        let cluster = Cluster::connect(connection, environment)?;
+        let home = named.unwrap_or_else(|| cluster.namespace().clone());
+        let spoken_of = Declared::read(files.clone(), &home, given).namespaces();
+        let scope = if scope.all_namespaces || spoken_of.is_empty() { BTreeSet::new() } else { spoken_of };
+        let namespaces: Vec<Namespace> = scope.iter().cloned().collect();
+        let live = read(&cluster, &namespaces, beside)?;
+        let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
+        let chosen = with_status(typed, environment, bindings.iter())?;
+        let mut before = Declared::over(live.clone(), Files::default(), &home, chosen.settings.clone());
+        let mut after = Declared::over(live, files, &home, chosen.settings);
+        before.remark(chosen.findings.clone());
+        after.remark(chosen.findings);
+        Ok(Self { before, after, scope, remark: chosen.remark })
+    }
+}
+
+/// Lists everything side by side: in all namespaces, when none is named or when there are several; in each of several
+/// where the whole is not permitted.
+fn read(cluster: &Cluster, scope: &[Namespace], beside: &[Resource]) -> Result<Live, Failure> {
     let resources: Vec<Resource> = inputs().chain(beside.iter().copied()).collect();
+    let only = if let [only] = scope { Some(only) } else { None };
     let collections: Vec<Collection> =
-        resources.iter().map(|resource| Collection::of(*resource, scope)).collect();
-    let live: Live = resources.into_iter().zip(cluster.lists(&collections)).collect();
+        resources.iter().map(|resource| Collection::of(*resource, only)).collect();
+    let mut live: Live = resources.into_iter().zip(cluster.lists(&collections)).collect();
+    if scope.len() > 1 {
+        for (resource, found) in &mut live {
+            let forbidden = matches!(found, Found::Limited(limit) if limit.why == Why::Forbidden);
+            if forbidden && resource.namespaced() {
+                let each: Vec<Collection> =
+                    scope.iter().map(|namespace| Collection::of(*resource, Some(namespace))).collect();
+                *found = together(cluster.lists(&each));
+            }
+        }
+    }
     match live.get(&Resource::Kind(Kind::Binding)) {
         Some(Found::Limited(limit)) => Err(limit.failure(cluster.server())),
         Some(Found::Absent) => Err(Failure::Unusable {
@@ -106,6 +156,18 @@ fn read(cluster: &Cluster, scope: Option<&Namespace>, beside: &[Resource]) -> Re
         }),
         _ => Ok(live),
     }
+}
+
+/// Several lists of one resource as one: complete only when each of them is.
+fn together(lists: Vec<Found>) -> Found {
+    let mut all = Vec::new();
+    for list in lists {
+        match list {
+            Found::All(objects) => all.extend(objects),
+            other => return other,
+        }
+    }
+    Found::All(all)
 }
 
 /// A namespace as it was typed.

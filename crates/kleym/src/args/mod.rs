@@ -2,24 +2,32 @@
 //! commands take is here; each command's own flags are in a module of its name.
 
 mod check;
+mod diff;
 mod explain;
 mod graph;
+mod inspect;
 mod lint;
 mod manager;
 mod render;
 mod status;
+mod tools;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 pub(crate) use self::check::Check;
+pub(crate) use self::diff::{Diff, DiffFormat};
 pub(crate) use self::explain::Explain;
 pub(crate) use self::graph::{Drawing, Graph};
+pub(crate) use self::inspect::Inspect;
 pub(crate) use self::lint::{Lint, LintFormat};
 pub(crate) use self::manager::Manager;
 pub(crate) use self::render::Render;
 pub(crate) use self::status::Status;
+pub(crate) use self::tools::{Complete, Completion, Crd, Man, Shell, Version};
+use crate::complete;
 
 /// Who the pods of your inference pools are: identities computed from declared objects
 ///
@@ -60,12 +68,18 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     Render(Render),
     Lint(Lint),
+    Diff(Diff),
     Status(Status),
     Explain(Explain),
     Check(Check),
     Graph(Graph),
-    /// Print the version
-    Version,
+    Inspect(Inspect),
+    Crd(Crd),
+    Completion(Completion),
+    Man(Man),
+    Version(Version),
+    #[command(name = "__complete", hide = true)]
+    Complete(Complete),
 }
 
 /// How objects are printed.
@@ -128,7 +142,7 @@ pub(crate) struct Input {
 #[derive(Args, Debug, Default, Clone)]
 pub(crate) struct Scope {
     /// Namespace; by default the context's, and `default` for files
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(complete::namespaces))]
     pub(crate) namespace: Option<String>,
 
     /// All namespaces
@@ -145,7 +159,7 @@ pub(crate) struct Connection {
     pub(crate) kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::contexts))]
     pub(crate) context: Option<String>,
 
     /// User to impersonate

@@ -90,7 +90,7 @@ pub(super) fn run(
     let args::Explain { what, container, input, output: format, manager, settings } = typed;
     let subject = Subject::parse(what)?;
     let input = args::Input { scope: subject.scope(&input.scope), ..input.clone() };
-    let question = Question { input: &input, settings, beside: &BESIDE, overlay: false };
+    let question = Question { input: &input, settings, beside: &BESIDE };
     let survey = Survey::of(question, environment)?;
     let sight = Sight::of(&survey, manager)?;
     let scene = sight.scene(&survey);

@@ -24,7 +24,7 @@ pub(super) fn run(
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
     let args::Graph { input, output: drawing, manager, settings } = typed;
-    let question = Question { input, settings, beside: &BESIDE, overlay: false };
+    let question = Question { input, settings, beside: &BESIDE };
     let survey = Survey::of(question, environment)?;
     let declared = &survey.declared;
 

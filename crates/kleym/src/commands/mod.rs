@@ -1,11 +1,14 @@
 //! From what was typed to what is done: one module a command, each with what it was meant to do checked first.
 
 mod check;
+mod diff;
 mod explain;
 mod graph;
+mod inspect;
 mod lint;
 mod render;
 mod status;
+mod tools;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -16,11 +19,15 @@ use clap::{CommandFactory, FromArgMatches};
 use kleym_core::settings::given::Environment;
 
 use crate::args::{Arguments, Command};
+use crate::complete;
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 
 /// Parses the arguments and runs the command.
 pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Result<Exit, Failure> {
+    if complete::answer(Arguments::command(), &arguments, environment)? {
+        return Ok(Exit::Fine);
+    }
     let typed = Arguments::command()
         .bin_name(called_as(arguments.first()))
         .try_get_matches_from(arguments)
@@ -37,8 +44,14 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> Res
         Command::Check(check) => check::run(&check, &mut console, environment)?,
         Command::Status(status) => status::run(&status, &mut console, environment)?,
         Command::Graph(graph) => graph::run(&graph, &mut console, environment)?,
-        Command::Version => {
-            writeln!(console.out, "kleym {}", env!("CARGO_PKG_VERSION"))?;
+        Command::Diff(diff) => diff::run(&diff, &mut console, environment)?,
+        Command::Inspect(inspect) => inspect::run(&inspect, &mut console, environment)?,
+        Command::Crd(crd) => tools::crd(&crd, &mut console)?,
+        Command::Completion(completion) => tools::completion(&completion, &mut console)?,
+        Command::Man(man) => tools::man(&man, Arguments::command(), &mut console)?,
+        Command::Version(version) => tools::version(&version, &mut console)?,
+        Command::Complete(typed) => {
+            complete::for_kubectl(&mut console.out, Arguments::command(), &typed.words)?;
             Exit::Fine
         }
     };

@@ -6,15 +6,12 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use kleym_api::decode;
-use kleym_core::fact::{Binding, Fact, Target};
-use kleym_core::index::Verdict;
+use kleym_core::fact::Fact;
 use kleym_core::kind::Kind;
-use kleym_core::name::{BindingKey, output_name};
-use kleym_core::report::{Code, FieldPath, Finding, Severity, binding_key};
-use kleym_core::settings::Settings;
+use kleym_core::name::BindingKey;
+use kleym_core::report::Severity;
 use kleym_core::settings::given::Environment;
-use kleym_core::status::{REASON_INITIALIZING, REASON_RECONCILED, Truth, conditions_of};
-use serde_json::Value;
+use kleym_core::status::Truth;
 
 use crate::args::{self, Format, View};
 use crate::console::Console;
@@ -23,6 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::labels::Labels;
 use crate::output::{self, Table, age, counted};
 use crate::reports::{BindingRow, FindingEntry, SettingsInUse, StatusReport, StatusSummary};
+use crate::rows::{reported, row, stale};
 use crate::source::cluster::{Collection, Resource, Seen};
 use crate::survey::{Question, Survey};
 
@@ -33,7 +31,7 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let args::Status { input, selector, watch, output: view, strictness, settings } = typed;
     let labels = Labels::parse(selector.as_deref())?;
-    let question = Question { input, settings, beside: &[], overlay: false };
+    let question = Question { input, settings, beside: &[] };
     let survey = Survey::of(question, environment)?;
     let declared = &survey.declared;
 
@@ -74,125 +72,6 @@ pub(super) fn run(
         follow(&survey, &labels, namespaced, console)?;
     }
     Ok(output::exit_of(&told, strictness.strict))
-}
-
-/// What a status says of a condition: status and reason.
-fn condition<'a>(binding: &'a Value, kind: &str) -> Option<(&'a str, &'a str)> {
-    let conditions = binding.pointer("/status/conditions")?.as_array()?;
-    let found = conditions.iter().find(|one| one.get("type").and_then(Value::as_str) == Some(kind))?;
-    Some((found.get("status")?.as_str()?, found.get("reason")?.as_str()?))
-}
-
-/// The row of a binding: what its status reports, when it is live; else what the engine decides.
-fn row(declared: &Declared, binding: &Binding) -> BindingRow {
-    match declared.live.get(&binding.key) {
-        Some(live) => reported(binding, live),
-        None => decided(declared, binding),
-    }
-}
-
-fn declared_row(binding: &Binding) -> BindingRow {
-    let spec = binding.spec.as_ref().ok();
-    let target = spec.map(|spec| match &spec.target {
-        Target::Objective { name, .. } => format!("InferenceObjective/{name}"),
-        Target::Pool { name, .. } => format!("InferencePool/{name}"),
-    });
-    BindingRow {
-        namespace: binding.key.namespace.to_string(),
-        name: binding.key.name.to_string(),
-        target,
-        mode: spec.map(|spec| spec.mode.as_str().to_owned()),
-        ready: Truth::Unknown.as_str().to_owned(),
-        reason: None,
-        spiffe_id: None,
-        output: None,
-        created: binding.created,
-    }
-}
-
-fn reported(binding: &Binding, live: &Value) -> BindingRow {
-    let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let mut row = declared_row(binding);
-    if let Some((status, reason)) = condition(live, "Ready") {
-        row.ready = status.to_owned();
-        row.reason = Some(reason.to_owned());
-    }
-    row.spiffe_id = text("/status/computedSpiffeIDs/0/spiffeID");
-    row.output = text("/status/renderedClusterSPIFFEID/name");
-    row
-}
-
-fn decided(declared: &Declared, binding: &Binding) -> BindingRow {
-    let mut row = declared_row(binding);
-    let settings: &Settings = declared.index.settings();
-    let ready = |row: &mut BindingRow, refusal: Option<&_>| {
-        if let Some(condition) = conditions_of(refusal).first() {
-            row.ready = condition.status.as_str().to_owned();
-            row.reason = Some(condition.reason.to_owned());
-        }
-    };
-    match declared.index.verdict(&binding.key).verdict {
-        Verdict::Wanted(identity) => {
-            ready(&mut row, None);
-            row.spiffe_id = Some(identity.spiffe_id.to_string());
-            row.output = Some(output_name(settings.instance.as_str(), &binding.key).to_string());
-        }
-        Verdict::Refused(refusal) => ready(&mut row, Some(&refusal)),
-        Verdict::Waiting(_) => row.reason = Some(REASON_INITIALIZING.to_owned()),
-        Verdict::Gone | Verdict::Deleting => {}
-    }
-    row
-}
-
-/// Bindings whose status says something else than the engine. What the engine cannot know (whether an output could be
-/// written) is not compared.
-fn stale<'a>(
-    declared: &'a Declared,
-    chosen: impl Fn(&BindingKey) -> bool + 'a,
-) -> impl Iterator<Item = Finding> + 'a {
-    declared.live.iter().filter(move |(key, _)| chosen(key)).filter_map(move |(key, live)| {
-        let decision = declared.index.verdict(key);
-        if !decision.held.is_empty() {
-            return None;
-        }
-        let wanted = match &decision.verdict {
-            Verdict::Wanted(_) => REASON_RECONCILED,
-            Verdict::Refused(refusal) => refusal.reason().as_str(),
-            Verdict::Gone | Verdict::Deleting | Verdict::Waiting(_) => return None,
-        };
-        let object = binding_key(key);
-        let finding = |message: String| {
-            Finding::new(Code::StatusStale, message)
-                .about(&object)
-                .at(object.clone(), FieldPath::dotted("status.conditions"))
-                .hint("when it stays so: see that kleym-operator runs, leads, and watches this namespace")
-        };
-        let generation = live.pointer("/metadata/generation").and_then(Value::as_i64);
-        let observed = live.pointer("/status/observedGeneration").and_then(Value::as_i64);
-        match condition(live, "Ready") {
-            None => Some(finding(format!("`{key}` has no status yet; the engine says `{wanted}`"))),
-            Some(_) if generation.is_some() && observed < generation => Some(finding(format!(
-                "the status of `{key}` speaks of generation {}, but it has generation {}; the engine says `{wanted}`",
-                observed.unwrap_or_default(),
-                generation.unwrap_or_default()
-            ))),
-            Some((_, reason)) if reason == wanted || after_the_verdict(reason, &decision.verdict) => None,
-            Some((_, reason)) => {
-                Some(finding(format!("the status of `{key}` says `{reason}`, the engine says `{wanted}`")))
-            }
-        }
-    })
-}
-
-/// Whether a reason only says how the writing of a wanted output goes.
-fn after_the_verdict(reason: &str, verdict: &Verdict) -> bool {
-    const WRITING: [&str; 4] = [
-        REASON_INITIALIZING,
-        "ClusterSPIFFEIDCRDMissing",
-        "ManagedOutputConflict",
-        "ManagedOutputApplyFailed",
-    ];
-    matches!(verdict, Verdict::Wanted(_)) && WRITING.contains(&reason)
 }
 
 fn table(rows: &[BindingRow], namespaced: bool, wide: bool) -> Table {

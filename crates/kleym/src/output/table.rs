@@ -17,6 +17,11 @@ impl Table {
         Self { rows: vec![titles.iter().map(|title| (*title).to_owned()).collect()] }
     }
 
+    /// A table without titles.
+    pub(crate) fn bare() -> Self {
+        Self { rows: Vec::new() }
+    }
+
     /// Adds a row; an empty cell says `<none>`.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let filled = |cell: String| if cell.is_empty() { NONE.to_owned() } else { cell };

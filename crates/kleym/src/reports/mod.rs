@@ -2,8 +2,10 @@
 //! JSON Schema is generated from here. Nothing in here decides or formats for people.
 
 mod check;
+mod diff;
 mod explain;
 mod finding;
+mod inspect;
 mod lint;
 mod status;
 
@@ -11,10 +13,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 pub use self::check::{CheckGroup, CheckReport, CheckResult};
+pub use self::diff::{
+    BindingChange, ChangeName, DiffReport, DiffSummary, FindingChanges, IdentitySide, WorkloadChange,
+};
 pub use self::explain::{
     ContainerIdentities, ExplainReport, ExplainedChain, ExplainedLink, GivenIdentity, LinkMark, ReadField,
 };
 pub use self::finding::{FindingEntry, ObjectReference, SeverityName, SourcePlace};
+pub use self::inspect::{
+    BindingReport, ConditionView, EngineView, OutputCounts, OutputState, OutputView, PeerView, PodView,
+    Relation, VerdictName,
+};
 pub use self::lint::{LintReport, LintSummary};
 pub use self::status::{BindingRow, SettingsInUse, StatusReport, StatusSummary};
 
@@ -60,5 +69,12 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         schema.insert("title".to_owned(), T::KIND.into());
         (T::KIND, schema)
     }
-    vec![one::<CheckReport>(), one::<ExplainReport>(), one::<LintReport>(), one::<StatusReport>()]
+    vec![
+        one::<BindingReport>(),
+        one::<CheckReport>(),
+        one::<DiffReport>(),
+        one::<ExplainReport>(),
+        one::<LintReport>(),
+        one::<StatusReport>(),
+    ]
 }

@@ -11,13 +11,13 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 pub(crate) use self::outline::Outlines;
-pub(crate) use self::parse::{Document, Problem, documents};
+pub(crate) use self::parse::{Document, Problem, documents, yaml_problem};
 
 /// The most bytes of one file: far more than any set of objects needs.
 pub(crate) const MAX_FILE_BYTES: usize = 64 * 1024 * 1024;
 
 /// One file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct File {
     /// What it is called in messages.
     pub(crate) name: String,
@@ -33,7 +33,7 @@ pub(crate) struct File {
 pub(crate) struct FileId(pub(crate) usize);
 
 /// All files, in the order in which they were read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Files(Vec<File>);
 
 /// Some text of a file, in bytes.

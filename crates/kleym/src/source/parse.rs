@@ -1,11 +1,12 @@
 //! Text to JSON values: YAML 1.1 as kubectl reads it, or JSON, one value at a time. Everything that could be read in two
 //! ways (duplicate keys) or that grows out of proportion (aliases, nesting) is an error with its place.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 
 use kleym_core::text::Quoted;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter};
@@ -17,6 +18,25 @@ use super::{File, FileId, MAX_FILE_BYTES};
 const MAX_DEPTH: usize = 128;
 /// How many values the aliases of one document may stand for.
 const MAX_ALIASED: usize = 100_000;
+/// How much may stand in one document: a value counts once, an entry of a mapping twice, a mapping itself six times, as
+/// much as they take in memory. Enough for a list of ten thousand objects.
+const MAX_WEIGHT: usize = 1_500_000;
+/// How many documents may stand in one file.
+const MAX_DOCUMENTS: usize = 400_000;
+
+thread_local! {
+    /// The weight of the document that is being parsed: serde hands no state down to the values of a document.
+    static WEIGHT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts something of a document.
+fn weigh<E: serde::de::Error>(weight: usize) -> Result<(), E> {
+    let all = WEIGHT.get() + weight;
+    WEIGHT.set(all);
+    if all > MAX_WEIGHT { Err(E::custom(TOO_MANY)) } else { Ok(()) }
+}
+
+const TOO_MANY: &str = "more values stand in the document than can be read";
 
 /// One value that stands in a file.
 #[derive(Debug)]
@@ -49,36 +69,45 @@ impl Problem {
     }
 }
 
-/// Parses a file: every document that can be read, and why the others cannot.
-pub(crate) fn documents(id: FileId, file: &File) -> (Vec<Document>, Vec<Problem>) {
+/// Parses a file: hands on every document that can be read, one at a time, and answers why the others cannot.
+pub(crate) fn documents(id: FileId, file: &File, mut each: impl FnMut(Document)) -> Vec<Problem> {
     if let Some(problem) = &file.problem {
-        return (Vec::new(), vec![problem.clone()]);
+        return vec![problem.clone()];
     }
     let text = file.text.as_str();
     let document = |stretch, index, value| Document { file: id, stretch, index, value };
-    if text.trim_start().starts_with(['{', '[']) {
-        match json(text) {
-            Ok(values) => {
-                let each = values.into_iter().map(|(range, value)| document(range, 0, value));
-                return (each.collect(), Vec::new());
-            }
-            Err(problem) if file.name.ends_with(".json") => return (Vec::new(), vec![problem]),
-            // YAML may look like JSON at its beginning.
-            Err(_) => {}
-        }
+    // What looks like JSON at its beginning may still be YAML; nothing is handed on before that is clear.
+    if text.trim_start().starts_with(['{', '[']) && (file.name.ends_with(".json") || is_json(text)) {
+        return json(text, |range, value| each(document(range, 0, value))).err().into_iter().collect();
     }
-    let mut found = Vec::new();
     let mut problems = Vec::new();
-    for stretch in stretches(text) {
+    let stretches = stretches(text);
+    if let Some(beyond) = stretches.get(MAX_DOCUMENTS) {
+        let range = on_characters(text, beyond.start..beyond.start);
+        return vec![too_many_documents(range)];
+    }
+    for stretch in stretches {
+        WEIGHT.set(0);
         match yaml(&text[stretch.clone()]) {
             Ok(values) => {
-                let each = values.into_iter().enumerate();
-                found.extend(each.map(|(index, Strict(value))| document(stretch.clone(), index, value)));
+                for (index, Strict(value)) in values.into_iter().enumerate() {
+                    each(document(stretch.clone(), index, value));
+                }
             }
             Err(problem) => problems.push(problem.at(stretch.start)),
         }
     }
-    (found, problems)
+    problems
+}
+
+/// Whether a text is JSON and nothing else; keeps nothing of it.
+fn is_json(text: &str) -> bool {
+    serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().all(|value| value.is_ok())
+}
+
+fn too_many_documents(range: Range<usize>) -> Problem {
+    let message = format!("the file holds more than {MAX_DOCUMENTS} documents");
+    Problem { message, hint: Some("split it".to_owned()), range }
 }
 
 /// Every document of a YAML text; empty ones are left out.
@@ -104,7 +133,8 @@ pub(super) fn yaml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<Vec<T>, P
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| yaml_problem(text, &error))
 }
 
-fn yaml_problem(text: &str, error: &Error) -> Problem {
+/// What the parser says of a text, in words of YAML and with its place.
+pub(crate) fn yaml_problem(text: &str, error: &Error) -> Problem {
     let (message, hint) = yaml_words(error);
     let location = error.location().filter(|location| location.line() > 0);
     let start = location.map_or(0, |location| match location.span().byte_offset() {
@@ -157,6 +187,9 @@ fn yaml_words(error: &Error) -> (String, Option<&'static str>) {
             if words.contains(TOO_DEEP) {
                 return (too_deep(), None);
             }
+            if words.contains(TOO_MANY) {
+                return (TOO_MANY.to_owned(), Some("split it"));
+            }
             let hint = words.contains("tab").then_some("indent with spaces");
             (plain(&words), hint)
         }
@@ -199,18 +232,20 @@ fn on_characters(text: &str, range: Range<usize>) -> Range<usize> {
 }
 
 /// JSON values that stand one after another, each with the text it was read from.
-fn json(text: &str) -> Result<Vec<(Range<usize>, Value)>, Problem> {
+fn json(text: &str, mut each: impl FnMut(Range<usize>, Value)) -> Result<(), Problem> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Strict>();
-    let mut found = Vec::new();
-    loop {
+    for _ in 0..=MAX_DOCUMENTS {
         let start = values.byte_offset();
         let blank = text[start..].len() - text[start..].trim_start().len();
+        WEIGHT.set(0);
         match values.next() {
-            None => return Ok(found),
-            Some(Ok(Strict(value))) => found.push((start + blank..values.byte_offset(), value)),
+            None => return Ok(()),
+            Some(Ok(Strict(value))) => each(start + blank..values.byte_offset(), value),
             Some(Err(error)) => return Err(json_problem(text, &error)),
         }
     }
+    let at = values.byte_offset();
+    Err(too_many_documents(on_characters(text, at..at)))
 }
 
 fn json_problem(text: &str, error: &serde_json::Error) -> Problem {
@@ -222,8 +257,9 @@ fn json_problem(text: &str, error: &serde_json::Error) -> Problem {
     // Columns are bytes here, and 0 stands before the first of them.
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let at = start + column.saturating_sub(1);
+    let hint = (words == TOO_MANY).then(|| "split it".to_owned());
     let message = format!("cannot be read as JSON: {words}");
-    Problem { message, hint: None, range: on_characters(text, at..at) }
+    Problem { message, hint, range: on_characters(text, at..at) }
 }
 
 /// The key of a mapping as kubectl makes it a JSON key: what YAML takes for a number or a truth value is written out as
@@ -279,6 +315,7 @@ struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        weigh(1)?;
         deserializer.deserialize_any(StrictVisitor).map(Strict)
     }
 }
@@ -330,7 +367,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
+        weigh(5)?;
         while let Some(Key(key)) = entries.next_key()? {
+            weigh(1)?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("the key {} is written twice", Quoted(&key))));
             }

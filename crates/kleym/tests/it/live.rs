@@ -40,6 +40,17 @@ pub(crate) fn definitions(kinds: &[Kind]) -> String {
     json!({"kind": "List", "items": items}).to_string()
 }
 
+/// The definition of a kind without any rule: every object of any shape is taken, and kept as it is.
+pub(crate) fn permissive(kind: Kind) -> Value {
+    let definition = standin::definition(kind).unwrap_or_else(binding::definition);
+    let mut definition = serde_json::to_value(definition).unwrap();
+    let version = &mut definition["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"] =
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    version.as_object_mut().unwrap().remove("selectableFields");
+    definition
+}
+
 /// What a reader of everything may do.
 const RIGHTS: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
@@ -111,26 +122,45 @@ impl Cluster {
         .unwrap();
     }
 
-    fn bindings(&self) -> Api<DynamicObject> {
+    fn api(&self, kind: Kind) -> Api<DynamicObject> {
         let resource = ApiResource {
-            group: Kind::Binding.group().to_owned(),
-            version: Kind::Binding.version().to_owned(),
-            api_version: Kind::Binding.api_version(),
-            kind: Kind::Binding.kind().to_owned(),
-            plural: Kind::Binding.plural().to_owned(),
+            group: kind.group().to_owned(),
+            version: kind.version().to_owned(),
+            api_version: kind.api_version(),
+            kind: kind.kind().to_owned(),
+            plural: kind.plural().to_owned(),
         };
-        Api::default_namespaced_with(self.client.clone(), &resource)
+        match kind {
+            Kind::Output => Api::all_with(self.client.clone(), &resource),
+            _ => Api::default_namespaced_with(self.client.clone(), &resource),
+        }
     }
 
     /// The uid of a binding.
     pub(crate) async fn uid(&self, name: &str) -> String {
-        self.bindings().get(name).await.unwrap().metadata.uid.unwrap()
+        self.api(Kind::Binding).get(name).await.unwrap().metadata.uid.unwrap()
     }
 
     /// Writes the status of a binding, as an operator would.
     pub(crate) async fn report(&self, name: &str, status: Value) {
         let patch = Patch::Merge(json!({ "status": status }));
-        self.bindings().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+        self.api(Kind::Binding).patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Writes the counts of an output, as spire-controller-manager would.
+    pub(crate) async fn counted(&self, name: &str, stats: Value) {
+        let patch = Patch::Merge(json!({ "status": { "stats": stats } }));
+        self.api(Kind::Output).patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// A binding as the API server has it.
+    pub(crate) async fn dump(&self, name: &str) -> Value {
+        serde_json::to_value(self.api(Kind::Binding).get(name).await.unwrap()).unwrap()
+    }
+
+    /// Where the kubeconfig of the reader is.
+    pub(crate) fn kubeconfig(&self) -> String {
+        self.kubeconfig.display().to_string()
     }
 
     /// Runs `kleym` as the reader, in the namespace. What differs from run to run is masked in the answer.

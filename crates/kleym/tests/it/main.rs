@@ -4,14 +4,21 @@
 
 mod book;
 mod check;
+mod corpus;
+mod diff;
 mod explain;
 mod graph;
 mod hostile;
+mod inspect;
+mod lint;
 mod live;
 mod manifests;
+mod misuse;
 mod paths;
 mod render;
 mod run;
+mod sarif;
 mod settings;
 mod status;
+mod tools;
 mod yaml;

@@ -1,12 +1,14 @@
 //! `kleym status`: rows, findings, scope and settings; and what every live command has in common.
 
+use std::io::{BufRead, BufReader};
+
 use insta::assert_snapshot;
 use kleym_core::kind::Kind;
 use serde_json::{Value, json};
 
 use crate::live::{Cluster, ages, bare};
 use crate::manifests::{ENOUGH, GOAL, LLAMA, VLLM, binding, chat, file, homeless};
-use crate::run::{Folder, at_the_root};
+use crate::run::{Folder, at_the_root, command};
 
 /// What an operator reports of a binding that is Ready.
 fn granted(cluster: &Cluster, name: &str) -> Value {
@@ -200,4 +202,21 @@ fn a_cluster_that_cannot_be_reached_is_one_line() {
     });
     folder.put("k.json", kubeconfig.to_string().as_bytes());
     assert_snapshot!(folder.kleym("status --kubeconfig k.json"));
+}
+
+#[tokio::test]
+async fn a_watch_shows_what_changes_and_nothing_else() {
+    let second = binding("second", &ENOUGH, VLLM);
+    let cluster = Cluster::with("status-watch", &homeless(&[&chat(), &second, GOAL, LLAMA])).await;
+    let arguments = format!("status --watch -n status-watch --kubeconfig {}", cluster.kubeconfig());
+    let mut child = command(cluster.folder.path(), &arguments).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    // The table comes first, with its titles.
+    assert!(lines.next().unwrap().starts_with("NAME "));
+    assert_eq!((&mut lines).take(2).filter(|line| line.contains("Unknown")).count(), 2);
+    cluster.report("second", granted(&cluster, "second")).await;
+    let next = lines.next().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(next.starts_with("second   goal   PerObjective   True   Reconciled   "), "{next}");
 }

@@ -18,7 +18,13 @@ pub(crate) fn markdown(
     if findings.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n| | Code | Where | What | What to do |\n| --- | --- | --- | --- | --- |")?;
+    writeln!(out)?;
+    findings_table(out, findings)
+}
+
+/// A table with a row for each finding.
+pub(crate) fn findings_table(out: &mut dyn Write, findings: &[FindingEntry]) -> io::Result<()> {
+    writeln!(out, "| | Code | Where | What | What to do |\n| --- | --- | --- | --- | --- |")?;
     for finding in findings {
         let severity = match finding.severity {
             SeverityName::Error => "error",
@@ -41,7 +47,7 @@ pub(crate) fn markdown(
 
 /// Text in a cell. What stands between backticks is code to Markdown, in which only a bar still means something; outside
 /// of it everything that could become markup, a mention or a link is written as a character reference.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let mut written = String::new();
     let mut code = false;
     let closed = text.matches('`').count().is_multiple_of(2);

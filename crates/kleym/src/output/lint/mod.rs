@@ -7,5 +7,5 @@ mod sarif;
 
 pub(crate) use self::github::github;
 pub(crate) use self::junit::junit;
-pub(crate) use self::markdown::markdown;
+pub(crate) use self::markdown::{cell, findings_table, markdown};
 pub(crate) use self::sarif::sarif;

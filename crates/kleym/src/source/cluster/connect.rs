@@ -79,6 +79,18 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// The contexts of the kubeconfig; asks no cluster.
+    ///
+    /// # Errors
+    /// What is wrong with the kubeconfig.
+    pub(crate) fn contexts(typed: &Connection, environment: Environment<'_>) -> Result<Vec<String>, Failure> {
+        let file = kubeconfig::load(typed.kubeconfig.as_deref(), environment)?;
+        let contexts = file.map(|file| file.contexts).unwrap_or_default();
+        Ok(contexts.into_iter().map(|context| context.name).collect())
+    }
+}
+
 /// Lets a request pass that cannot change anything.
 fn only_reads<B>(request: Request<B>) -> Result<Request<B>, BoxError> {
     match *request.method() {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use kleym_core::settings::given::Environment;
 use kleym_core::text::Quoted;
-use kube::config::Kubeconfig;
+use kube::config::{Kubeconfig, KubeconfigError};
 
 use super::words::innermost;
 use crate::exit::Failure;
-use crate::source::{Files, documents};
+use crate::source::{File, Files, Problem, documents, yaml_problem};
 
 /// The configuration, with the files it comes from; `None` when there is no file at all.
 pub(super) fn load(
@@ -49,6 +49,13 @@ pub(super) fn load(
     }
 }
 
+/// A mistake in a kubeconfig, with its place.
+fn misread(file: &File, problem: &Problem) -> Failure {
+    let (line, column) = file.position(problem.range.start);
+    let problems = vec![format!("{}:{line}:{column}: the kubeconfig {}", file.name, problem.message)];
+    Failure::Unusable { problems, hint: problem.hint.clone() }
+}
+
 fn read(path: &Path) -> Result<Kubeconfig, Failure> {
     if !path.is_file() {
         let shown = Quoted(&path.display().to_string()).to_string();
@@ -57,15 +64,15 @@ fn read(path: &Path) -> Result<Kubeconfig, Failure> {
     }
     let files = Files::read(&[path.to_owned()], false)?;
     for (id, file) in files.iter() {
-        let (_, problems) = documents(id, file);
+        let problems = documents(id, file, drop);
         if let Some(problem) = problems.first() {
-            let (line, column) = file.position(problem.range.start);
-            let place = format!("{}:{line}:{column}", file.name);
-            let problems = vec![format!("{place}: the kubeconfig {}", problem.message)];
-            return Err(Failure::Unusable { problems, hint: problem.hint.clone() });
+            return Err(misread(file, problem));
         }
     }
     Kubeconfig::read_from(path).map_err(|error| {
+        if let (KubeconfigError::Parse(error), Some((_, file))) = (&error, files.iter().next()) {
+            return misread(file, &yaml_problem(&file.text, error));
+        }
         let shown = Quoted(&path.display().to_string()).to_string();
         Failure::unusable(format!("the kubeconfig {shown} cannot be used: {}", innermost(&error)))
     })

@@ -44,7 +44,7 @@ pub(crate) struct Cluster {
 }
 
 /// What a list brought.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Found {
     /// Nobody asked for it.
     NotAsked,

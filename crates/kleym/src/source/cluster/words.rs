@@ -56,11 +56,10 @@ fn credentials(error: &AuthError) -> String {
                 one_line(&error.to_string())
             )
         }
-        AuthError::AuthExecRun { cmd, out } => {
+        AuthError::AuthExecRun { cmd: _, out } => {
             let said = String::from_utf8_lossy(&out.stderr);
             let said = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
-            let words = format!("the credential plugin `{cmd}` ended with {}: {said}", out.status);
-            one_line(&words)
+            one_line(&format!("the credential plugin of the kubeconfig ended with {}: {said}", out.status))
         }
         other => one_line(&format!("no credentials: {other}")),
     }

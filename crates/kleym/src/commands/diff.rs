@@ -1,0 +1,193 @@
+//! `kleym diff`: what files would change, laid over a cluster or against other files.
+
+mod impact;
+mod show;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use kleym_core::index::Verdict;
+use kleym_core::name::{BindingKey, Namespace, output_name};
+use kleym_core::report::Severity;
+use kleym_core::settings::given::Environment;
+
+use crate::args::{self, DiffFormat, Format};
+use crate::console::Console;
+use crate::declared::{Declared, Told};
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::reports::{
+    BindingChange, ChangeName, DiffReport, DiffSummary, FindingChanges, FindingEntry, IdentitySide,
+    SettingsInUse, VerdictName,
+};
+use crate::settings::settings;
+use crate::source::Files;
+use crate::survey::{Overlay, Question, namespace};
+
+pub(super) fn run(
+    typed: &args::Diff,
+    console: &mut Console,
+    environment: Environment<'_>,
+) -> Result<Exit, Failure> {
+    let Overlay { before, after, scope, remark } = both_sides(typed, environment)?;
+    let covered = |key: &BindingKey| scope.is_empty() || scope.contains(&key.namespace);
+    let bindings = changes(&before, &after, covered);
+    let workloads = impact::of(&before, &after);
+    let (introduced, mended, unchanged) = sorted(told(&before, covered), told(&after, covered));
+    let entries = |side: &Declared, told: &[Told]| FindingEntry::all(&side.files, told);
+    let mut summary = DiffSummary {
+        introduced: introduced.len(),
+        mended: mended.len(),
+        unchanged: unchanged.len(),
+        ..impact::summary(workloads.as_deref().unwrap_or_default())
+    };
+    for change in &bindings {
+        *match change.change {
+            ChangeName::Appears => &mut summary.appear,
+            ChangeName::Changes => &mut summary.change,
+            ChangeName::Goes => &mut summary.go,
+        } += 1;
+    }
+    let report = DiffReport {
+        summary,
+        settings: SettingsInUse::from(after.index.settings()),
+        findings: FindingChanges {
+            introduced: entries(&after, &introduced),
+            mended: entries(&before, &mended),
+            unchanged: entries(&after, &unchanged),
+        },
+        bindings,
+        workloads,
+    };
+    let differs = !report.bindings.is_empty()
+        || report.workloads.as_ref().is_some_and(|workloads| !workloads.is_empty())
+        || summary.introduced + summary.mended > 0;
+    let fatal = introduced.iter().any(|told| told.finding.severity() == Severity::Error);
+
+    match typed.output {
+        DiffFormat::Text => show::text(&mut console.out, &report)?,
+        DiffFormat::Markdown => show::markdown(&mut console.out, &report)?,
+        DiffFormat::Json => output::report(&mut console.out, Format::Json, report)?,
+        DiffFormat::Yaml => output::report(&mut console.out, Format::Yaml, report)?,
+    }
+    console.out.flush()?;
+    if let Some(remark) = remark {
+        console.remark(&remark);
+    }
+    if console.verbose {
+        output::what_was_read(console, &after);
+    }
+    console.remark(&show::in_words(&summary));
+    output::tell(console, &after.files, &introduced);
+    Ok(match (fatal, differs) {
+        (true, _) => Exit::Findings,
+        (false, true) => Exit::Differs,
+        (false, false) => Exit::Fine,
+    })
+}
+
+fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Overlay, Failure> {
+    let args::Diff { filename, from, recursive, scope, output: _, connection, settings: flags } = typed;
+    if from.is_empty() {
+        let input = args::Input {
+            filename: filename.clone(),
+            recursive: *recursive,
+            scope: args::Scope { namespace: scope.namespace.clone(), all_namespaces: scope.all_namespaces },
+            connection: connection.clone(),
+        };
+        let question = Question { input: &input, settings: flags, beside: impact::NEEDS };
+        return Overlay::of(question, environment);
+    }
+    let home = namespace(scope.namespace.as_deref().unwrap_or("default"))?;
+    let side = |paths: &[std::path::PathBuf]| -> Result<Declared, Failure> {
+        let settings = settings(flags, environment)?;
+        Ok(Declared::read(Files::read(paths, *recursive)?, &home, settings))
+    };
+    Ok(Overlay {
+        before: side(from)?,
+        after: side(filename)?,
+        scope: BTreeSet::<Namespace>::new(),
+        remark: None,
+    })
+}
+
+fn told(side: &Declared, covered: impl Fn(&BindingKey) -> bool) -> Vec<Told> {
+    let mut told = side.told();
+    told.retain(|told| told.finding.about_binding().is_none_or(|binding| covered(&binding)));
+    told
+}
+
+/// Which findings are new, which are gone, and which stay. A finding is known by what it says, not by where it stands.
+fn sorted(before: Vec<Told>, after: Vec<Told>) -> (Vec<Told>, Vec<Told>, Vec<Told>) {
+    let key = |told: &Told| (told.finding.code, told.finding.message.clone());
+    let mut gone: BTreeMap<_, Vec<Told>> = BTreeMap::new();
+    for told in before {
+        gone.entry(key(&told)).or_default().push(told);
+    }
+    let (mut introduced, mut unchanged) = (Vec::new(), Vec::new());
+    for told in after {
+        match gone.get_mut(&key(&told)).and_then(Vec::pop) {
+            Some(_) => unchanged.push(told),
+            None => introduced.push(told),
+        }
+    }
+    let mut mended: Vec<Told> = gone.into_values().flatten().collect();
+    mended.sort_by_key(|told| told.finding.severity());
+    (introduced, mended, unchanged)
+}
+
+/// The bindings that appear, change or go.
+fn changes(before: &Declared, after: &Declared, covered: impl Fn(&BindingKey) -> bool) -> Vec<BindingChange> {
+    let keys: BTreeSet<&BindingKey> =
+        before.index.bindings().chain(after.index.bindings()).map(|binding| &binding.key).collect();
+    keys.into_iter().filter(|key| covered(key)).filter_map(|key| change(before, after, key)).collect()
+}
+
+fn change(before: &Declared, after: &Declared, key: &BindingKey) -> Option<BindingChange> {
+    let was = before.index.binding(key);
+    let is = after.index.binding(key);
+    let (old, new) = (side(before, key), side(after, key));
+    let (old_set, new_set) = (selectors(before, key), selectors(after, key));
+    let change = match (was, is) {
+        (None, None) => return None,
+        (None, Some(_)) => ChangeName::Appears,
+        (Some(_), None) => ChangeName::Goes,
+        (Some(was), Some(is)) => {
+            if was.spec == is.spec && old == new && old_set == new_set {
+                return None;
+            }
+            ChangeName::Changes
+        }
+    };
+    let less = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect();
+    Some(BindingChange {
+        change,
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+        before: was.and(old),
+        after: is.and(new),
+        selectors_added: less(&new_set, &old_set),
+        selectors_removed: less(&old_set, &new_set),
+    })
+}
+
+fn side(declared: &Declared, key: &BindingKey) -> Option<IdentitySide> {
+    let (verdict, reason, spiffe_id) = match declared.index.verdict(key).verdict {
+        Verdict::Gone => return None,
+        Verdict::Deleting => (VerdictName::Deleting, None, None),
+        Verdict::Waiting(_) => (VerdictName::Undecided, None, None),
+        Verdict::Refused(refusal) => (VerdictName::Refused, Some(refusal.reason().as_str().to_owned()), None),
+        Verdict::Wanted(identity) => (VerdictName::Wanted, None, Some(identity.spiffe_id.to_string())),
+    };
+    let instance = declared.index.settings().instance.as_str();
+    let output = spiffe_id.is_some().then(|| output_name(instance, key).to_string());
+    Some(IdentitySide { verdict, reason, spiffe_id, output })
+}
+
+/// The selectors of the identity that a binding is to have.
+fn selectors(declared: &Declared, key: &BindingKey) -> BTreeSet<String> {
+    match declared.index.verdict(key).verdict {
+        Verdict::Wanted(identity) => identity.selectors.texts().map(str::to_owned).collect(),
+        Verdict::Gone | Verdict::Deleting | Verdict::Waiting(_) | Verdict::Refused(_) => BTreeSet::new(),
+    }
+}

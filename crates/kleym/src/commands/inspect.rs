@@ -1,0 +1,359 @@
+//! `kleym inspect`: everything about one binding, side by side: what is declared, what the engine computes, what the
+//! status says, and what the output holds.
+
+use std::io::{self, Write};
+
+use kleym_api::decode::{self, Meta};
+use kleym_core::fact::Binding;
+use kleym_core::index::Verdict;
+use kleym_core::kind::Kind;
+use kleym_core::name::{BindingKey, Namespace, ObjectName, describe, output_name};
+use kleym_core::output::{LiveOutput, Ownership, WantedOutput};
+use kleym_core::relation::{self, Cause, Precedence};
+use kleym_core::render::Identity;
+use kleym_core::settings::given::Environment;
+use kleym_core::status::{ConditionFact, conditions_of, granted_conditions};
+use kleym_core::text::Quoted;
+use serde_json::Value;
+
+use crate::args::{self, Format, View};
+use crate::console::Console;
+use crate::declared::{Declared, Told};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, NONE, Table, counted};
+use crate::reports::{
+    BindingReport, ConditionView, EngineView, FindingEntry, OutputCounts, OutputState, OutputView, PeerView,
+    PodView, Relation, SettingsInUse, VerdictName,
+};
+use crate::rows::{row, stale};
+use crate::source::cluster::{Found, Resource};
+use crate::survey::{Question, Survey};
+
+/// How many peers and pods are shown to people, if not all are asked for.
+const SHOWN: usize = 10;
+
+pub(super) fn run(
+    typed: &args::Inspect,
+    console: &mut Console,
+    environment: Environment<'_>,
+) -> Result<Exit, Failure> {
+    let args::Inspect { object, input, output: view, strictness, settings } = typed;
+    let name = binding_name(object)?;
+    let beside = [Resource::Kind(Kind::Output), Resource::Pods];
+    let survey = Survey::of(Question { input, settings, beside: &beside }, environment)?;
+    let declared = &survey.declared;
+    let Some(binding) = find(&survey, &name)? else {
+        let scope = survey.scope.as_ref().map(Namespace::as_str);
+        let place = scope.map(|scope| format!(" in namespace `{scope}`")).unwrap_or_default();
+        console.remark(&format!("error: there is no InferenceIdentityBinding `{name}`{place}"));
+        console.remark("  = help: `kleym status -A` lists them all");
+        return Ok(Exit::NotFound);
+    };
+    let own = |key: &BindingKey| *key == binding.key;
+    let mut told = survey.told(own);
+    told.extend(stale(declared, own).map(|finding| Told { finding, at: None, also: Vec::new() }));
+    told.sort_by_key(|told| told.finding.severity());
+
+    let report = report(declared, binding, &told);
+    match view {
+        None => people(&mut console.out, &report, SHOWN)?,
+        Some(View::Wide) => people(&mut console.out, &report, usize::MAX)?,
+        Some(View::Name) => {
+            writeln!(console.out, "inferenceidentitybinding.{}/{name}", Kind::Binding.group())?;
+        }
+        Some(View::Json) => output::report(&mut console.out, Format::Json, report)?,
+        Some(View::Yaml) => output::report(&mut console.out, Format::Yaml, report)?,
+    }
+    console.out.flush()?;
+    if let Some(remark) = &survey.remark {
+        console.remark(remark);
+    }
+    output::tell(console, &declared.files, &told);
+    Ok(output::exit_of(&told, strictness.strict))
+}
+
+/// The name in `binding NAME`, `binding/NAME`, or with any other of the kind's names.
+fn binding_name(typed: &[String]) -> Result<ObjectName, Failure> {
+    let (kind, name) = match typed {
+        [both] => both.split_once('/').unwrap_or(("", both)),
+        [kind, name] => (kind.as_str(), name.as_str()),
+        _ => ("", ""),
+    };
+    if !is_binding(kind) {
+        return Err(Failure::Unusable {
+            problems: vec![format!("{} is no binding", Quoted(&typed.join(" ")))],
+            hint: Some("write `kleym inspect binding NAME` or `kleym inspect binding/NAME`".to_owned()),
+        });
+    }
+    ObjectName::parse(name).map_err(|error| Failure::unusable(describe(name, &error)))
+}
+
+/// Whether a word names our kind: as people say it, or as kubectl has it.
+fn is_binding(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let word = word.strip_suffix(&format!(".{}", Kind::Binding.group())).unwrap_or(&word);
+    ["binding", "bindings", "iib", "inferenceidentitybinding", Kind::Binding.plural()].contains(&word)
+}
+
+/// The binding of that name; of files, when no namespace was named, in whichever namespace it is the only one.
+fn find<'a>(survey: &'a Survey, name: &ObjectName) -> Result<Option<&'a Binding>, Failure> {
+    let hits: Vec<&Binding> = survey
+        .declared
+        .index
+        .bindings()
+        .filter(|binding| binding.key.name == *name && survey.covers(&binding.key))
+        .collect();
+    match hits.as_slice() {
+        [] => Ok(None),
+        [binding] => Ok(Some(binding)),
+        _ => Err(Failure::unusable(format!(
+            "there are {} bindings `{name}`; name the namespace with -n",
+            hits.len()
+        ))),
+    }
+}
+
+fn report(declared: &Declared, binding: &Binding, told: &[Told]) -> BindingReport {
+    let identity = declared.index.identity(&binding.key).map(|identity| &**identity);
+    let status = declared.live.get(&binding.key).and_then(|live| live.get("status")).cloned();
+    BindingReport {
+        settings: SettingsInUse::from(declared.index.settings()),
+        binding: row(declared, binding),
+        engine: engine(declared, binding, identity),
+        status,
+        output: output(declared, binding),
+        peers: identity.map(|identity| peers(declared, binding, identity)).unwrap_or_default(),
+        pods: pods(declared, binding, identity),
+        findings: FindingEntry::all(&declared.files, told),
+    }
+}
+
+fn engine(declared: &Declared, binding: &Binding, identity: Option<&Identity>) -> EngineView {
+    let verdict = declared.index.verdict(&binding.key).verdict;
+    let (name, conditions) = match &verdict {
+        Verdict::Wanted(identity) => {
+            let output = output_name(declared.index.settings().instance.as_str(), &binding.key);
+            (VerdictName::Wanted, granted_conditions(&output, identity))
+        }
+        Verdict::Refused(refusal) => (VerdictName::Refused, conditions_of(Some(refusal))),
+        Verdict::Waiting(_) | Verdict::Gone => (VerdictName::Undecided, Vec::new()),
+        Verdict::Deleting => (VerdictName::Deleting, Vec::new()),
+    };
+    EngineView {
+        verdict: name,
+        conditions: conditions.into_iter().map(ConditionView::from).collect(),
+        pool: identity.map(|identity| identity.pool.name.to_string()),
+        spiffe_id: identity.map(|identity| identity.spiffe_id.to_string()),
+        selectors: identity
+            .map(|identity| identity.selectors.texts().map(str::to_owned).collect())
+            .unwrap_or_default(),
+        selector_fingerprint: identity.map(|identity| identity.selectors.fingerprint()),
+    }
+}
+
+impl From<ConditionFact> for ConditionView {
+    fn from(condition: ConditionFact) -> Self {
+        let ConditionFact { kind, status, reason, message } = condition;
+        Self { kind: kind.to_owned(), status: status.as_str().to_owned(), reason: reason.to_owned(), message }
+    }
+}
+
+/// How the output stands, decided by the live object alone.
+fn output(declared: &Declared, binding: &Binding) -> OutputView {
+    let settings = declared.index.settings();
+    let name = output_name(settings.instance.as_str(), &binding.key);
+    let wanted = match declared.index.verdict(&binding.key).verdict {
+        Verdict::Wanted(identity) => {
+            Some(WantedOutput::of(settings, &binding.key, binding.uid.as_ref(), &identity))
+        }
+        Verdict::Gone | Verdict::Deleting | Verdict::Waiting(_) | Verdict::Refused(_) => None,
+    };
+    let outputs = declared.beside(Resource::Kind(Kind::Output));
+    let live = live_output(outputs, &name);
+    let state = match (outputs, &live, &wanted) {
+        (Found::NotAsked | Found::Limited(_), ..) => OutputState::Unknown,
+        (_, None, Some(_)) => OutputState::Missing,
+        (_, None, None) => OutputState::None,
+        (_, Some(live), wanted) => {
+            let whose = binding.uid.as_ref().map(|uid| live.ownership_at_own_name(&binding.key, uid));
+            match (whose, wanted) {
+                (Some(Ownership::Foreign), _) => OutputState::Foreign,
+                (Some(Ownership::Orphan), _) => OutputState::Orphan,
+                (_, Some(wanted)) if live.drift(wanted).is_empty() => OutputState::InSync,
+                (_, Some(_)) => OutputState::Drifted,
+                (_, None) => OutputState::Unwanted,
+            }
+        }
+    };
+    let drift = match (&state, &live, &wanted) {
+        (OutputState::Drifted, Some(live), Some(wanted)) => {
+            live.drift(wanted).into_iter().map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
+    let counts = live.and_then(|live| live.stats).map(|stats| OutputCounts {
+        pods_selected: stats.pods_selected,
+        entries_to_set: stats.entries_to_set,
+        entry_failures: stats.entry_failures,
+        entries_masked: stats.entries_masked,
+    });
+    OutputView { name: name.to_string(), state, drift, counts }
+}
+
+fn live_output(outputs: &Found, name: &ObjectName) -> Option<LiveOutput> {
+    let object = outputs.items().iter().find(|object| Meta::of(object).name() == Some(name.as_str()))?;
+    decode::output(object).ok()
+}
+
+fn peers(declared: &Declared, binding: &Binding, own: &Identity) -> Vec<PeerView> {
+    let index = &declared.index;
+    let others = index
+        .bindings()
+        .filter(|other| other.key.namespace == binding.key.namespace && other.key != binding.key);
+    let mut peers: Vec<PeerView> = others
+        .filter_map(|other| {
+            let theirs = index.identity(&other.key)?;
+            let apart = relation::disjoint(own, theirs);
+            let relation = match relation::conflict(own, theirs) {
+                Some(Cause::IdentityCollision) => Relation::IdentityCollision,
+                Some(Cause::DuplicateSpiffeId) => Relation::DuplicateSpiffeId,
+                None if apart.is_some() => Relation::Disjoint,
+                None if own.spiffe_id == theirs.spiffe_id => Relation::SameIdentity,
+                None => Relation::Layered,
+            };
+            let texts =
+                |apart: relation::Apart<'_>| [apart.first, apart.second].map(|item| item.as_str().to_owned());
+            Some(PeerView {
+                name: other.key.name.to_string(),
+                spiffe_id: theirs.spiffe_id.to_string(),
+                relation,
+                comes_first: Precedence::of(other) < Precedence::of(binding),
+                apart_by: apart.map(texts),
+            })
+        })
+        .collect();
+    peers.sort_by(|a, b| (a.relation, &a.name).cmp(&(b.relation, &b.name)));
+    peers
+}
+
+fn pods(declared: &Declared, binding: &Binding, identity: Option<&Identity>) -> Option<Vec<PodView>> {
+    let Found::All(pods) = declared.beside(Resource::Pods) else { return None };
+    let identity = identity?;
+    let selected = pods.iter().filter(|pod| {
+        let meta = Meta::of(pod);
+        meta.namespace() == Some(binding.key.namespace.as_str())
+            && identity.selectors.pod_labels().all(|(key, value)| meta.label(key) == Some(value))
+    });
+    let text = |pod: &Value, pointer: &str| pod.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let view = |pod: &Value| PodView {
+        name: Meta::of(pod).name().unwrap_or_default().to_owned(),
+        phase: text(pod, "/status/phase"),
+        service_account: text(pod, "/spec/serviceAccountName"),
+        node: text(pod, "/spec/nodeName"),
+    };
+    Some(selected.map(view).collect())
+}
+
+/// The report as `kubectl describe` would lay it out.
+fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Result<()> {
+    let BindingReport { settings: _, binding, engine, status, output, peers, pods, findings: _ } = report;
+    let mut field = |name: &str, value: &str| {
+        let name = if name.is_empty() { String::new() } else { format!("{name}:") };
+        writeln!(out, "{name:<16}{value}")
+    };
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| NONE.to_owned());
+    field("Name", &binding.name)?;
+    field("Namespace", &binding.namespace)?;
+    let pool = engine.pool.as_ref().map(|pool| format!(" -> InferencePool/{pool}")).unwrap_or_default();
+    field("Target", &format!("{}{pool}", or_none(&binding.target)))?;
+    field("Mode", &or_none(&binding.mode))?;
+    let ready = engine.conditions.first();
+    field(
+        "Engine",
+        &match (engine.verdict, ready) {
+            (VerdictName::Refused, Some(ready)) => format!("Refused, {}", ready.reason),
+            (verdict, _) => verdict.as_str().to_owned(),
+        },
+    )?;
+    if let Some(id) = &engine.spiffe_id {
+        field("  SPIFFE ID", id)?;
+    }
+    for (index, selector) in engine.selectors.iter().enumerate() {
+        field(if index == 0 { "  Selectors" } else { "" }, selector)?;
+    }
+    field("Status", &in_words(status.as_ref(), binding))?;
+    field("Output", &output.name)?;
+    field(
+        "  State",
+        &match output.drift.as_slice() {
+            [] => output.state.as_str().to_owned(),
+            drift => format!("{}: {}", output.state.as_str(), drift.join(", ")),
+        },
+    )?;
+    field(
+        "  SCM",
+        &match output.counts {
+            None => "nothing reported".to_owned(),
+            Some(OutputCounts { pods_selected, entries_to_set, entry_failures, entries_masked }) => format!(
+                "{} selected, {} to set, {entry_failures} failed, {entries_masked} masked",
+                number(pods_selected, "pod", "pods"),
+                number(entries_to_set, "entry", "entries")
+            ),
+        },
+    )?;
+    match pods {
+        None => field("Pods", "not looked at")?,
+        Some(pods) => field("Pods", &counted(pods.len(), "pod has the labels", "pods have the labels"))?,
+    }
+    let pods = pods.as_deref().unwrap_or_default();
+    if !pods.is_empty() {
+        let mut table = Table::new(&["  POD", "PHASE", "SERVICE-ACCOUNT", "NODE"]);
+        for PodView { name, phase, service_account, node } in pods.iter().take(shown) {
+            let said = |text: &Option<String>| text.clone().unwrap_or_default();
+            table.row([format!("  {name}"), said(phase), said(service_account), said(node)]);
+        }
+        table.print(out)?;
+        more(out, pods.len(), shown)?;
+    }
+    writeln!(
+        out,
+        "{:<16}{}",
+        "Peers:",
+        counted(peers.len(), "binding with an identity", "bindings with an identity")
+    )?;
+    if !peers.is_empty() {
+        let mut table = Table::new(&["  PEER", "RELATION", "FIRST", "BECAUSE"]);
+        for PeerView { name, spiffe_id, relation, comes_first, apart_by } in peers.iter().take(shown) {
+            let because = match apart_by {
+                Some([own, theirs]) => format!("{own} / {theirs}"),
+                None => spiffe_id.clone(),
+            };
+            let first = if *comes_first { "it" } else { "this" };
+            table.row([format!("  {name}"), relation.as_str().to_owned(), first.to_owned(), because]);
+        }
+        table.print(out)?;
+        more(out, peers.len(), shown)?;
+    }
+    Ok(())
+}
+
+fn number(number: i64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
+fn more(out: &mut dyn Write, all: usize, shown: usize) -> io::Result<()> {
+    match all.saturating_sub(shown) {
+        0 => Ok(()),
+        more => writeln!(out, "  ({more} more; -o wide shows all)"),
+    }
+}
+
+/// The status of a live binding in one line.
+fn in_words(status: Option<&Value>, binding: &crate::reports::BindingRow) -> String {
+    let Some(status) = status else {
+        return "none: it is not in a cluster, or nobody has reported yet".to_owned();
+    };
+    let observed = status.get("observedGeneration").and_then(Value::as_i64).unwrap_or(-1);
+    let reason = binding.reason.as_deref().unwrap_or("no condition");
+    format!("Ready={} {reason}, generation {observed} observed", binding.ready)
+}

@@ -1,0 +1,91 @@
+//! `kleym diff`: what a change does, against files and against a cluster.
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::live::Cluster;
+use crate::manifests::{ENOUGH, GOAL, LLAMA, VLLM, binding, chat, file, good, homeless};
+use crate::run::Folder;
+
+/// A folder `main` with one good binding, and a folder `pr` with these documents.
+fn change(documents: &[&str]) -> Folder {
+    Folder::with(&[("main/x.yaml", &good()), ("pr/x.yaml", &file(documents.iter().copied()))])
+}
+
+#[test]
+fn nothing_that_changes_is_success() {
+    assert_snapshot!(change(&[&chat(), GOAL, LLAMA]).kleym("diff --from main -f pr"));
+}
+
+#[test]
+fn what_appears_changes_and_goes_is_one_line_each() {
+    let narrower = binding("chat", &["k8s:ns:llm", "k8s:sa:server", "k8s:pod-label:tier:gold"], VLLM);
+    let batch = binding("batch", &ENOUGH, &VLLM.replace("vllm", "batch"));
+    let folder = change(&[&narrower, &batch, GOAL, LLAMA]);
+    assert_snapshot!(folder.kleym("diff --from main -f pr"));
+    assert_snapshot!("back", folder.kleym("diff --from pr -f main"));
+    assert_snapshot!("as_markdown", folder.kleym("diff --from main -f pr -o markdown"));
+    assert_snapshot!("as_json", folder.kleym("diff --from main -f pr -o json"));
+}
+
+#[test]
+fn an_error_that_the_change_introduces_outranks_the_difference() {
+    let batch =
+        binding("later", &ENOUGH, &format!("{VLLM}  spiffeIDTemplate: spiffe://kleym.sonda.red/ns/llm/x\n"));
+    assert_snapshot!(change(&[&chat(), &batch, GOAL, LLAMA]).kleym("diff --from main -f pr"));
+}
+
+#[test]
+fn an_error_that_was_there_before_is_none_of_the_change_and_one_that_goes_is_mended() {
+    let broken = binding("broken", &["k8s:ns:llm"], VLLM);
+    let folder = Folder::with(&[
+        ("main/x.yaml", &file([chat().as_str(), &broken, GOAL, LLAMA])),
+        ("same/x.yaml", &file([chat().as_str(), &broken, GOAL, LLAMA])),
+        ("mended/x.yaml", &good()),
+    ]);
+    assert_eq!(folder.kleym("diff --from main -f same").exit, Some(0));
+    assert_snapshot!(folder.kleym("diff --from main -f mended"));
+}
+
+#[test]
+fn a_file_that_cannot_be_parsed_is_an_introduced_error() {
+    let folder = change(&["a: [\n"]);
+    assert_eq!(folder.kleym("diff --from main -f pr").exit, Some(2));
+}
+
+#[tokio::test]
+async fn files_are_laid_over_the_cluster_and_who_is_live_keeps_age_and_uid() {
+    let cluster = Cluster::with("diff-overlay", &homeless(&[&chat(), GOAL, LLAMA])).await;
+    // By name `a` would come first; it is not live, so it comes last.
+    let newcomer = binding(
+        "a",
+        &ENOUGH,
+        &format!("{VLLM}  spiffeIDTemplate: spiffe://kleym.sonda.red/ns/{{{{ .Namespace }}}}/x\n"),
+    );
+    let edited = binding("chat", &["k8s:ns:llm", "k8s:sa:server", "k8s:pod-label:tier:gold"], VLLM)
+        .replace("metadata:\n", "metadata:\n  uid: forged\n  creationTimestamp: 2030-01-01T00:00:00Z\n");
+    cluster.folder.put("pr/a.yaml", homeless(&[&newcomer]).as_bytes());
+    cluster.folder.put("pr/chat.yaml", homeless(&[&edited]).as_bytes());
+    assert_snapshot!(cluster.kleym("diff -f pr"));
+    cluster.folder.put("same/x.yaml", homeless(&[&chat(), GOAL]).as_bytes());
+    let same: Value = serde_json::from_str(&cluster.kleym("diff -f same -o json").out).unwrap();
+    assert_eq!((&same["bindings"], &same["summary"]["introduced"]), (&Value::Array(Vec::new()), &0.into()));
+    let calls = cluster.calls().await;
+    assert!(calls.iter().all(|call| call.starts_with("list ")), "{calls:?}");
+}
+
+#[tokio::test]
+async fn who_gains_and_who_loses_is_said_by_pod_and_container() {
+    let cluster = Cluster::with("diff-impact", &homeless(&[&chat(), GOAL, LLAMA])).await;
+    cluster.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: server}\n").await;
+    for (name, tier) in [("vllm-1", "gold"), ("vllm-2", "none")] {
+        let pod = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  labels: {{app: llama, tier: {tier}}}\nspec:\n  serviceAccountName: server\n  containers: [{{name: vllm, image: vllm}}, {{name: batch, image: batch}}]\n"
+        );
+        cluster.apply(&pod).await;
+    }
+    let narrower = binding("chat", &["k8s:ns:llm", "k8s:sa:server", "k8s:pod-label:tier:gold"], VLLM);
+    let batch = binding("batch", &ENOUGH, &VLLM.replace("vllm", "batch"));
+    cluster.folder.put("pr/x.yaml", homeless(&[&narrower, &batch, GOAL]).as_bytes());
+    assert_snapshot!(cluster.kleym("diff -f pr"));
+}
