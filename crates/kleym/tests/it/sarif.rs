@@ -9,8 +9,11 @@ use serde_json::Value;
 use crate::manifests::{ENOUGH, GOAL, LLAMA, VLLM, binding, file};
 use crate::run::Folder;
 
+/// The name of a definition, the properties it requires, and the types of those it may have.
+type Definition = (&'static str, &'static [&'static str], &'static [(&'static str, Type)]);
+
 /// The definitions of the schema: name, required properties, and the properties that we use with their types.
-const DEFINITIONS: &[(&str, &[&str], &[(&str, Type)])] = &[
+const DEFINITIONS: &[Definition] = &[
     (
         "sarifLog",
         &["version", "runs"],
