@@ -28,6 +28,7 @@ use kleym_core::fact::{Availability, Change, Trouble};
 use kleym_core::index::{Dirty, Index};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, ObjectName};
+use kleym_core::plan::{self, Situation, Step, Turn};
 use kleym_core::queue::{Now, Queue};
 use kleym_core::relist::Difference;
 use kleym_core::settings::Settings;
@@ -49,9 +50,13 @@ pub struct Moment {
     pub wall: jiff::Timestamp,
 }
 
+/// From a situation and a turn to the next step: [`plan::next`], unless a test puts a broken one in its place.
+pub type Protocol = fn(&Situation<'_>, &Turn) -> Step;
+
 /// The reconciler.
 #[derive(Debug)]
 pub struct Reconciler {
+    protocol: Protocol,
     index: Index,
     book: Book,
     queue: Queue<BindingKey>,
@@ -79,6 +84,7 @@ impl Reconciler {
     /// A reconciler that knows nothing yet.
     pub fn new(settings: Settings, namespaces: BTreeSet<Namespace>, moment: Moment) -> Self {
         Self {
+            protocol: plan::next,
             book: Book::new(settings.instance.as_str()),
             index: Index::new(settings),
             queue: Queue::new(),
@@ -102,6 +108,13 @@ impl Reconciler {
     #[must_use]
     pub fn with_metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = metrics;
+        self
+    }
+
+    /// Lets it follow another protocol, to show that a broken one would be noticed.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
         self
     }
 

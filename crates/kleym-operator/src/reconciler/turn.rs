@@ -11,7 +11,7 @@ use kleym_core::index::{Dirty, Index, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, Uid, output_name};
 use kleym_core::output::LiveOutput;
-use kleym_core::plan::{self, Failure, Gate, Reply, Situation, Standing, Step, Turn, Wait};
+use kleym_core::plan::{Failure, Gate, Reply, Situation, Standing, Step, Turn, Wait};
 use kleym_core::render::Identity;
 use kleym_core::status;
 use serde_json::Value;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::Reconciler;
 use super::book::News;
 use super::doubt::{Doubts, Tick};
-use super::memory::Memory;
+use super::memory::{Memory, PATIENCE};
 use crate::feed::{self, SeenBinding};
 use crate::metrics::TurnEnd;
 use crate::perform::{Action, Answer, Call};
@@ -88,7 +88,7 @@ impl Reconciler {
             cooling: memory.is_some_and(|memory| memory.cools_for(self.now()).is_some()),
             rejected: memory.and_then(|memory| memory.rejected),
         };
-        let action = match plan::next(&situation, &running.turn) {
+        let action = match (self.protocol)(&situation, &running.turn) {
             Step::Settle(standing) => {
                 // A wait that is over in a moment is not worth a status.
                 let passing = matches!(standing, Standing::Waiting(_))
@@ -256,10 +256,23 @@ impl Reconciler {
         if tried_again {
             let delay = self.queue.back_off(key, key.to_string().as_bytes(), now);
             tracing::debug!(binding = %key, ?delay, "tried again later");
+            // What is not to be granted, or grants too much, waits for no longer back-off.
+            if self.may_grant_too_much(key, standing) {
+                self.queue.add_after(key.clone(), now, PATIENCE);
+            }
         } else {
             self.queue.succeeded(key);
         }
         self.remember(key, standing, running.turn.failure());
+    }
+
+    /// Whether an output stands that may grant what it is not to grant.
+    fn may_grant_too_much(&self, key: &BindingKey, standing: &Standing) -> bool {
+        let unwanted = match standing {
+            Standing::Leaving | Standing::Refused { .. } | Standing::Waiting(_) => true,
+            Standing::Granted { .. } | Standing::Undecided(_) => false,
+        };
+        unwanted && self.book.output_of(key).is_some_and(|live| !live.selects_nothing())
     }
 
     /// Whether the API server may still judge outputs by a definition that has changed a moment ago.
