@@ -53,8 +53,9 @@ test-faults: build ## Let everything go wrong, on a real API server; up to an ho
 	$(CARGO) test --package kleym-operator --features faults --test faults -- --nocapture --test-threads 2
 
 .PHONY: soak
-soak: ## Run the reconciler in a simulated cluster, seed after seed; KLEYM_SIM_SEED replays one
-	$(CARGO) test --package kleym-operator --features soak --test sim
+soak: ## Run the reconciler in a simulated cluster, 1,000,000 seeds or KLEYM_SIM_SEEDS; KLEYM_SIM_SEED replays one
+	KLEYM_SIM_SEEDS=$(or $(KLEYM_SIM_SEEDS),1000000) KLEYM_SIM_SOAK=1 \
+		$(CARGO) test --release --package kleym-operator --test sim -- --nocapture
 
 .PHONY: browser-test
 browser-test: ## Run the tests of the map's page, which need a browser; KLEYM_PICTURES=<folder> keeps pictures of it

@@ -119,6 +119,12 @@ pub(crate) enum Deed {
     Freeze(Kind, u64),
     /// Requests of one sort fail with this code for some milliseconds.
     Outage(Sort, u16, u64),
+    /// A kind's definition changes in a way that does not concern us.
+    Redefine(Kind),
+    /// By now this output must grant this item.
+    MustGrant(Place, &'static str),
+    /// By now this output must not grant this item any more.
+    MustNotGrant(Place, &'static str),
     /// The operator dies, and another one starts after some milliseconds.
     Restart(Config, u64),
 }
@@ -177,6 +183,7 @@ pub(crate) fn to_server(server: &mut Server, deed: &Deed) -> bool {
         Deed::Meddle(namespace, binding, how) => meddle(server, namespace, binding, *how),
         Deed::Undefine(kind) => server.remove_definition(*kind),
         Deed::Define(kind) => server.restore_definition(*kind),
+        Deed::Redefine(kind) => server.redefine(*kind),
         Deed::Trouble(kind, Trouble::NotServed) => {
             server.set_unserved(*kind, true);
             return false;
@@ -185,9 +192,13 @@ pub(crate) fn to_server(server: &mut Server, deed: &Deed) -> bool {
             server.set_unserved(*kind, false);
             return false;
         }
-        Deed::Trouble(..) | Deed::Expire(_) | Deed::Freeze(..) | Deed::Outage(..) | Deed::Restart(..) => {
-            return false;
-        }
+        Deed::Trouble(..)
+        | Deed::Expire(_)
+        | Deed::Freeze(..)
+        | Deed::Outage(..)
+        | Deed::MustGrant(..)
+        | Deed::MustNotGrant(..)
+        | Deed::Restart(..) => return false,
     }
     true
 }

@@ -1,10 +1,17 @@
 //! The operator's decisions under a simulated API server, with virtual time and one seed for everything: crashes, lost
 //! answers, late requests, stale watches, people who meddle. Nothing in here talks to a network or reads a clock.
 //!
+//! Three kinds of proof: random plans, one a seed; fixed scenarios with a fault at every single call; and broken
+//! protocols, each of which must be noticed.
+//!
 //! `KLEYM_SIM_SEEDS` is how many seeds are run (10,000 by default), `KLEYM_SIM_FIRST` the first of them;
-//! `KLEYM_SIM_SEED` runs one alone and prints its history.
+//! `KLEYM_SIM_SEED` runs one alone and prints its history. `KLEYM_SIM_SOAK` adds the faults that `make test` has no time
+//! for, `KLEYM_SIM_HISTORY` prints the history of each scenario that fails.
+
+#![expect(clippy::unwrap_used, reason = "a test whose world cannot be built is a failed test")]
 
 mod checks;
+mod crash;
 mod deed;
 mod feed;
 mod mutant;
@@ -12,6 +19,7 @@ mod objects;
 mod plan;
 mod random;
 mod runner;
+mod scenario;
 mod seen;
 mod server;
 mod wire;
@@ -19,6 +27,10 @@ mod world;
 
 use plan::Plan;
 use runner::{report, run, run_all};
+
+fn is_soaking() -> bool {
+    std::env::var_os("KLEYM_SIM_SOAK").is_some()
+}
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
@@ -55,4 +67,56 @@ fn whatever_happens_no_grant_is_unasked_for_and_everything_settles() {
     if let Some((seed, _)) = total.failed.first() {
         panic!("{:?}\n{}", total.failed, report(&Plan::of(*seed), None, 40));
     }
+}
+
+#[test]
+fn every_scenario_ends_the_same_whoever_dies_at_any_call() {
+    crash::stage(crash::EVERY_PACE, &crash::DEATHS, &[]).assert_clean();
+}
+
+#[test]
+fn every_scenario_ends_the_same_whatever_befalls_any_call() {
+    if is_soaking() {
+        crash::stage(crash::EVERY_PACE, &crash::MISFORTUNES, &[]).assert_clean();
+    } else {
+        crash::stage(crash::ONE_PACE, &crash::MISFORTUNES[..3], &[]).assert_clean();
+    }
+}
+
+#[test]
+fn every_scenario_ends_the_same_when_two_die_one_soon_after_the_other() {
+    if is_soaking() {
+        crash::stage(crash::EVERY_PACE, &crash::DEATHS, &crash::DEATHS).assert_clean();
+    } else {
+        crash::stage(crash::ONE_PACE, &[crash::DEATHS[1]], &[crash::DEATHS[1]]).assert_clean();
+    }
+}
+
+#[test]
+fn a_write_that_lands_when_the_world_has_moved_on_leaves_no_grant() {
+    crash::stage_moving().assert_clean();
+}
+
+#[test]
+fn what_grants_too_much_goes_within_seconds_when_it_cannot_be_replaced() {
+    for code in [400, 403, 422, 429, 500, 503, 504] {
+        crash::survey(&scenario::impatient(code), scenario::Pace::Steady, &crash::DEATHS, &[]).assert_clean();
+    }
+}
+
+#[test]
+fn what_a_definition_could_not_hold_is_written_as_soon_as_it_is_another_one() {
+    crash::survey(&scenario::outdated(), scenario::Pace::Steady, &crash::DEATHS, &[]).assert_clean();
+}
+
+#[test]
+fn every_way_to_break_the_protocol_is_noticed() {
+    assert_eq!(crash::notices(None), None);
+    let noticed = crash::in_parallel(&mutant::ALL, |mutant| (*mutant, crash::notices(Some(*mutant))));
+    for (mutant, how) in &noticed {
+        println!("{mutant:?}: {}", how.as_deref().unwrap_or("not noticed"));
+    }
+    let survivors: Vec<_> =
+        noticed.iter().filter(|(_, how)| how.is_none()).map(|(mutant, _)| mutant).collect();
+    assert!(survivors.is_empty(), "{survivors:?} are not noticed");
 }

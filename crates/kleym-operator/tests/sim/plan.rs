@@ -201,7 +201,7 @@ impl Draw {
 
     /// Some bindings take each other's container, almost at once.
     fn shift(&mut self) {
-        let target = *self.random.pick(&OBJECTIVES);
+        let target = self.random.word(&OBJECTIVES);
         let first = self.random.below(3);
         for (place, name) in
             BINDINGS.iter().enumerate().take(usize::try_from(self.random.within(2, 4)).unwrap())
@@ -237,7 +237,7 @@ impl Draw {
     }
 
     fn objective(&mut self) -> Value {
-        let pool = *self.random.pick(&POOLS);
+        let pool = self.random.word(&POOLS);
         match self.random.below(16) {
             0 => json!({"poolRef": {"name": ""}}),
             1 => objective_in(pool, PoolGroup::InferenceX.as_str()),
@@ -252,7 +252,7 @@ impl Draw {
         let spec = match self.random.below(10) {
             0..=5 => per_objective(target, container),
             6..=8 => pool_only(target),
-            _ => of_pool(*self.random.pick(&POOLS)),
+            _ => of_pool(self.random.word(&POOLS)),
         };
         match self.random.below(28) {
             0 | 1 => in_account(spec, "other"),
@@ -324,14 +324,14 @@ impl Draw {
 
     fn put_pool(&mut self) -> Deed {
         let group = usize::from(self.random.once_in(4));
-        let place = Place::new(POOL_KINDS[group], self.namespace(), *self.random.pick(&POOLS));
+        let place = Place::new(POOL_KINDS[group], self.namespace(), self.random.word(&POOLS));
         let spec = self.pool(group);
         Deed::Put(place, spec)
     }
 
     fn put_objective(&mut self) -> Deed {
         let kind = OBJECTIVE_KINDS[usize::from(self.random.once_in(4))];
-        let place = Place::new(kind, self.namespace(), *self.random.pick(&OBJECTIVES));
+        let place = Place::new(kind, self.namespace(), self.random.word(&OBJECTIVES));
         let spec = self.objective();
         Deed::Put(place, spec)
     }
@@ -339,9 +339,9 @@ impl Draw {
     fn remove_input(&mut self) -> Deed {
         let namespace = self.namespace();
         Deed::Remove(if self.random.once_in(2) {
-            Place::new(*self.random.pick(&POOL_KINDS), namespace, *self.random.pick(&POOLS))
+            Place::new(*self.random.pick(&POOL_KINDS), namespace, self.random.word(&POOLS))
         } else {
-            Place::new(*self.random.pick(&OBJECTIVE_KINDS), namespace, *self.random.pick(&OBJECTIVES))
+            Place::new(*self.random.pick(&OBJECTIVE_KINDS), namespace, self.random.word(&OBJECTIVES))
         })
     }
 

@@ -47,6 +47,12 @@ impl Random {
         &among[usize::try_from(place).unwrap()]
     }
 
+    /// One of these words.
+    pub(crate) fn word(&mut self, among: &[&'static str]) -> &'static str {
+        let place = self.below(among.len() as u64);
+        among[usize::try_from(place).unwrap()]
+    }
+
     /// One of these, each as often as its weight says.
     pub(crate) fn weighted<'a, T>(&mut self, among: &'a [(u64, T)]) -> &'a T {
         let mut left = self.below(among.iter().map(|(weight, _)| weight).sum());

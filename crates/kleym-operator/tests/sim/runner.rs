@@ -9,12 +9,15 @@ use std::time::Duration;
 use kleym_core::kind::Kind;
 use serde_json::{Value, json};
 
-use crate::checks::{Verified, Violation, must, settled};
+use crate::checks::{Snapshot, Verified, Violation, must, settled, snapshot};
 use crate::deed::Deed;
 use crate::mutant::Mutant;
 use crate::plan::Plan;
 use crate::server::Definition;
 use crate::world::{Tally, World};
+
+/// How long it may take to settle once everything is calm: the longest back-off, and a call that is still held up.
+const SETTLED_WITHIN: Duration = Duration::from_secs(70);
 
 /// How one plan went.
 #[derive(Debug)]
@@ -29,6 +32,21 @@ pub(crate) struct Outcome {
     pub(crate) settling: Duration,
     /// The reasons of the bindings in the end.
     pub(crate) ends: Vec<String>,
+    /// How many calls there were until everything was settled.
+    pub(crate) calls: u64,
+    /// When the last of them was sent.
+    pub(crate) last_call: Duration,
+    /// Everything as it stood then.
+    pub(crate) settled: Snapshot,
+}
+
+/// What a play came to.
+#[derive(Debug, Default)]
+struct Course {
+    settling: Duration,
+    calls: u64,
+    last_call: Duration,
+    settled: Snapshot,
 }
 
 /// Runs a plan.
@@ -37,8 +55,8 @@ pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
     world.mutant = mutant;
     world.fates = plan.fates.clone();
     world.history = keep.then(Vec::new);
-    let mut settling = Duration::ZERO;
-    let verified = catch_unwind(AssertUnwindSafe(|| play(&mut world, plan, &mut settling)));
+    let mut course = Course::default();
+    let verified = catch_unwind(AssertUnwindSafe(|| play(&mut world, plan, &mut course)));
     let verified = verified.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
@@ -51,10 +69,12 @@ pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
         format!("{deleting}{}", reason.unwrap_or("none"))
     });
     let ends = ends.collect();
-    Outcome { verified, history: world.history.take().unwrap_or_default(), tally, settling, ends }
+    let history = world.history.take().unwrap_or_default();
+    let Course { settling, calls, last_call, settled } = course;
+    Outcome { verified, history, tally, settling, ends, calls, last_call, settled }
 }
 
-fn play(world: &mut World, plan: &Plan, settling: &mut Duration) -> Verified {
+fn play(world: &mut World, plan: &Plan, course: &mut Course) -> Verified {
     for (at, deed) in &plan.deeds {
         world.plan(*at, deed.clone());
     }
@@ -67,8 +87,14 @@ fn play(world: &mut World, plan: &Plan, settling: &mut Duration) -> Verified {
         world.plan(Duration::ZERO, Deed::Restart(config, 1));
         world.run()?;
     } else {
-        *settling = world.last_call.saturating_sub(plan.calm);
+        course.settling = world.last_call.saturating_sub(plan.calm);
+        must(course.settling <= SETTLED_WITHIN, "L2", || {
+            format!("it takes {:?} to settle", course.settling)
+        })?;
     }
+    course.calls = world.calls();
+    course.last_call = world.last_call;
+    course.settled = snapshot(&world.server);
     world.note(|| "everything has settled".to_owned());
     rests(world)
 }

@@ -7,6 +7,7 @@ use kleym_core::fact::{Availability, Change, Fact, FactKey};
 use kleym_core::index::{Index, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid};
+use kleym_core::relation::Precedence;
 use kleym_core::relist::Difference;
 use kleym_core::render::Identity;
 use kleym_core::settings::Settings;
@@ -54,6 +55,21 @@ impl Seen {
     ) -> impl Iterator<Item = (&BindingKey, &[Arc<Identity>])> {
         let all = self.identities.iter().filter(move |(key, _)| key.namespace == of.namespace && *key != of);
         all.map(|(key, had)| (key, had.as_slice()))
+    }
+
+    /// The bindings of the namespace that come before this one and are to have an identity, as far as was told.
+    pub(crate) fn older<'a>(
+        &'a self,
+        than: &'a BindingKey,
+    ) -> impl Iterator<Item = (BindingKey, Arc<Identity>)> + 'a {
+        let own = self.index.binding(than).map(Precedence::of);
+        self.index
+            .bindings()
+            .filter(move |peer| peer.key.namespace == than.namespace && Some(Precedence::of(peer)) < own)
+            .filter_map(|peer| match self.index.verdict(&peer.key).verdict {
+                Verdict::Wanted(identity) => Some((peer.key.clone(), identity)),
+                _ => None,
+            })
     }
 
     fn apply(&mut self, change: Change) {

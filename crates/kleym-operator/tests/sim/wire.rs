@@ -1,5 +1,5 @@
 //! What a call is on the wire, told a second time and apart from the operator's own code; and what every request must
-//! carry. `tests::the_operator_sends_what_the_simulation_takes` compares the two.
+//! carry.
 
 use std::rc::Rc;
 
@@ -10,8 +10,6 @@ use kleym_core::output::FINALIZER;
 use kleym_core::plan::{Failure, Reply, Step};
 use kleym_operator::perform::{Action, Answer, Call};
 use serde_json::{Value, json};
-
-use crate::server::Response;
 
 /// What is to be done with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,9 +142,9 @@ impl Request {
         let text = |pointer: &str| self.body.pointer(pointer).and_then(Value::as_str).unwrap_or("");
         match self.verb {
             Verb::List => None,
-            Verb::Create | Verb::TryCreate => (text("/metadata/resourceVersion") != ""
-                || text("/metadata/uid") != "")
-                .then_some("a create names a version or a uid"),
+            Verb::Create | Verb::TryCreate => (!text("/metadata/resourceVersion").is_empty()
+                || !text("/metadata/uid").is_empty())
+            .then_some("a create names a version or a uid"),
             Verb::Replace | Verb::PatchFinalizers | Verb::ReplaceStatus => {
                 match (text("/metadata/resourceVersion"), text("/metadata/uid")) {
                     ("" | "0", _) => Some("a write is bound to no resourceVersion"),
@@ -155,7 +153,7 @@ impl Request {
                 }
             }
             Verb::Delete => {
-                (text("/preconditions/uid") == "").then_some("a delete has no uid as a precondition")
+                text("/preconditions/uid").is_empty().then_some("a delete has no uid as a precondition")
             }
         }
     }
@@ -222,20 +220,4 @@ pub(crate) fn answer(request: &Request, response: Result<&Rc<Value>, u16>) -> An
 /// The answer to a call that failed.
 pub(crate) fn failed(failure: Failure) -> Answer {
     Answer { reply: Reply::Failed(failure), objects: Vec::new() }
-}
-
-/// The body of a response for the wire.
-pub(crate) fn body(response: &Response) -> (u16, Value) {
-    match response {
-        Ok(body) => (200, Value::clone(body)),
-        Err(code) => {
-            let message =
-                if *code == 400 { "strict decoding error: unknown field \"spec.hint\"" } else { "" };
-            let status = json!({
-                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
-                "message": message, "reason": "",
-            });
-            (*code, status)
-        }
-    }
 }

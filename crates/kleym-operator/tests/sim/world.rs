@@ -14,7 +14,7 @@ use kleym_operator::perform::{Action, Answer, Call};
 use kleym_operator::reconciler::{Moment, Reconciler};
 use serde_json::Value;
 
-use crate::checks::{Commit, Verified, Violation, committed, issued};
+use crate::checks::{Commit, Conduct, Verified, Violation, committed, issued, must};
 use crate::deed::{self, Config, Deed, Sort, milliseconds};
 use crate::feed::{Feed, Weather};
 use crate::mutant::Mutant;
@@ -40,6 +40,8 @@ pub(crate) enum Fate {
     Refused(u16),
     /// It happens, and its answer is lost.
     AnswerLost,
+    /// It happens, and after so many milliseconds its answer is lost.
+    AnswerLostAfter(u64),
     /// It is held up for so many milliseconds, and lands then whatever happened meanwhile.
     Held(u64),
     /// It never arrives.
@@ -63,7 +65,7 @@ enum Event {
     Reply(u64),
     GiveUp(u64),
     Deed(Deed),
-    Start(Config),
+    Start,
     Drive,
     Calm,
 }
@@ -76,6 +78,7 @@ struct Operator {
     seen: Seen,
     in_flight: BTreeSet<u64>,
     pumping: BTreeSet<Kind>,
+    conduct: Conduct,
 }
 
 struct Sent {
@@ -124,8 +127,10 @@ impl Tally {
 pub(crate) struct World {
     /// The API server.
     pub(crate) server: Server,
-    /// With what the operator runs, or will.
+    /// With what the operator runs.
     pub(crate) config: Config,
+    /// With what the next one will.
+    next_config: Config,
     /// What was counted.
     pub(crate) tally: Tally,
     /// What becomes of calls, by their number.
@@ -134,8 +139,6 @@ pub(crate) struct World {
     pub(crate) last_call: Duration,
     /// What happened, when it is kept.
     pub(crate) history: Option<Vec<String>>,
-    /// Calls with their requests and responses, when they are kept.
-    pub(crate) tape: Option<Vec<(Call, Request, Response)>>,
     pub(crate) mutant: Option<Mutant>,
     random: Random,
     weather: Weather,
@@ -157,11 +160,11 @@ impl World {
         let mut world = Self {
             server: Server::new(),
             config,
+            next_config: config,
             tally: Tally::default(),
             fates: BTreeMap::new(),
             last_call: Duration::ZERO,
             history: None,
-            tape: None,
             mutant: None,
             random: Random::new(seed).fork(1),
             weather: Weather::default(),
@@ -176,7 +179,7 @@ impl World {
             stripped: Vec::new(),
             hopeless: false,
         };
-        world.at(Duration::ZERO, Event::Start(config));
+        world.at(Duration::ZERO, Event::Start);
         world
     }
 
@@ -265,8 +268,8 @@ impl World {
             Event::Arrive(number) => self.arrive(number)?,
             Event::Reply(number) => self.reply(number)?,
             Event::GiveUp(number) => self.give_up(number)?,
-            Event::Deed(deed) => self.deed(deed),
-            Event::Start(config) => self.start(config),
+            Event::Deed(deed) => self.deed(deed)?,
+            Event::Start => self.start(),
             Event::Drive => self.drive()?,
             Event::Calm => self.calm(),
         }
@@ -274,7 +277,7 @@ impl World {
         Ok(())
     }
 
-    fn deed(&mut self, deed: Deed) {
+    fn deed(&mut self, deed: Deed) -> Verified {
         self.note(|| deed::describe(&deed));
         if let Deed::Strip(place) = &deed
             && let Some(stored) = self.server.get(place)
@@ -282,7 +285,7 @@ impl World {
             self.stripped.push(stored.uid.clone());
         }
         if deed::to_server(&mut self.server, &deed) {
-            return;
+            return Ok(());
         }
         match deed {
             Deed::Trouble(kind, trouble) => {
@@ -307,12 +310,29 @@ impl World {
                 let until = self.now() + milliseconds(span);
                 self.outages.push((sort, code, until));
             }
-            Deed::Restart(config, span) => self.die(config, span),
+            Deed::Restart(config, span) => {
+                self.next_config = config;
+                self.die(span);
+            }
+            Deed::MustGrant(place, item) => {
+                must(self.grants(&place, item), "L1", || format!("{} does not grant {item}", place.name))?;
+            }
+            Deed::MustNotGrant(place, item) => {
+                must(!self.grants(&place, item), "patience", || {
+                    format!("{} still grants {item}", place.name)
+                })?;
+            }
             _ => unreachable!("everything else was done to the server"),
         }
+        Ok(())
     }
 
-    fn start(&mut self, config: Config) {
+    fn grants(&self, place: &Place, item: &str) -> bool {
+        self.server.get(place).is_some_and(|stored| stored.value["spec"].to_string().contains(item))
+    }
+
+    fn start(&mut self) {
+        let config = self.next_config;
         self.config = config;
         self.generations += 1;
         let id = self.generations;
@@ -322,10 +342,13 @@ impl World {
             id,
             born: self.now(),
             seen: Seen::new(&settings),
-            reconciler: Reconciler::new(settings, config.served(), moment).allow_configuration_change(true),
+            reconciler: Reconciler::new(settings, config.served(), moment)
+                .allow_configuration_change(true)
+                .with_protocol(self.mutant.map_or(kleym_core::plan::next, Mutant::protocol)),
             feed: Feed::new(&config.served(), &self.server),
             in_flight: BTreeSet::new(),
             pumping: BTreeSet::new(),
+            conduct: Conduct::default(),
         });
         self.note(|| format!("an operator starts: {config:?}"));
         for kind in Kind::ALL {
@@ -334,7 +357,7 @@ impl World {
     }
 
     /// The operator dies; another one starts later. What it sent is on its way.
-    fn die(&mut self, config: Config, span: u64) {
+    fn die(&mut self, span: u64) {
         if self.operator.is_none() {
             return;
         }
@@ -342,12 +365,12 @@ impl World {
         self.operator = None;
         self.tally.deaths += 1;
         let at = self.now() + milliseconds(span);
-        self.at(at, Event::Start(config));
+        self.at(at, Event::Start);
     }
 
     fn die_at_once(&mut self) {
         let span = if self.random.once_in(3) { self.random.within(1, 5000) } else { 500 };
-        self.die(self.config, span);
+        self.die(span);
     }
 
     // ---- watches
@@ -391,6 +414,7 @@ impl World {
             self.note(|| describe(&report));
             let moment = self.moment();
             let Some(operator) = &mut self.operator else { break };
+            operator.conduct.hears_of(&report, self.server.now);
             let news: News = operator.seen.told(report);
             operator.reconciler.take(moment, news);
         }
@@ -429,9 +453,10 @@ impl World {
     }
 
     fn send(&mut self, call: Call) -> Verified {
-        let Some(operator) = &self.operator else { return Ok(()) };
+        let Some(operator) = &mut self.operator else { return Ok(()) };
         let request = Request::of(&call);
         let identity = issued(&operator.seen, &self.config, &call, &request)?;
+        operator.conduct.sends(&operator.seen, &self.config, &call, &request, self.server.now)?;
         let number = self.calls;
         self.calls += 1;
         let fate = self.fates.get(&number).copied();
@@ -542,15 +567,20 @@ impl World {
         if fate == Some(Fate::KilledAfterCommit) {
             self.die_at_once();
         }
-        let lost = fate == Some(Fate::AnswerLost);
+        let lost = matches!(fate, Some(Fate::AnswerLost | Fate::AnswerLostAfter(_)));
         let Some(sent) = self.sent.get_mut(&number) else { return Ok(()) };
         let seen = if lost { Err(504) } else { response };
         let given_up = matches!(sent.request.verb, Verb::Create | Verb::Replace | Verb::ReplaceStatus)
             && matches!(seen, Err(400 | 405 | 413 | 422));
-        sent.answer = Some(wire::answer(&sent.request, seen.as_ref().map_err(|code| *code)));
+        let answer = wire::answer(&sent.request, seen.as_ref().map_err(|code| *code));
+        sent.answer = Some(Mutant::hears(self.mutant, &sent.call, answer));
         self.hopeless |= given_up;
         if waited_for {
-            let back = if lost { self.random.within(1, 9000) } else { self.travel() };
+            let back = match fate {
+                Some(Fate::AnswerLost) => self.random.within(1, 9000),
+                Some(Fate::AnswerLostAfter(span)) => span,
+                _ => self.travel(),
+            };
             let at = self.now() + milliseconds(back);
             self.at(at, Event::Reply(number));
         }
@@ -577,9 +607,6 @@ impl World {
         let place = Place::new(request.kind, &request.namespace, &request.name);
         let before = self.server.get(&place).cloned();
         let response = self.server.answer(&request, writer);
-        if let Some(tape) = &mut self.tape {
-            tape.push((sent.call.clone(), sent.request.clone(), response.clone()));
-        }
         if response.is_err() || !request.verb.writes() {
             return Ok(response);
         }
@@ -590,6 +617,7 @@ impl World {
         let commit = Commit {
             call: &sent.call,
             request: &sent.request,
+            after: &request.body,
             identity: sent.identity.as_deref(),
             writer,
             before: before.as_ref(),
@@ -619,13 +647,16 @@ impl World {
             sent.given_up = true;
         }
         self.note(|| format!("{number} is given up"));
-        self.answered(number, call, &wire::failed(kleym_core::plan::Failure::Transient), fate)
+        let answer = wire::failed(kleym_core::plan::Failure::Transient);
+        let answer = Mutant::hears(self.mutant, &call, answer);
+        self.answered(number, call, &answer, fate)
     }
 
     fn answered(&mut self, number: u64, call: Call, answer: &Answer, fate: Option<Fate>) -> Verified {
         let moment = self.moment();
         let Some(operator) = &mut self.operator else { return Ok(()) };
         operator.in_flight.remove(&number);
+        operator.conduct.hears(&operator.seen, &call, answer, self.server.now);
         operator.seen.answered(answer);
         let next = operator.reconciler.answered(moment, call, answer);
         operator.reconciler.announcements();

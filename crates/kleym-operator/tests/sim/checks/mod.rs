@@ -1,9 +1,11 @@
 //! What must hold at every moment, and what must hold in the end; told a second time, from the contract alone.
 
+mod conduct;
 mod moment;
 mod rules;
 mod settled;
 
+pub(crate) use conduct::Conduct;
 pub(crate) use moment::{Commit, committed, issued};
 pub(crate) use settled::{Snapshot, settled, snapshot};
 

@@ -29,9 +29,6 @@ pub(crate) fn issued(
     if let Some(fault) = request.fault() {
         return Err(Violation { rule: "wire", what: fault.to_owned() });
     }
-    if request.kind == Kind::Output && matches!(request.verb, Verb::Create | Verb::Replace) {
-        literal(&request.body, call.key.namespace.as_str())?;
-    }
     let (Action::Step(Step::CreateOutput(wanted)) | Action::Step(Step::ReplaceOutput(wanted))) = &call.action
     else {
         return Ok(None);
@@ -67,8 +64,10 @@ fn literal(body: &Value, namespace: &str) -> Verified {
 pub(crate) struct Commit<'a> {
     /// The call.
     pub(crate) call: &'a Call,
-    /// Its request.
+    /// Its request, as it was meant.
     pub(crate) request: &'a Request,
+    /// The body that arrived.
+    pub(crate) after: &'a Value,
     /// The identity that it wrote.
     pub(crate) identity: Option<&'a Identity>,
     /// Whether it landed late.
@@ -96,11 +95,15 @@ pub(crate) fn committed(server: &Server, commit: &Commit<'_>) -> Verified {
         (Kind::Binding, Verb::PatchFinalizers) => released(server, commit),
         (Kind::Output, Verb::Delete) => not_foreign(commit),
         (Kind::Output, Verb::Replace) => {
+            literal(commit.after, commit.call.key.namespace.as_str())?;
             not_foreign(commit)?;
+            no_orphan(commit)?;
             same_class(commit)?;
+            foreign_metadata_stays(commit)?;
             beside_nobody(server, commit)
         }
         (Kind::Output, Verb::Create) => {
+            literal(commit.after, commit.call.key.namespace.as_str())?;
             held(server, commit)?;
             beside_nobody(server, commit)
         }
@@ -144,6 +147,30 @@ fn not_foreign(commit: &Commit<'_>) -> Verified {
     must(ours || excused, "S2", || {
         format!("a foreign object is changed: {:?} of {}", commit.request.verb, commit.request.name)
     })
+}
+
+/// An orphan is deleted, never taken over.
+fn no_orphan(commit: &Commit<'_>) -> Verified {
+    let (Some(before), Some(binding), Some(_)) = (commit.before, &commit.call.binding, commit.identity)
+    else {
+        return Ok(());
+    };
+    let whose = Proofs::of(&before.value).whose(&commit.call.key, binding.uid.as_str());
+    must(whose != Whose::Orphan, "order", || format!("an orphan is taken over: {}", commit.request.name))
+}
+
+/// Labels, annotations and finalizers that are not ours outlast a replace.
+fn foreign_metadata_stays(commit: &Commit<'_>) -> Verified {
+    let Some(before) = commit.before else { return Ok(()) };
+    let ours = |key: &str| key.starts_with("kleym.sonda.red/") || key.starts_with("spire.spiffe.io/");
+    for field in ["labels", "annotations"] {
+        for (key, value) in before.value["metadata"][field].as_object().into_iter().flatten() {
+            let stays = commit.after["metadata"][field].get(key) == Some(value);
+            must(ours(key) || stays, "S2", || format!("{} loses {field} {key}", commit.request.name))?;
+        }
+    }
+    let kept = |finalizer: &str| finalizers(commit.after).any(|other| other == finalizer);
+    must(before.finalizers().all(kept), "S2", || format!("{} loses a finalizer", commit.request.name))
 }
 
 /// A class change is delete and create, never a replace.

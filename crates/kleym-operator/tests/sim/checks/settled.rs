@@ -110,7 +110,7 @@ impl End<'_> {
                     Standing::Granted { identity, output: output.name, uid: output.uid }
                 }
                 (_, Some(live)) => {
-                    obstacles.insert(name.clone());
+                    obstacles.insert(name);
                     let name = decode::output(&live.value).unwrap().name;
                     Standing::Refused { refusal: Refusal::OutputForeign { name }, kept_by: Vec::new() }
                 }

@@ -206,6 +206,14 @@ impl Server {
         self.finish_definition(kind);
     }
 
+    /// Changes a definition in a way that does not concern its objects.
+    pub(crate) fn redefine(&mut self, kind: Kind) {
+        let shelf = self.shelves.get_mut(&kind).unwrap();
+        if shelf.definition == Definition::Served {
+            shelf.changes += 1;
+        }
+    }
+
     /// Puts a definition back; one that is still being deleted goes on going.
     pub(crate) fn restore_definition(&mut self, kind: Kind) {
         let shelf = self.shelves.get_mut(&kind).unwrap();
