@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kleym_api::binding::{UnknownField, unknown_fields};
 use kleym_api::decode::{self, DecodeError};
 use kleym_core::fact::{Change, Fact, FactKey};
 use kleym_core::index::Index;
@@ -387,6 +388,9 @@ impl<'a> Gathered<'a> {
         let key = fact.key();
         if let Fact::Binding(binding) = &fact {
             self.labels.insert(binding.key.clone(), decode::Meta::of(object).labels());
+            for unknown in unknown_fields(object) {
+                self.unknown(&key, unknown, origin);
+            }
         }
         // Of a fact given twice the index takes the last, as applying the files would.
         self.facts.entry(kind).or_default().push(fact);
@@ -399,6 +403,23 @@ impl<'a> Gathered<'a> {
             let also = Some(("it is declared here too", first));
             self.objections.push(Objection { finding, at: origin.clone(), field: FieldPath::name(), also });
         }
+    }
+
+    fn unknown(&mut self, key: &FactKey, unknown: UnknownField, origin: &Origin) {
+        let UnknownField { path, name, known } = unknown;
+        let reference = Reference::from(key);
+        let message = format!("{reference} has the unknown field {}", Quoted(&name));
+        let mut finding = Finding::new(Code::UnknownField, message);
+        finding.references = vec![reference];
+        finding.note = Some(
+            "kubectl refuses it by default; what other clients send, the API server drops without a word"
+                .to_owned(),
+        );
+        finding.hint = Some(match known.iter().find(|known| known.eq_ignore_ascii_case(&name)) {
+            Some(meant) => format!("write `{meant}`"),
+            None => format!("correct or remove it; what may stand there: {}", quoted_list(known)),
+        });
+        self.objections.push(Objection { finding, at: origin.clone(), field: path, also: None });
     }
 
     fn unnamed(&mut self, kind: Kind, error: &DecodeError, origin: &Origin) {

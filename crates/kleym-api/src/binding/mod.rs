@@ -8,6 +8,7 @@
 mod definition;
 mod spec;
 mod status;
+mod unknown;
 
 pub use definition::definition;
 pub use spec::{
@@ -18,3 +19,4 @@ pub use status::{
     ComputedSpiffeId, Condition, ConditionStatus, ConflictCause, ConflictingBinding,
     InferenceIdentityBindingStatus, RenderedClusterSpiffeId, RenderedSelectors,
 };
+pub use unknown::{UnknownField, unknown_fields};

@@ -112,6 +112,7 @@ codes! {
     Unreadable = 9103, Warning, "a kind cannot be read, so a part of the answer is missing";
     SettingsDiffer = 9104, Warning, "settings differ from those that the operator reports";
     StatusStale = 9105, Warning, "a binding's status does not say what the engine says";
+    UnknownField = 9106, Warning, "a binding has a field that its CustomResourceDefinition does not know";
     OperatorNotFound = 9201, Warning, "no kleym-operator was found";
     OperatorNotReady = 9202, Error, "kleym-operator is there and does not work";
     DefinitionNotServed = 9203, Error, "a CustomResourceDefinition does not serve the version that Kleym reads";

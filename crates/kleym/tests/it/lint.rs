@@ -87,3 +87,14 @@ fn hostile_names_stay_text_in_every_format() {
         }
     }
 }
+
+#[test]
+fn a_field_that_the_definition_does_not_know_is_told_where_it_stands() {
+    let misspelt = binding(
+        "chat",
+        &ENOUGH,
+        &format!("{VLLM}  spiffeIdTemplate: spiffe://kleym.sonda.red/ns/llm/team\n  paused: true\n"),
+    );
+    let folder = Folder::with(&[("misspelt.yaml", &file([misspelt.as_str(), GOAL, LLAMA]))]);
+    assert_snapshot!("unknown_fields", folder.kleym("lint -f . --strict"));
+}
