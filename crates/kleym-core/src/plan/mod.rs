@@ -235,6 +235,8 @@ impl Failure {
 pub struct Turn {
     /// The output that was deleted in this turn.
     deleted: Option<Uid>,
+    /// A delete failed in this turn.
+    undeleted: bool,
     /// What stands at the name was looked at after the last write, by a live list.
     looked: bool,
     /// The output could be created.
@@ -285,6 +287,7 @@ impl Turn {
     /// Takes the reply to a step.
     pub fn take(&mut self, step: &Step, reply: &Reply) {
         self.calls = self.calls.saturating_add(1);
+        self.undeleted |= matches!((step, reply), (Step::DeleteOutput { .. }, Reply::Failed(_)));
         match (step, reply) {
             (Step::TryOutput(_), Reply::Done | Reply::Failed(Failure::Stale)) => self.tried = true,
             (Step::LookAtBinding { suspect }, Reply::ProvedAbsent) => {

@@ -69,7 +69,8 @@ impl<'a> Plan<'a> {
         let deleted = live.deleting || self.turn.deleted.as_ref() == Some(&live.uid);
         match (deleted, self.turn.looked) {
             (false, _) => Some(Step::DeleteOutput { name, uid: live.uid.clone() }),
-            (true, false) if live.finalizers.is_empty() => Some(self.look()),
+            // What a foreign finalizer keeps is told gone by the watch, unless a list already lacked it.
+            (true, false) if live.finalizers.is_empty() || self.turn.in_doubt => Some(self.look()),
             (true, _) => None,
         }
     }
@@ -290,19 +291,23 @@ impl<'a> Plan<'a> {
     }
 
     /// Whether a replace that failed cannot be waited for: the live output grants more than is wanted, and the replace
-    /// was rejected or has been failing for too long. That somebody else was faster is no failure.
+    /// was rejected or has been failing for too long. That somebody else was faster is no failure, and that a look was
+    /// rejected says nothing of the replace.
     fn must_go_at_once(&self, live: &LiveOutput, wanted: &WantedOutput) -> bool {
+        let rejected =
+            self.turn.refused || (self.turn.failure.is_none() && self.situation.rejected.is_some());
         let hopeless = self.write_failure().is_some_and(|failure| match failure {
-            Failure::Rejected | Failure::FieldUnknown => true,
             Failure::Stale => false,
-            Failure::Transient | Failure::Absent | Failure::Forbidden => self.situation.out_of_patience,
+            _ => rejected || self.situation.out_of_patience,
         });
         hopeless && live.grants_more_than(wanted)
     }
 
-    /// Revocation does not wait: spire-controller-manager's webhook does not see deletes.
+    /// Revocation does not wait: spire-controller-manager's webhook does not see deletes. Tried once a turn; what fails is
+    /// tried again by the next one, after its back-off.
     fn delete_now(&self, live: &LiveOutput) -> Step {
-        if live.deleting || self.turn.deleted.as_ref() == Some(&live.uid) {
+        let tried = self.turn.undeleted || self.turn.deleted.as_ref() == Some(&live.uid);
+        if live.deleting || tried {
             return if self.write_failure().is_some() { self.failed() } else { self.waiting_for(live) };
         }
         Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() }

@@ -353,3 +353,38 @@ fn a_class_change_waits_before_it_deletes_and_asks_before_that() {
     scene.output = None;
     assert!(matches!(scene.after(&Reply::ProvedAbsent), Step::CreateOutput(_)));
 }
+
+#[test]
+fn a_revocation_that_fails_is_tried_once_a_turn() {
+    for failure in
+        [Failure::Transient, Failure::Absent, Failure::Stale, Failure::Forbidden, Failure::Rejected]
+    {
+        let mut scene = Scene { out_of_patience: true, ..Scene::new().with("b-1", "other") };
+        assert_eq!(scene.after(&Reply::Failed(Failure::Transient)), delete());
+        let step = scene.after(&Reply::Failed(failure));
+        assert!(matches!(step, Step::Settle(Standing::Refused { .. })), "{failure:?}: {step:?}");
+        assert!(scene.turn.tries_again(), "{failure:?}");
+    }
+}
+
+#[test]
+fn that_a_look_is_rejected_is_no_reason_to_revoke() {
+    let mut scene = Scene::new().with("b-1", "other").in_doubt();
+    assert_eq!(scene.next(), look());
+    let step = scene.after(&Reply::Failed(Failure::Rejected));
+    assert!(matches!(step, Step::Settle(Standing::Refused { .. })), "{step:?}");
+}
+
+#[test]
+fn whether_a_kept_output_is_still_there_is_looked_at_when_a_list_did_not_hold_it() {
+    for scene in [Scene::deleting(), Scene::refused()] {
+        let mut scene = scene.with("b-1", "vllm").terminating().in_doubt();
+        let neutral = scene.output().neutralised();
+        scene.output().spec = neutral.spec;
+        assert_eq!(scene.next(), look());
+        scene.output = None;
+        let step = scene.after(&Reply::ProvedAbsent);
+        let done = matches!(step, Step::RemoveFinalizer { .. } | Step::Settle(Standing::Refused { .. }));
+        assert!(done, "{step:?}");
+    }
+}

@@ -56,9 +56,10 @@ impl Doubts {
         over
     }
 
-    /// Ends every doubt: there are no outputs at all.
-    pub(super) fn end_all(&mut self) {
-        self.open.clear();
+    /// Ends every doubt but those about what is being written: there are no outputs at all, but a call that is under way
+    /// can still make one when their definition is back.
+    pub(super) fn end_all_but(&mut self, under_way: impl Fn(&BindingKey) -> bool) {
+        self.open.retain(|key, _| under_way(key));
     }
 
     /// Whether there is a doubt about a binding's output.
@@ -96,5 +97,15 @@ mod tests {
         doubts.arises(&key);
         assert!(!doubts.ends(&key, sent) && doubts.about(&key));
         assert!(doubts.ends(&key, doubts.now()) && !doubts.about(&key));
+    }
+
+    #[test]
+    fn what_is_being_written_stays_in_doubt_although_there_are_no_outputs() {
+        let key = |name| BindingKey::new(Namespace::parse("llm").unwrap(), ObjectName::parse(name).unwrap());
+        let mut doubts = Doubts::default();
+        doubts.arises(&key("written"));
+        doubts.arises(&key("seen"));
+        doubts.end_all_but(|under_way| *under_way == key("written"));
+        assert!(doubts.about(&key("written")) && !doubts.about(&key("seen")));
     }
 }

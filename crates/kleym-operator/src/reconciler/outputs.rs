@@ -89,7 +89,8 @@ impl Reconciler {
     /// Forgets every output: their definition is proved absent.
     pub(super) fn outputs_absent(&mut self) -> Dirty {
         let mut dirty: Dirty = self.book.keys().collect();
-        self.doubts.end_all();
+        let running = &self.running;
+        self.doubts.end_all_but(|key| running.contains_key(key));
         for name in self.book.outputs_but(&std::collections::BTreeSet::new()) {
             dirty.extend(self.output_gone(&name, None));
         }

@@ -450,6 +450,8 @@ impl Draw {
                 self.push(Deed::Define(kind));
             }
         }
+        // What was rejected waits for such a change, so without one it would rightly stay as it is.
+        self.push(Deed::Redefine(Kind::Output));
         for namespace in NAMESPACES {
             for name in BINDINGS {
                 if self.temper.meddling && !self.random.once_in(6) {

@@ -89,6 +89,7 @@ impl Conduct {
         })?;
         match &call.action {
             Action::Step(Step::CreateOutput(_)) => {
+                self.tried.retain(|tried| tried != key);
                 let since = self.withdrawn.remove(&incarnation(call)).map(|at| now.saturating_sub(at));
                 must(since.is_none_or(|since| since >= FIRST_DELAY), "order", || {
                     format!("{key} is granted again {since:?} after it was withdrawn")
@@ -102,7 +103,7 @@ impl Conduct {
     /// A live output of a living binding is deleted for a reason.
     fn deletes(&mut self, seen: &Seen, config: &Config, call: &Call) -> Verified {
         let key = &call.key;
-        let tried = self.tried.iter().position(|tried| tried == key).map(|at| self.tried.remove(at));
+        let tried = self.tried.contains(key);
         let (Some(binding), Some(live)) = (&call.binding, call.output.as_deref()) else { return Ok(()) };
         if live.ownership_at_own_name(key, &binding.uid) != Ownership::Ours {
             return Ok(());
@@ -115,7 +116,7 @@ impl Conduct {
             Verdict::Wanted(identity) => identity,
         };
         let wanted = WantedOutput::of(&config.settings(), key, Some(&binding.uid), &identity);
-        let class = live.spec.class_name != wanted.spec.class_name && tried.is_some();
+        let class = live.spec.class_name != wanted.spec.class_name && tried;
         let reason = class || live.grants_more_than(&wanted) || in_the_way(seen, key, live);
         must(reason, "order", || {
             format!(
