@@ -57,6 +57,11 @@ impl<'a> Plan<'a> {
         Step::LookAtOutput { name: self.name.clone() }
     }
 
+    /// Whether a look could be answered: not while outputs have no definition, and then there is none to be found.
+    fn can_look(&self) -> bool {
+        self.situation.outputs.known != Known::Absent
+    }
+
     /// The step that takes a live output away: where a foreign finalizer would keep it, make it select nothing; delete;
     /// look whether it is gone. `None` when all of it is done and the output is still going.
     ///
@@ -109,7 +114,8 @@ impl<'a> Plan<'a> {
         if self.turn.failure.is_some() {
             return at_rest;
         }
-        if self.turn.surprised || (self.turn.in_doubt && self.situation.output.is_none()) {
+        let doubt = self.turn.surprised || (self.turn.in_doubt && self.situation.output.is_none());
+        if doubt && self.can_look() {
             return self.look();
         }
         let Some(live) = self.situation.output else { return at_rest };
@@ -184,7 +190,7 @@ impl<'a> Plan<'a> {
                 _ => Vec::new(),
             });
         }
-        if self.turn.surprised {
+        if self.turn.surprised && self.can_look() {
             return self.look();
         }
         match self.found() {
@@ -192,7 +198,7 @@ impl<'a> Plan<'a> {
                 .remove_at_own_name(live, whose)
                 .or_else(|| self.hold(live, whose))
                 .unwrap_or_else(|| settled(live.finalizers.to_vec())),
-            Found::Nothing | Found::Foreign if self.turn.in_doubt => self.look(),
+            Found::Nothing | Found::Foreign if self.turn.in_doubt && self.can_look() => self.look(),
             Found::Nothing | Found::Foreign => settled(Vec::new()),
         }
     }

@@ -93,8 +93,7 @@ pub fn or_default(
 /// As [`one`].
 pub fn several(flag: &str, typed: &[String], environment: Environment<'_>) -> Result<Vec<Given>, BadSetting> {
     if !typed.is_empty() {
-        // Said explicitly, the empty value means none, whatever the variable holds.
-        return Ok(typed.iter().filter(|value| !value.is_empty()).map(|v| Given::flag(flag, v)).collect());
+        return Ok(typed.iter().map(|value| Given::flag(flag, value)).collect());
     }
     let Some(all) = one(flag, None, environment)? else { return Ok(Vec::new()) };
     let each = |value: &str| Given { name: all.name.clone(), value: value.trim().to_owned() };

@@ -49,7 +49,9 @@ impl Settings {
         // Said explicitly, the empty class means none.
         let class_name = given::one("clusterspiffeid-class-name", typed.class_name, environment)?
             .filter(|class| !class.value.is_empty());
-        let grants = given::several("path-grant", typed.path_grants, environment)?;
+        let mut grants = given::several("path-grant", typed.path_grants, environment)?;
+        // Said explicitly, the empty grant means none, whatever the variable holds.
+        grants.retain(|grant| !(grant.value.is_empty() && grant.name.starts_with("--")));
         let path_grants =
             PathGrants::parse(grants.iter().map(|grant| grant.value.as_str())).map_err(|error| {
                 let name =
