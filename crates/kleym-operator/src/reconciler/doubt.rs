@@ -62,6 +62,11 @@ impl Doubts {
         self.open.retain(|key, _| under_way(key));
     }
 
+    /// The bindings about whose outputs there is a doubt, some of them perhaps gone.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &BindingKey> {
+        self.open.keys()
+    }
+
     /// Whether there is a doubt about a binding's output.
     pub(super) fn about(&self, key: &BindingKey) -> bool {
         self.open.contains_key(key)

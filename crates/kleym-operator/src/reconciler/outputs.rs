@@ -71,6 +71,8 @@ impl Reconciler {
         // Every binding stands on how well outputs are known.
         if before != self.index.availability(Kind::Output) {
             dirty.extend(self.book.keys());
+            // A doubt that could not be looked at while outputs had no definition; its binding may be gone by now.
+            dirty.extend(self.doubts.keys().cloned());
         }
         dirty
     }
