@@ -82,10 +82,17 @@ fn documents(text: &str) -> Result<Vec<DynamicObject>> {
                     objects.push(serde_json::from_value(item).context("not a Kubernetes object")?);
                 }
             }
+            // Instructions for kustomize, which no API server knows.
+            document if is_for_kustomize(&document) => {}
             document => objects.push(serde_json::from_value(document).context("not a Kubernetes object")?),
         }
     }
     Ok(objects)
+}
+
+fn is_for_kustomize(document: &Value) -> bool {
+    let group = document.get("apiVersion").and_then(Value::as_str);
+    group.is_some_and(|version| version.starts_with("kustomize.config.k8s.io/"))
 }
 
 async fn apply(client: &Client, mut objects: Vec<DynamicObject>) -> Result<Vec<DynamicObject>> {
@@ -141,4 +148,16 @@ async fn apply_one(
     api.patch(name, &parameters, &Patch::Apply(object))
         .await
         .map_err(|error| anyhow!(error).context(format!("cannot apply the {} `{name}`", types.kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_kustomize_is_not_for_the_api_server() {
+        let text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: llm}\n";
+        let names: Vec<_> = documents(text).unwrap().into_iter().map(|object| object.metadata.name).collect();
+        assert_eq!(names, [Some("llm".to_owned())]);
+    }
 }
