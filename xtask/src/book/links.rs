@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Pages, SOURCE};
+use super::{Pages, SOURCE, beside};
 
 const CONTENTS: &str = "docs/src/SUMMARY.md";
 
@@ -45,20 +45,6 @@ pub(super) fn check(root: &Path, pages: &Pages) -> Vec<String> {
         book.filter(|path| !listed.contains(*path)).map(|path| format!("{path}: is not in {CONTENTS}")),
     );
     findings
-}
-
-/// The path that a link means.
-fn beside(page: &str, link: &str) -> String {
-    let mut parts: Vec<&str> = page.split('/').collect();
-    parts.pop();
-    for part in link.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 #[cfg(test)]

@@ -86,6 +86,20 @@ fn names_in(root: &Path, folder: &str) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The path that a link in a page means, from where the page's own path begins.
+fn beside(page: &str, link: &str) -> String {
+    let mut parts: Vec<&str> = page.split('/').collect();
+    parts.pop();
+    for part in link.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use kleym_core::report::Code;
 
+use super::beside;
+
 /// Everything that is wrong with the site in this folder.
 pub(crate) fn check(site: &Path) -> anyhow::Result<Vec<String>> {
     let (mut pages, mut others) = (BTreeMap::new(), BTreeSet::new());
@@ -92,19 +94,6 @@ fn attributes(html: &str) -> Vec<(&'static str, &str)> {
 
 fn has_id(html: &str, anchor: &str) -> bool {
     html.contains(&format!(" id=\"{anchor}\""))
-}
-
-fn beside(page: &str, link: &str) -> String {
-    let mut parts: Vec<&str> = page.split('/').collect();
-    parts.pop();
-    for part in link.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 #[cfg(test)]

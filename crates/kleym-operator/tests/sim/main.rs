@@ -112,7 +112,7 @@ fn what_a_definition_could_not_hold_is_written_as_soon_as_it_is_another_one() {
 #[test]
 fn every_way_to_break_the_protocol_is_noticed() {
     assert_eq!(crash::notices(None), None);
-    let noticed = crash::in_parallel(&mutant::ALL, |mutant| (*mutant, crash::notices(Some(*mutant))));
+    let noticed = crash::in_parallel(mutant::ALL, |mutant| (*mutant, crash::notices(Some(*mutant))));
     for (mutant, how) in &noticed {
         println!("{mutant:?}: {}", how.as_deref().unwrap_or("not noticed"));
     }

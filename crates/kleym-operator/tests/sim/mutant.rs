@@ -19,9 +19,18 @@ use crate::feed::Report;
 use crate::server::{Place, Server};
 use crate::wire::{Request, Verb};
 
-/// A way to break the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mutant {
+macro_rules! mutants {
+    ($($name:ident,)*) => {
+        /// A way to break the protocol.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Mutant { $($name,)* }
+
+        /// All of them.
+        pub(crate) const ALL: &[Mutant] = &[$(Mutant::$name,)*];
+    };
+}
+
+mutants! {
     // What is decided.
     CreatesWithoutFinalizer,
     NeverPutsTheFinalizerBack,
@@ -65,51 +74,6 @@ pub(crate) enum Mutant {
     TakesAConflictForDone,
     NeverReports,
 }
-
-/// All of them.
-pub(crate) const ALL: [Mutant; 38] = {
-    use Mutant::*;
-    [
-        CreatesWithoutFinalizer,
-        NeverPutsTheFinalizerBack,
-        ReleasesWithoutLook,
-        ReleasesBeforeTheOutput,
-        ReleasesWhatIsRefused,
-        BelievesADelete,
-        WritesBesideOthers,
-        NeverMakesWay,
-        WaitsWithWithdrawals,
-        KeepsWhatIsRefused,
-        WithdrawsWhatIsUndecided,
-        NeverSweeps,
-        AdoptsOrphans,
-        DeletesForeignObjects,
-        AdoptsForeignObjects,
-        NeverNeutralises,
-        NeutralisesButDoesNotDelete,
-        ChangesTheClassInPlace,
-        ChangesTheClassUnasked,
-        IgnoresDrift,
-        HasEndlessPatience,
-        HasNoPatience,
-        RepeatsWhatWasRejected,
-        NeverCoolsDown,
-        TakesTroubleForAbsence,
-        ForgetsWhatIsGone,
-        KeepsGhosts,
-        MissesRedefinitions,
-        DeletesWhateverIsThere,
-        OverwritesWhateverIsThere,
-        PatchesInsteadOfReplacing,
-        DropsForeignMetadata,
-        ForgetsTheNamespace,
-        ForgetsTheProof,
-        TakesNotFoundForAbsence,
-        TakesATimeOutForDone,
-        TakesAConflictForDone,
-        NeverReports,
-    ]
-};
 
 impl Mutant {
     /// The protocol that it follows.
