@@ -1,7 +1,10 @@
 # The operator's image, for those who have a container engine; `make image` builds the same without one.
 #   docker build --tag kleym-operator .
-# The compiler is the one that rust-toolchain.toml pins.
+# The compiler is the one that rust-toolchain.toml pins. Its image is named by tag, not by digest: the released image does not
+# come from here, and nothing of the build image but the C library goes into the program.
 FROM rust:1.95.0-alpine AS build
+# Alpine keeps only the newest version of a package, so a pinned one is gone soon.
+# hadolint ignore=DL3018
 RUN apk add --no-cache build-base cmake perl
 WORKDIR /kleym
 COPY . .

@@ -28,8 +28,13 @@ image: static ## Build the operator's static image as an OCI layout, without a c
 	rm -rf $(OUT)/image $(OUT)/image.oci.tar
 	KLEYM_BUILD_REVISION=$(REVISION) $(CARGO) xtask image $(OUT)/image $(ARCHITECTURE)=$(STATIC)/kleym-operator
 
-.PHONY: package-test
-package-test: build image ## Check manifests, chart, alerts and workflows, and try them with the static program
+# The tests that need the pinned tools; those of the released program and its image are told apart by their names.
+PACKAGE_TESTS = $(CARGO) test --package kleym-operator --features package --test it -- package:: installed:: packaging::
+
+.PHONY: package-check
+package-check: build ## Check manifests, chart, alerts and workflows by pinned tools, and on a real API server
+	$(call say,'the pinned tools')
+	@tools/package/install
 	$(call say,'workflows')
 	$(PACKAGE_TOOLS)/actionlint .github/workflows/*.yml
 	$(call say,'alerts')
@@ -39,16 +44,20 @@ package-test: build image ## Check manifests, chart, alerts and workflows, and t
 	@for values in charts/kleym/ci/*-values.yaml; do \
 		$(PACKAGE_TOOLS)/helm lint charts/kleym --strict --kube-version 1.36 --values "$$values"; \
 	done
+	$(call say,'manifests and chart on a real API server')
+	$(CARGO) clippy --package kleym-operator --features package --tests -- --deny warnings
+	@$(BIN)/kleym-testenv assets
+	KLEYM_TOOLS=$(PACKAGE_TOOLS) $(PACKAGE_TESTS) --skip package::released
+
+.PHONY: package-test
+package-test: package-check image ## The same, and with the static program in its image; needs musl-gcc and user namespaces
 	$(call say,'a release as it would be put together')
 	rm -rf $(OUT)/programs $(OUT)/release-trial
 	install -D -t $(OUT)/programs/$(PLATFORM) $(PROGRAMS:%=$(STATIC)/%)
 	tools/release/assemble $(OUT)/programs $(OUT)/release-trial
-	$(call say,'everything on a real API server')
-	$(CARGO) clippy --package kleym-operator --features package --tests -- --deny warnings
-	@$(BIN)/kleym-testenv assets
+	$(call say,'the static program and its image on a real API server')
 	KLEYM_TOOLS=$(PACKAGE_TOOLS) KLEYM_IMAGE=$(OUT)/image.oci.tar \
-		KLEYM_TEST_OPERATOR=$(STATIC)/kleym-operator \
-		$(CARGO) test --package kleym-operator --features package --test it -- package:: installed:: packaging::
+		KLEYM_TEST_OPERATOR=$(STATIC)/kleym-operator $(PACKAGE_TESTS) --skip package::render --skip packaging::
 
 .PHONY: deny
 deny: ## Check licences, bans and sources of dependencies
@@ -67,7 +76,7 @@ release-programs:
 	cp $(PROGRAMS:%=$(STATIC)/%) $(OUT)/programs/$(PLATFORM)/
 	PATH="$(CRATE_TOOLS)/bin:$$PATH" $(CARGO) cyclonedx --format json --target $(TARGET)
 	@for program in $(PROGRAMS); do \
-		mv crates/$$program/$$program.cdx.json $(OUT)/programs/$$program.cdx.json; \
+		mv crates/$$program/$$program.cdx.json $(OUT)/programs/$(PLATFORM)/; \
 	done
 	@find crates xtask -name '*.cdx.json' -delete
 
@@ -75,7 +84,9 @@ release-programs:
 .PHONY: release
 release:
 	rm -rf $(OUT)/image $(OUT)/image.oci.tar $(OUT)/release-files
-	chmod +x $(OUT)/programs/*/*
-	KLEYM_BUILD_REVISION=$(REVISION) $(CARGO) xtask image $(OUT)/image \
-		amd64=$(OUT)/programs/linux-amd64/kleym-operator arm64=$(OUT)/programs/linux-arm64/kleym-operator
+	chmod +x $(OUT)/programs/*/kleym $(OUT)/programs/linux-*/kleym-operator
+	@programs=(); for folder in $(OUT)/programs/linux-*; do \
+		programs+=("$${folder##*linux-}=$$folder/kleym-operator"); \
+	done; \
+	KLEYM_BUILD_REVISION=$(REVISION) $(CARGO) xtask image $(OUT)/image "$${programs[@]}"
 	tools/release/assemble $(OUT)/programs $(OUT)/release-files

@@ -24,6 +24,8 @@ use tokio::time::{Instant, timeout};
 use crate::control_plane::get_text;
 
 const BARRIER: &str = "/version?kleym-testenv-barrier=";
+/// Where the API server says which credential a call was made with.
+const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 const BARRIER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How much the audit log holds of each call.
@@ -82,6 +84,8 @@ pub struct Call {
     pub user: String,
     /// The user's groups.
     pub groups: Vec<String>,
+    /// Which of the user's credentials it was (`JTI=...` for a token of a ServiceAccount), or empty.
+    pub credential: String,
     /// The verb as in RBAC: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verb: String,
     /// `group/resource`, the bare resource in the core group, or empty when the URI names no resource.
@@ -336,6 +340,8 @@ struct User {
     username: String,
     #[serde(default)]
     groups: Vec<String>,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -357,8 +363,10 @@ struct ResponseStatus {
 impl From<Event> for Call {
     fn from(event: Event) -> Self {
         let object = event.object_ref;
+        let credential = event.user.extra.get(CREDENTIAL).and_then(|values| values.first());
         let time = |text: &str| text.parse().unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
+            credential: credential.cloned().unwrap_or_default(),
             user: event.user.username,
             groups: event.user.groups,
             verb: event.verb,

@@ -23,9 +23,9 @@ use crate::world::{
 
 const INSTALL: &str = include_str!("../../../../install.yaml");
 const POLICIES: &str = include_str!("../../../../config/components/policy/policies.yaml");
-const NAMESPACE: &str = "kleym-system";
+pub(crate) const NAMESPACE: &str = "kleym-system";
 const ACCOUNT: &str = "kleym-operator";
-const USER: &str = "system:serviceaccount:kleym-system:kleym-operator";
+pub(crate) const USER: &str = "system:serviceaccount:kleym-system:kleym-operator";
 
 /// A cluster with Kleym installed, and no operator that runs yet.
 pub(crate) struct Installed {
@@ -65,14 +65,18 @@ impl Installed {
         Api::namespaced(self.world.client.clone(), NAMESPACE).get("kleym-operator").await.unwrap()
     }
 
-    /// A kubeconfig with a token of the operator's account, as a pod has it.
-    pub(crate) async fn kubeconfig(&self) -> PathBuf {
+    /// A token of an account in the operator's namespace.
+    pub(crate) async fn token(&self, account: &str, spec: TokenRequestSpec) -> String {
         let accounts = Api::<ServiceAccount>::namespaced(self.world.client.clone(), NAMESPACE);
-        let spec = TokenRequestSpec { expiration_seconds: Some(600), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec, ..TokenRequest::default() };
-        let answer = accounts.create_token_request(ACCOUNT, &PostParams::default(), &request).await.unwrap();
-        let token = answer.status.unwrap().token;
+        let answer = accounts.create_token_request(account, &PostParams::default(), &request).await.unwrap();
+        answer.status.unwrap().token
+    }
 
+    /// A kubeconfig with a token of the operator's account.
+    pub(crate) async fn kubeconfig(&self) -> PathBuf {
+        let spec = TokenRequestSpec { expiration_seconds: Some(600), ..TokenRequestSpec::default() };
+        let token = self.token(ACCOUNT, spec).await;
         let mut config = Kubeconfig::read_from(self.world.kubeconfig_as("nobody", &[]).unwrap()).unwrap();
         let user = config.auth_infos[0].auth_info.as_mut().unwrap();
         *user = serde_json::from_value(json!({ "token": token })).unwrap();

@@ -167,6 +167,8 @@ fn every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on() {
         assert!(name.starts_with("Kleym"), "{name}");
         let severity = rule["labels"]["severity"].as_str().unwrap();
         assert!(["critical", "warning", "info"].contains(&severity), "{name}: {severity}");
+        // Alerts are routed by the namespace of what they are about; no aggregation may lose it.
+        assert!(rule["expr"].as_str().unwrap().contains("namespace"), "{name}");
         let annotations = &rule["annotations"];
         for text in ["summary", "description"] {
             assert!(annotations[text].as_str().is_some_and(|text| text.ends_with('.')), "{name}: {text}");

@@ -1,18 +1,20 @@
 //! Every way of installing, on a real API server: taken by server-side apply without a warning, valid by the published
 //! schemas, and enough for the operator to do its work with the rights it gives.
 
+use std::process::Command;
+
 use anyhow::ensure;
 use kleym_core::kind::Kind;
 use kleym_testenv::{ControlPlane, Options, apply_yaml, eventually};
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
 
-use super::{as_text, chart, objects, printed, root, schemas, tool};
+use super::{as_text, chart, objects, printed, root, schemas, tool, tool_path};
 use crate::installed::{Installed, lifecycle, output};
 use crate::world::{SOON, World, definition, objective, pool, text};
 
 /// Applies a text as a user does; there must be nothing to complain of.
-fn apply(plane: &ControlPlane, text: &str) -> String {
+pub(super) fn apply(plane: &ControlPlane, text: &str) -> String {
     let kubeconfig = plane.kubeconfig().unwrap();
     let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
     printed("kubectl", &[&kubeconfig, "apply", "--server-side", "--filename=-"], text)
@@ -111,13 +113,20 @@ async fn who_installs_with_helm_and_follows_the_notes_ends_with_a_ready_binding(
     let release = printed("helm", &[&chart[..], &[&kubeconfig, values]].concat(), "");
     let release: Value = serde_json::from_str(&release).unwrap();
     let notes = as_text(&release["info"]["notes"]);
-    let (_, rest) = notes.split_once("kubectl apply -f - <<EOF\n").unwrap();
-    let (manifest, _) = rest.split_once("    EOF\n").unwrap();
+    let begin = notes.find("\nkubectl apply").unwrap();
+    let (command, _) = notes[begin..].split_once("\nEOF\n").unwrap();
 
     world.namespace = "team".to_owned();
     world.instance = "default".to_owned();
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    apply(&world, manifest);
+    // As somebody who copies it into a shell.
+    let shell = Command::new("sh")
+        .args(["-euc", &format!("{command}\nEOF\n")])
+        .env("PATH", format!("{}:/usr/bin:/bin", tool_path("").display()))
+        .env("KUBECONFIG", world.kubeconfig().unwrap())
+        .output()
+        .unwrap();
+    assert!(shell.status.success() && shell.stderr.is_empty(), "{shell:?}");
     let installed = Installed::around(world);
     let kubeconfig = installed.kubeconfig().await;
     let operator = installed.operator(&kubeconfig).await;

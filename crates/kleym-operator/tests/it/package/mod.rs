@@ -3,7 +3,7 @@
 
 mod gitops;
 mod install;
-mod measures;
+mod released;
 mod render;
 mod schemas;
 
@@ -18,10 +18,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// Where a pinned tool lies.
+fn tool_path(name: &str) -> PathBuf {
+    Path::new(&std::env::var_os("KLEYM_TOOLS").expect("`make package-test` sets KLEYM_TOOLS")).join(name)
+}
+
 /// Runs a pinned tool in the workspace's folder, with a text as its input.
 fn tool(name: &str, arguments: &[&str], input: &str) -> Output {
-    let tools = std::env::var("KLEYM_TOOLS").expect("`make package-test` sets KLEYM_TOOLS");
-    let mut child = Command::new(Path::new(&tools).join(name))
+    let mut child = Command::new(tool_path(name))
         .args(arguments)
         .current_dir(root())
         .stdin(Stdio::piped())

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kleym_operator::metrics::Certificate;
 use kleym_operator::settings::{Flags, LogFormat};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{as_text, chart, objects, printed, root, tool};
 
@@ -82,7 +83,8 @@ fn install_yaml_is_what_kustomize_makes_of_the_manifests() {
 
 /// The manifests with components, in an overlay as a user has it.
 fn overlay(components: &[&str]) -> String {
-    let folder = format!("target/package-overlay/{}", components.join("-"));
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let folder = format!("target/package-overlay/{}", NEXT.fetch_add(1, Ordering::Relaxed));
     std::fs::create_dir_all(root().join(&folder)).unwrap();
     let mut text = "resources: [../../../config/default]\ncomponents:\n".to_owned();
     for component in components {
@@ -96,8 +98,24 @@ fn overlay(components: &[&str]) -> String {
 fn with_components_the_chart_says_what_the_manifests_say() {
     let monitored = chart(&["--values=charts/kleym/ci/monitored-values.yaml"]);
     assert_same(&overlay(&["monitoring", "policy"]), &monitored);
-    let protected = chart(&["--set=useDefaultTrustDomain=true,metrics.secure=true"]);
-    assert_same(&overlay(&["protected-metrics"]), &protected);
+    let secure = "--set=useDefaultTrustDomain=true,metrics.secure=true";
+    assert_same(&overlay(&["protected-metrics"]), &chart(&[secure]));
+    let watched = "--set=serviceMonitor.enabled=true,prometheusRule.enabled=true,dashboard.enabled=true";
+    assert_same(&overlay(&["protected-monitoring"]), &chart(&[secure, watched]));
+}
+
+#[test]
+fn components_can_be_put_together_in_every_way() {
+    let base = compared(&printed("kustomize", &["build", "config/default"], ""));
+    let policies = compared(&overlay(&["policy"])).len() - base.len();
+    assert!(policies > 0);
+    for component in ["monitoring", "protected-metrics", "protected-monitoring"] {
+        let alone = compared(&overlay(&[component]));
+        assert!(alone.len() > base.len(), "{component}");
+        let both = compared(&overlay(&[component, "policy"]));
+        assert_eq!(both.len(), alone.len() + policies, "{component}");
+        assert_eq!(both, compared(&overlay(&["policy", component])), "{component}");
+    }
 }
 
 #[test]
@@ -124,6 +142,7 @@ fn the_chart_refuses_what_would_not_work_and_says_what_to_do() {
             vec![domain, "--set=leaderElection.enabled=false"],
             "replicas: more than one needs leaderElection.enabled",
         ),
+        (vec![domain, "--set=metrics.port=8081"], "metrics.port, health.port: must differ"),
         (vec![domain, "--set=podMonitor.enabled=true,serviceMonitor.enabled=true"], "enable one of them"),
         (vec![domain, "--set=podMonitor.enabled=true,metrics.enabled=false"], "need metrics.enabled"),
         (
@@ -134,6 +153,7 @@ fn the_chart_refuses_what_would_not_work_and_says_what_to_do() {
         (vec![domain, "--set=trustdomain=x"], "trustdomain"),
         (vec!["--set=trustDomain=Example.org"], "trustDomain"),
         (vec![domain, "--set=log.format=xml"], "format"),
+        (vec![domain, "--set=fullnameOverride=A_B"], "fullnameOverride"),
         (vec![domain, "--set-json=pathGrants=[\"team\"]"], "pathGrants"),
     ] {
         let said = refused(&arguments);
@@ -196,6 +216,33 @@ fn every_value_reaches_the_operator_and_means_what_it_says() {
         assert!(objects(&text).iter().any(|object| object["metadata"]["name"] == name), "{name}");
     }
     assert!(!text.contains("helm.sh/resource-policy"));
+}
+
+#[test]
+fn a_service_monitor_verifies_the_certificate_it_is_given() {
+    let values = "--set=useDefaultTrustDomain=true,metrics.secure=true,serviceMonitor.enabled=true";
+    let tls = |more: &str| {
+        let text = chart(&[values, "--show-only=templates/monitoring.yaml", more]);
+        let monitor = objects(&text).into_iter().find(|object| object["kind"] == "ServiceMonitor").unwrap();
+        monitor["spec"]["endpoints"][0]["tlsConfig"].clone()
+    };
+    let any = json!({"insecureSkipVerify": true});
+    assert_eq!(tls("--set=metrics.certificate.secretName="), any);
+    let ours = json!({
+        "serverName": "kleym-operator-metrics.kleym-system.svc",
+        "ca": {"secret": {"name": "tls", "key": "ca.crt"}},
+    });
+    assert_eq!(tls("--set=metrics.certificate.secretName=tls"), ours);
+    assert_eq!(tls("--set=serviceMonitor.tlsConfig.serverName=x"), json!({"serverName": "x"}));
+}
+
+#[test]
+fn the_alert_that_nothing_runs_asks_for_the_namespace_of_the_release() {
+    let all = ["template", "kleym", "charts/kleym", "--namespace=identity", "--kube-version=1.36"];
+    let more = ["--set=useDefaultTrustDomain=true,prometheusRule.enabled=true"];
+    let text = printed("helm", &[&all[..], &more].concat(), "");
+    assert!(text.contains("absent(kleym_build_info{namespace=\"identity\"})"), "{text}");
+    assert!(!text.contains("kleym-system"), "{text}");
 }
 
 #[test]

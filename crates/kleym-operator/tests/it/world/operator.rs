@@ -48,6 +48,11 @@ impl Operator {
             }
         }
         without_settings(&mut command);
+        Self::run(instance, &mut command)
+    }
+
+    /// Starts the operator by a command that [`supervised`] made; the name is for messages.
+    pub(crate) fn run(name: &str, command: &mut Command) -> Self {
         let mut process = Process::start("kleym-operator", command.stderr(Stdio::piped())).unwrap();
         let lines = BufReader::new(process.take_stderr().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
@@ -59,7 +64,7 @@ impl Operator {
                 log.push('\n');
             }
         });
-        Self { process: Mutex::new(process), log, name: instance.to_owned() }
+        Self { process: Mutex::new(process), log, name: name.to_owned() }
     }
 
     /// Everything it said so far.

@@ -15,6 +15,7 @@ fn call(verb: &str, resource: &str, name: &str, request: Value) -> Call {
     Call {
         user: "operator".to_owned(),
         groups: Vec::new(),
+        credential: String::new(),
         verb: verb.to_owned(),
         resource: resource.to_owned(),
         subresource: String::new(),
