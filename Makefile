@@ -57,6 +57,11 @@ soak: ## Run the reconciler in a simulated cluster, 1,000,000 seeds or KLEYM_SIM
 	KLEYM_SIM_SEEDS=$(or $(KLEYM_SIM_SEEDS),1000000) KLEYM_SIM_SOAK=1 \
 		$(CARGO) test --release --package kleym-operator --test sim -- --nocapture
 
+.PHONY: bench
+bench: build ## Measure the operator, some 15 minutes; SIZE=small is quick, FIGURES='calls many more crowd claim' chooses
+	@$(BIN)/kleym-testenv assets
+	$(CARGO) bench --package kleym-operator --bench operator -- $(if $(SIZE),--size $(SIZE)) $(FIGURES)
+
 .PHONY: browser-test
 browser-test: ## Run the tests of the map's page, which need a browser; KLEYM_PICTURES=<folder> keeps pictures of it
 	KLEYM_BROWSER_REQUIRED=1 $(CARGO) test --package kleym --test it graph::browser

@@ -176,7 +176,8 @@ pub(crate) fn refused_start(flags: &[&str], variables: &[(&str, &str)]) -> Outpu
     command.output().unwrap()
 }
 
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+/// Asks for a path by plain HTTP: the code and the body.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
