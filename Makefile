@@ -93,7 +93,8 @@ generate: ## Write the generated files anew
 	$(CARGO) xtask generate
 
 # Programs that build the book, at pinned versions, in the user's cache: building them once takes some five minutes.
-MDBOOK := 0.5.4
+# mdbook-mermaid is locked to one mdBook and warns at every build of the book when it is called by another.
+MDBOOK := 0.5.0
 MDBOOK_MERMAID := 0.17.1
 DOCS_TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kleym/docs-$(MDBOOK)-$(MDBOOK_MERMAID)
 
@@ -110,7 +111,7 @@ docs-build: $(DOCS_TOOLS)/bin/mdbook $(DOCS_TOOLS)/bin/mdbook-mermaid ## Check t
 	$(call say,'generated pages$(comma) links and names')
 	$(CARGO) xtask check
 	$(call say,'the book')
-	@$(DOCS_TOOLS)/bin/mdbook-mermaid install docs > /dev/null
+	@RUST_LOG=warn $(DOCS_TOOLS)/bin/mdbook-mermaid install docs
 	PATH="$(DOCS_TOOLS)/bin:$$PATH" $(DOCS_TOOLS)/bin/mdbook build docs
 	@$(CARGO) xtask check-site target/book
 
