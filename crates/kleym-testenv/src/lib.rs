@@ -17,6 +17,7 @@ mod certificates;
 mod control_plane;
 mod eventually;
 mod manifests;
+pub mod pages;
 mod process;
 pub mod proxy;
 

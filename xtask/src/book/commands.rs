@@ -1,5 +1,6 @@
-//! Commands in pages: `kleym` and `kleym-operator` are called with flags that exist, `make` with a target that exists, and
-//! files of this repository are there. What other programs are called with is theirs to check.
+//! Commands in pages: every block says which test runs it, `kleym` and `kleym-operator` are called with flags that exist,
+//! `make` with a target that exists, and files of this repository are there. What other programs are called with is theirs to
+//! check, and they do where a block is run.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +10,48 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::Pages;
+use super::page::Fence;
 
 /// Where targets of `make` are.
 const MAKEFILES: [&str; 2] = ["Makefile", "tools/package/targets.mk"];
 /// Words that begin like this are files of this repository.
 const FOLDERS: [&str; 5] = ["crates/", "config/", "charts/", "docs/", "examples/"];
+
+/// Where the programs' own help is.
+const GENERATED: &str = "docs/src/reference/";
+/// Pages whose blocks must say what becomes of them.
+const RUN: [&str; 2] = ["docs/src/", "examples/"];
+/// What a block of commands is marked with, and the programs it may call: `runs` is run from files by the tests of `kleym`,
+/// `live` and `cluster` on a real API server by `make package-check`, `build` is what contributors call.
+const CALLED: [(&str, &[&str]); 4] = [
+    ("runs", &["kleym"]),
+    ("live", &["kubectl", "helm", "kleym", "kleym-operator"]),
+    ("cluster", &["kubectl", "helm", "kustomize", "kleym", "kleym-operator"]),
+    ("build", &["make", "cargo", "git", "kleym-operator", "diff"]),
+];
+/// What a manifest is marked with: it is linted, is part of a cluster that is asked, is applied to one, or is no manifest of
+/// Kubernetes.
+const MANIFEST: [&str; 4] = ["finds", "in", "applied", "foreign"];
+
+/// What is wrong with the marks of a block.
+fn unmarked(fence: &Fence) -> Option<String> {
+    let name = |mark: &String| mark.split('=').next().unwrap_or_default().to_owned();
+    let marks: Vec<String> = fence.marks.iter().map(name).collect();
+    if fence.language == "yaml" {
+        let marked = marks.iter().any(|mark| MANIFEST.contains(&mark.as_str()));
+        return (!marked && !fence.text.contains("kind: Inference"))
+            .then(|| format!("a `yaml` block is marked with none of {MANIFEST:?}"));
+    }
+    let found: Vec<_> = CALLED.iter().filter(|(mark, _)| marks.iter().any(|known| known == mark)).collect();
+    let [(mark, programs)] = found[..] else {
+        return Some(format!("a `console` block is marked with one of {:?}", CALLED.map(|(mark, _)| mark)));
+    };
+    let called = typed(&fence.text, "$ ").into_iter().filter_map(|(_, line)| split(&line).into_iter().next());
+    called
+        .filter_map(|words| words.into_iter().next())
+        .find(|program| !programs.contains(&program.as_str()))
+        .map(|program| format!("`{program}` is not called in a block marked `{mark}`"))
+}
 
 /// Everything that would not work as it stands.
 pub(super) fn check(root: &Path, pages: &Pages) -> anyhow::Result<Vec<String>> {
@@ -23,8 +61,20 @@ pub(super) fn check(root: &Path, pages: &Pages) -> anyhow::Result<Vec<String>> {
     }
     let mut findings = Vec::new();
     for (path, page) in pages {
-        for fence in page.fences.iter().filter(|fence| fence.what.language == "console") {
-            for (offset, line) in typed(&fence.what.text) {
+        let run = RUN.iter().any(|folder| path.starts_with(folder));
+        for fence in page.fences.iter().filter(|_| run) {
+            if ["console", "yaml"].contains(&fence.what.language.as_str()) {
+                findings.extend(unmarked(&fence.what).map(|why| format!("{path}:{}: {why}", fence.line)));
+            }
+        }
+        for fence in &page.fences {
+            let prompt = match fence.what.language.as_str() {
+                "console" => "$ ",
+                // Examples in the pages that are made from the programs' own help.
+                "text" if path.starts_with(GENERATED) => "  ",
+                _ => continue,
+            };
+            for (offset, line) in typed(&fence.what.text, prompt) {
                 for command in split(&line) {
                     if let Some(why) = wrong(root, &makefile, &command) {
                         findings.push(format!("{path}:{}: {why}", fence.line + 1 + offset));
@@ -36,12 +86,12 @@ pub(super) fn check(root: &Path, pages: &Pages) -> anyhow::Result<Vec<String>> {
     Ok(findings)
 }
 
-/// The lines that are typed, with their continuations, each with its offset.
-fn typed(text: &str) -> Vec<(usize, String)> {
+/// The lines that are typed after a prompt, with their continuations, each with its offset.
+fn typed(text: &str, prompt: &str) -> Vec<(usize, String)> {
     let mut lines = text.lines().enumerate();
     let mut found = Vec::new();
     while let Some((offset, line)) = lines.next() {
-        let Some(command) = line.strip_prefix("$ ") else { continue };
+        let Some(command) = line.strip_prefix(prompt) else { continue };
         let mut command = command.to_owned();
         while let Some(start) = command.strip_suffix('\\') {
             command = format!("{start} {}", lines.next().map_or("", |(_, line)| line).trim());
@@ -148,6 +198,31 @@ mod tests {
             split("A=b make 'x y' > out.txt 2>&1 | kleym render -f - # why"),
             [vec!["make", "x y"], vec!["kleym", "render", "-f", "-"]]
         );
+    }
+
+    #[test]
+    fn a_block_that_no_test_runs_is_found() {
+        let why = |text: &str| unmarked(&Page::parse(text).fences[0].what);
+        for good in [
+            "```console runs\n$ kleym version\n```\n",
+            "```console live again\n$ kubectl get iib | grep x\n```\n",
+            "```console build\n$ KEEP=1 make demo\n```\n",
+            "```yaml finds=none\na: b\n```\n",
+            "```yaml\nkind: InferencePool\n```\n",
+        ] {
+            assert_eq!(why(good), None, "{good}");
+        }
+        for (bad, expected) in [
+            ("```console\n$ make test\n```\n", "is marked with one of"),
+            ("```console runs live\n$ kleym version\n```\n", "is marked with one of"),
+            (
+                "```console runs\n$ kubectl get pods\n```\n",
+                "`kubectl` is not called in a block marked `runs`",
+            ),
+            ("```yaml\nkind: Pod\n```\n", "is marked with none of"),
+        ] {
+            assert!(why(bad).is_some_and(|why| why.contains(expected)), "{bad}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct At<T> {
 pub(crate) struct Fence {
     /// `yaml`, `console`.
     pub(crate) language: String,
+    /// The other words of the info string, which say what tests do with the block.
+    pub(crate) marks: Vec<String>,
     /// What it holds.
     pub(crate) text: String,
 }
@@ -58,8 +60,10 @@ impl Page {
                     page.links.push(At { line, what: dest_url.into_string() });
                 }
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
-                    let language = info.split([' ', ',']).next().unwrap_or_default().to_owned();
-                    fence = Some(At { line, what: Fence { language, text: String::new() } });
+                    let mut words = info.split([' ', ',']).map(str::to_owned);
+                    let language = words.next().unwrap_or_default();
+                    let what = Fence { language, marks: words.collect(), text: String::new() };
+                    fence = Some(At { line, what });
                 }
                 Event::End(TagEnd::CodeBlock) => page.fences.extend(fence.take()),
                 Event::Code(code) => {
@@ -114,12 +118,13 @@ mod tests {
     #[test]
     fn a_page_is_its_anchors_links_code_and_fences() {
         let page = Page::parse(
-            "# A `b`: c\n\n## Same\n\n## Same\n\nsee [x](y.md#z) and `code`\n\n```console\n$ make x\n```\n\n<a id=\"here\"></a>\n",
+            "# A `b`: c\n\n## Same\n\n## Same\n\nsee [x](y.md#z) and `code`\n\n```console build\n$ make x\n```\n\n<a id=\"here\"></a>\n",
         );
         assert_eq!(page.anchors, ["a-b-c", "same", "same-1", "here"]);
         assert_eq!(page.links, [At { line: 7, what: "y.md#z".to_owned() }]);
         assert!(page.codes.contains(&At { line: 7, what: "code".to_owned() }));
-        let fence = Fence { language: "console".to_owned(), text: "$ make x\n".to_owned() };
+        let marks = vec!["build".to_owned()];
+        let fence = Fence { language: "console".to_owned(), marks, text: "$ make x\n".to_owned() };
         assert_eq!(page.fences, [At { line: 9, what: fence }]);
     }
 }

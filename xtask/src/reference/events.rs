@@ -47,7 +47,7 @@ a restart repeats nothing that the status says already. A note says what, where 
 - An object has a few events at once and then one every five minutes. A failing event never delays a step.
 - In a namespace that is being deleted events are dropped.
 
-```console
+```console live
 $ kubectl get events -n llm --field-selector involvedObject.kind=InferenceIdentityBinding
 ```
 

@@ -1,6 +1,7 @@
 //! The manifests and the chart, rendered by the pinned tools that `KLEYM_TOOLS` names, and tried on a real API server.
 //! Part of the tests only with the feature `package`: `make package-test` brings the tools.
 
+mod book;
 mod gitops;
 mod install;
 mod released;
