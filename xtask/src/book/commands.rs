@@ -67,6 +67,13 @@ pub(super) fn check(root: &Path, pages: &Pages) -> anyhow::Result<Vec<String>> {
                 findings.extend(unmarked(&fence.what).map(|why| format!("{path}:{}: {why}", fence.line)));
             }
         }
+        for code in &page.codes {
+            for command in split(&code.what) {
+                if let Some(why) = wrong(root, &makefile, &command, true) {
+                    findings.push(format!("{path}:{}: {why}", code.line));
+                }
+            }
+        }
         for fence in &page.fences {
             let prompt = match fence.what.language.as_str() {
                 "console" => "$ ",
@@ -76,7 +83,7 @@ pub(super) fn check(root: &Path, pages: &Pages) -> anyhow::Result<Vec<String>> {
             };
             for (offset, line) in typed(&fence.what.text, prompt) {
                 for command in split(&line) {
-                    if let Some(why) = wrong(root, &makefile, &command) {
+                    if let Some(why) = wrong(root, &makefile, &command, false) {
                         findings.push(format!("{path}:{}: {why}", fence.line + 1 + offset));
                     }
                 }
@@ -150,7 +157,8 @@ fn is_assignment(word: &str) -> bool {
     })
 }
 
-fn wrong(root: &Path, makefile: &str, words: &[String]) -> Option<String> {
+/// What is wrong with a command; one that is only spoken of need not be complete.
+fn wrong(root: &Path, makefile: &str, words: &[String], spoken_of: bool) -> Option<String> {
     let missing = words.iter().find(|word| {
         let word = word.trim_start_matches("./");
         FOLDERS.iter().any(|folder| word.starts_with(folder)) && !root.join(word).exists()
@@ -159,8 +167,12 @@ fn wrong(root: &Path, makefile: &str, words: &[String]) -> Option<String> {
         return Some(format!("`{word}` is no file of this repository"));
     }
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["kubectl", "kleym", rest @ ..] | ["kleym", rest @ ..] => unparsable(kleym::command_line(), rest),
-        ["kleym-operator", rest @ ..] => unparsable(kleym_operator::settings::Flags::command(), rest),
+        ["kubectl", "kleym", rest @ ..] | ["kleym", rest @ ..] => {
+            unparsable(kleym::command_line(), rest, spoken_of)
+        }
+        ["kleym-operator", rest @ ..] => {
+            unparsable(kleym_operator::settings::Flags::command(), rest, spoken_of)
+        }
         ["make", targets @ ..] => {
             let known = |target: &str| makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
             let unknown = targets.iter().find(|target| !target.contains('=') && !known(target))?;
@@ -170,7 +182,7 @@ fn wrong(root: &Path, makefile: &str, words: &[String]) -> Option<String> {
     }
 }
 
-fn unparsable(command: clap::Command, arguments: &[&str]) -> Option<String> {
+fn unparsable(command: clap::Command, arguments: &[&str], spoken_of: bool) -> Option<String> {
     let name = command.get_name().to_owned();
     match command.try_get_matches_from(std::iter::once(name.as_str()).chain(arguments.iter().copied())) {
         Ok(_) => None,
@@ -178,6 +190,7 @@ fn unparsable(command: clap::Command, arguments: &[&str]) -> Option<String> {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => None,
+            ErrorKind::MissingRequiredArgument if spoken_of => None,
             _ => {
                 let said = answer.render().to_string();
                 let line = said.lines().next().unwrap_or_default().to_owned();
@@ -235,5 +248,8 @@ mod tests {
         let starts: Vec<&str> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
         assert_eq!(starts, ["a.md:2", "a.md:3", "a.md:4", "a.md:5"], "{found:#?}");
         assert!(found[0].contains("`make tset`") && found[1].contains("--no-such-flag"), "{found:#?}");
+        let text = "`kleym render` `kleym rendre` `make tset` `kleym explain pod/NAME` `config.yaml`\n";
+        let found = check(root, &Pages::from([("a.md".to_owned(), Page::parse(text))])).unwrap();
+        assert!(found.len() == 2 && found[0].contains("rendre") && found[1].contains("tset"), "{found:#?}");
     }
 }
