@@ -74,9 +74,10 @@ release-programs:
 		$(CARGO) auditable build --release --locked --target $(TARGET) $(PROGRAMS:%=--package %)
 	mkdir -p $(OUT)/programs/$(PLATFORM)
 	cp $(PROGRAMS:%=$(STATIC)/%) $(OUT)/programs/$(PLATFORM)/
-	PATH="$(CRATE_TOOLS)/bin:$$PATH" $(CARGO) cyclonedx --format json --target $(TARGET)
+	PATH="$(CRATE_TOOLS)/bin:$$PATH" $(CARGO) cyclonedx --format json --spec-version 1.5 --target $(TARGET)
 	@for program in $(PROGRAMS); do \
-		mv crates/$$program/$$program.cdx.json $(OUT)/programs/$(PLATFORM)/; \
+		sed 's|file://$(CURDIR)/|file:///kleym/|g' crates/$$program/$$program.cdx.json \
+			>$(OUT)/programs/$(PLATFORM)/$$program.cdx.json; \
 	done
 	@find crates xtask -name '*.cdx.json' -delete
 
