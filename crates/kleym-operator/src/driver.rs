@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::CALL_DEADLINE;
 use crate::events::Recorder;
 use crate::feed::News;
+use crate::horizon::Horizons;
 use crate::lease::{self, Leadership};
 use crate::metrics::Metrics;
 use crate::perform::{Answer, Call, perform};
@@ -31,6 +32,7 @@ pub struct Driver {
     readiness: watch::Sender<Unready>,
     leadership: watch::Receiver<Leadership>,
     recorder: Recorder,
+    horizons: Horizons,
 }
 
 /// What the driver works with, beside the API client.
@@ -41,6 +43,8 @@ pub struct Surroundings {
     pub leadership: watch::Receiver<Leadership>,
     /// Who tells the cluster what happens.
     pub recorder: Recorder,
+    /// How far each kind was seen to be.
+    pub horizons: Horizons,
     /// Where it counts.
     pub metrics: Metrics,
     /// Where its clock begins.
@@ -51,12 +55,12 @@ impl Driver {
     /// A driver that knows nothing yet.
     pub fn new(client: Client, configuration: Configuration, surroundings: Surroundings) -> Self {
         let Configuration { settings, namespaces, allow_configuration_change, .. } = configuration;
-        let Surroundings { readiness, leadership, recorder, metrics, origin } = surroundings;
+        let Surroundings { readiness, leadership, recorder, horizons, metrics, origin } = surroundings;
         let start = Moment { running: Duration::ZERO, wall: jiff::Timestamp::now() };
         let reconciler = Reconciler::new(settings, namespaces, start)
             .allow_configuration_change(allow_configuration_change)
             .with_metrics(metrics);
-        Self { client, reconciler, calls: JoinSet::new(), origin, readiness, leadership, recorder }
+        Self { client, reconciler, calls: JoinSet::new(), origin, readiness, leadership, recorder, horizons }
     }
 
     /// Drives until it is told to stop; calls under way are then waited for, up to their deadline.
@@ -129,10 +133,11 @@ impl Driver {
     fn start(&mut self, call: Call) {
         let client = self.client.clone();
         let leadership = self.leadership.clone();
+        let horizons = self.horizons.clone();
         self.calls.spawn(async move {
             let deadline = leadership.borrow().deadline(Instant::now());
             let answer = match deadline {
-                Some(deadline) => lease::before(deadline, perform(&client, &call)).await,
+                Some(deadline) => lease::before(deadline, perform(&client, &horizons, &call)).await,
                 None => None,
             };
             (call, answer.unwrap_or_else(Answer::not_made))

@@ -9,6 +9,7 @@ pub mod client;
 pub mod driver;
 pub mod events;
 pub mod feed;
+pub mod horizon;
 pub mod lease;
 pub mod log;
 pub mod metrics;

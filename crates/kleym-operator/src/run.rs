@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::{CALLS_AT_ONCE, Driver, Surroundings};
 use crate::events::Recorder;
+use crate::horizon::Horizons;
 use crate::lease::{Elector, Leadership};
 use crate::metrics::{Metrics, Secure};
 use crate::settings::Configuration;
@@ -56,8 +57,9 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         stop.clone(),
     );
     let mut watches = JoinSet::new();
-    let news = feed::start(&client, &configuration.namespaces, &mut watches);
-    let surroundings = Surroundings { readiness, leadership, recorder, metrics, origin };
+    let horizons = Horizons::default();
+    let news = feed::start(&client, &configuration.namespaces, &horizons, &mut watches);
+    let surroundings = Surroundings { readiness, leadership, recorder, horizons, metrics, origin };
     let driver = Driver::new(client, configuration, surroundings);
     tasks.spawn(driver.run(news, stop.clone()));
 

@@ -65,17 +65,20 @@ impl<'a> Plan<'a> {
     /// The step that takes a live output away: where a foreign finalizer would keep it, make it select nothing; delete;
     /// look whether it is gone. `None` when all of it is done and the output is still going.
     ///
-    /// Nothing holds a deletion up, not even that the output could not be made to select nothing.
+    /// Nothing holds a deletion up, not even that the output could not be made to select nothing. A delete that was
+    /// acknowledged did not happen when a look then shows the output as it was: it is asked again, until the turn is over.
     fn remove(&self, live: &LiveOutput) -> Option<Step> {
         let name = self.name.clone();
         if !live.finalizers.is_empty() && !live.selects_nothing() && !self.turn.still_selects {
             return Some(Step::NeutraliseOutput { name });
         }
-        let deleted = live.deleting || self.turn.deleted.as_ref() == Some(&live.uid);
-        match (deleted, self.turn.looked) {
+        let acknowledged = self.turn.deleted.as_ref() == Some(&live.uid) && !self.turn.looked;
+        match (live.deleting || acknowledged, self.turn.looked) {
             (false, _) => Some(Step::DeleteOutput { name, uid: live.uid.clone() }),
             // What a foreign finalizer keeps is told gone by the watch, unless a list already lacked it.
-            (true, false) if live.finalizers.is_empty() || self.turn.in_doubt => Some(self.look()),
+            (true, false) if live.finalizers.is_empty() || !live.deleting || self.turn.in_doubt => {
+                Some(self.look())
+            }
             (true, _) => None,
         }
     }

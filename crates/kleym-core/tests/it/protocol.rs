@@ -258,6 +258,41 @@ fn nothing_holds_a_withdrawal_up() {
 }
 
 #[test]
+fn a_delete_that_was_acknowledged_and_did_not_happen_is_asked_again_and_again() {
+    let sweep = || Scene { verdict: Verdict::Gone, binding: None, ..Scene::new().with("b-0", "vllm") };
+    let cases = [
+        Scene::deleting().with("b-1", "vllm"),
+        Scene::deleting().with("b-1", "vllm").without_our_finalizer(),
+        Scene::refused().with("b-1", "vllm"),
+        Scene::new().with("b-0", "vllm"),
+        sweep(),
+        Scene::undecided().with("b-0", "vllm"),
+    ];
+    for mut scene in cases {
+        let mut deletes = 0;
+        for _ in 0..20 {
+            let step = scene.next();
+            let reply = match &step {
+                Step::LookAtBinding { .. } => Reply::ProvedAbsent,
+                Step::Settle(_) => break,
+                _ => Reply::Done,
+            };
+            deletes += usize::from(step == delete());
+            scene.turn.take(&step, &reply);
+        }
+        assert!(deletes > 1 && scene.turn.tries_again(), "{:?}: {deletes} deletes", scene.verdict);
+        assert!(matches!(scene.next(), Step::Settle(_)), "{:?}", scene.next());
+    }
+    // What a foreign finalizer keeps is looked at too, unless it is seen going.
+    let mut kept = Scene::deleting().with("b-1", "vllm").kept();
+    let step = kept.next();
+    kept.turn.take(&step, &Reply::Failed(Failure::Forbidden));
+    assert_eq!(kept.next(), delete());
+    assert_eq!(kept.after(&Reply::Done), look());
+    assert_eq!(kept.after(&Reply::Done), delete());
+}
+
+#[test]
 fn in_doubt_no_absence_is_believed_in_and_nothing_is_written() {
     for scene in [Scene::refused(), Scene::deleting(), Scene::new(), Scene::undecided()] {
         assert_eq!(scene.in_doubt().next(), look());

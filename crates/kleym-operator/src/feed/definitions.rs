@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::stream::{self, Collection, Report};
+use super::went_back;
 use crate::client::CALL_DEADLINE;
+use crate::horizon::Horizon;
 
 /// Where CustomResourceDefinitions are.
 const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -33,6 +35,7 @@ pub(super) enum Definition {
 pub(super) struct Definitions {
     kinds: BTreeMap<String, watch::Sender<Definition>>,
     changes: u64,
+    horizon: Horizon,
 }
 
 impl Definitions {
@@ -40,7 +43,7 @@ impl Definitions {
     pub(super) fn new() -> Self {
         let kinds =
             Kind::ALL.into_iter().map(|kind| (kind.crd_name(), watch::Sender::new(Definition::Unknown)));
-        Self { kinds: kinds.collect(), changes: 0 }
+        Self { kinds: kinds.collect(), changes: 0, horizon: Horizon::default() }
     }
 
     /// What is known of a kind's definition, from now on.
@@ -54,13 +57,14 @@ impl Definitions {
     /// Watches until the process ends.
     ///
     /// # Errors
-    /// Never; a watch that fails is opened again.
+    /// When the store was restored from an older snapshot; a watch that fails is opened again.
     pub(super) async fn run(mut self, client: Client) -> anyhow::Result<()> {
         let (reports, mut received) = mpsc::channel(64);
         let collection = Collection {
             path: PATH.to_owned(),
             list_kind: "PartialObjectMetadataList".to_owned(),
             metadata_only: true,
+            horizon: self.horizon.clone(),
         };
         let follow = tokio::spawn(stream::follow(client.clone(), collection, reports));
         let mut listing: Option<BTreeSet<String>> = None;
@@ -88,6 +92,7 @@ impl Definitions {
                     }
                 }
                 Report::Open => {}
+                Report::WentBack => anyhow::bail!(went_back("customresourcedefinitions")),
                 Report::Failed(trouble) => {
                     for sender in self.kinds.values() {
                         sender.send_if_modified(unreadable(trouble));
@@ -109,7 +114,7 @@ impl Definitions {
     /// Looks at one name live. Only an empty list proves absence; whatever goes wrong leaves what was known.
     async fn confirm_absent(&mut self, client: &Client, name: &str) {
         let Some(sender) = self.kinds.get(name) else { return };
-        match list_by_name(client, name).await {
+        match list_by_name(client, &self.horizon, name).await {
             Ok(true) => {
                 sender.send_replace(Definition::Absent);
             }
@@ -129,13 +134,18 @@ fn name_of(object: &Value) -> Option<&str> {
     object.pointer("/metadata/name").and_then(Value::as_str)
 }
 
-/// Whether a complete list by this name is empty.
-async fn list_by_name(client: &Client, name: &str) -> Result<bool, String> {
+/// Whether a complete list by this name, no older than what was seen, is empty.
+async fn list_by_name(client: &Client, horizon: &Horizon, name: &str) -> Result<bool, String> {
     let request = Request::get(format!("{PATH}?fieldSelector=metadata.name%3D{name}")).body(Vec::new());
     let request = request.map_err(|error| error.to_string())?;
+    let before = horizon.before();
     let list = timeout(CALL_DEADLINE, client.request::<Value>(request)).await;
     let list = list.map_err(|_| "not answered in time".to_owned())?.map_err(|error| error.to_string())?;
     let is_list = list.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinitionList");
+    let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
+    if before.is_after(version) {
+        return Err("the answer is older than what was seen before".to_owned());
+    }
     let items = list.get("items").and_then(Value::as_array).filter(|_| is_list);
     items.map(Vec::is_empty).ok_or_else(|| "the answer is not a list of definitions".to_owned())
 }

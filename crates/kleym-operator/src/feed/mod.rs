@@ -20,6 +20,8 @@ use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::horizon::Horizons;
+
 pub use item::{Item, SeenBinding, binding};
 
 /// Which object is gone.
@@ -51,6 +53,7 @@ pub enum News {
 pub fn start(
     client: &Client,
     namespaces: &BTreeSet<Namespace>,
+    horizons: &Horizons,
     tasks: &mut JoinSet<anyhow::Result<()>>,
 ) -> mpsc::Receiver<News> {
     // Small: the driver is faster than the API server, and a full channel only makes the watches wait.
@@ -62,12 +65,20 @@ pub fn start(
             client: client.clone(),
             namespaces: if kind.namespaced() { namespaces.iter().cloned().collect() } else { Vec::new() },
             definition: definitions.subscribe(kind),
+            horizon: horizons.of(kind).clone(),
             news: news.clone(),
         };
         tasks.spawn(watch.run());
     }
     tasks.spawn(definitions.run(client.clone()));
     receiver
+}
+
+/// What is said when the process ends because it can believe nothing that it remembers.
+fn went_back(definition: &str) -> String {
+    format!(
+        "`{definition}`: the API server shows an older state than before, as after a restore of etcd from a snapshot; starting anew"
+    )
 }
 
 impl GoneKey {

@@ -3,7 +3,8 @@
 //!
 //! Guarantees: a list is read without a resourceVersion, so it is as new as the request; a watch goes on from the last
 //! resourceVersion it was told; whatever could have lost a change (410, an unreadable event, a missing API) is followed by
-//! a new list. It never ends by itself.
+//! a new list. A watch that broke is opened again only when the API server is not behind what was seen: one whose store was
+//! restored from an older snapshot would keep it open and tell nothing. It never ends by itself.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::CALL_DEADLINE;
+use crate::horizon::Horizon;
 
 /// Objects a page of a list has at the most.
 const PAGE: u32 = 500;
@@ -28,6 +30,9 @@ const WATCH_SECONDS: u64 = 290;
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How many lists in a row must be older than what was seen for the store to have gone back. A single one comes from a cache
+/// on the way.
+const LISTS_THAT_WENT_BACK: u32 = 2;
 
 /// What one list-and-watch says.
 #[derive(Debug)]
@@ -46,6 +51,9 @@ pub(super) enum Report {
     Open,
     /// A list failed, or the watch cannot be opened; it is tried again.
     Failed(Trouble),
+    /// Lists, one after the other, are older than what was seen before them: the store was restored from an older snapshot,
+    /// and nothing that was seen holds any more.
+    WentBack,
 }
 
 /// Which collection, in which form.
@@ -57,6 +65,8 @@ pub(super) struct Collection {
     pub(super) list_kind: String,
     /// Whether only metadata is asked for.
     pub(super) metadata_only: bool,
+    /// How far it was seen to be.
+    pub(super) horizon: Horizon,
 }
 
 /// Why a step did not go on.
@@ -77,7 +87,7 @@ impl<T> From<mpsc::error::SendError<T>> for Broken {
 
 /// Lists and watches until nobody listens.
 pub(super) async fn follow(client: Client, collection: Collection, reports: mpsc::Sender<Report>) {
-    let mut source = Source { client, collection, reports, version: None };
+    let mut source = Source { client, collection, reports, version: None, broke: false, behind: 0 };
     let mut pause = FIRST_PAUSE;
     loop {
         let trouble = match source.once(&mut pause).await {
@@ -87,7 +97,10 @@ pub(super) async fn follow(client: Client, collection: Collection, reports: mpsc
                 source.version = None;
                 trouble
             }
-            Err(Broken::Watch(trouble)) => trouble,
+            Err(Broken::Watch(trouble)) => {
+                source.broke = true;
+                trouble
+            }
         };
         if let Some(trouble) = trouble {
             if source.reports.send(Report::Failed(trouble)).await.is_err() {
@@ -108,13 +121,22 @@ struct Source {
     reports: mpsc::Sender<Report>,
     /// The resourceVersion to watch from; none when a list is due.
     version: Option<String>,
+    /// Whether the last watch broke, or ended before its time.
+    broke: bool,
+    /// How many lists in a row were older than what was seen before them.
+    behind: u32,
 }
 
 impl Source {
     /// One list, if one is due, and one watch until it ends.
     async fn once(&mut self, pause: &mut Duration) -> Result<(), Broken> {
-        let version = match &self.version {
-            Some(version) => version.clone(),
+        let version = match self.version.clone() {
+            Some(version) => {
+                if self.broke {
+                    self.is_not_behind().await?;
+                }
+                version
+            }
             None => {
                 let version = self.list().await?;
                 self.version = Some(version.clone());
@@ -137,30 +159,13 @@ impl Source {
     }
 
     /// A complete list, page by page; answers its resourceVersion.
-    async fn list(&self) -> Result<String, Broken> {
+    async fn list(&mut self) -> Result<String, Broken> {
+        let before = self.collection.horizon.before();
         self.reports.send(Report::ListBegins).await?;
         let mut query = format!("limit={PAGE}");
         loop {
-            let page = timeout(CALL_DEADLINE, self.client.request::<Value>(self.request(&query)?)).await;
-            let mut page = match page {
-                Ok(Ok(page)) => page,
-                Ok(Err(error)) => {
-                    let trouble = trouble_of(&error);
-                    tracing::warn!(path = self.collection.path, %error, "a list failed");
-                    return Err(Broken::Gap(Some(trouble)));
-                }
-                Err(_) => {
-                    tracing::warn!(path = self.collection.path, "a list was not answered in time");
-                    return Err(Broken::Gap(Some(Trouble::Failing)));
-                }
-            };
-            if page.get("kind").and_then(Value::as_str) != Some(&self.collection.list_kind) {
-                tracing::warn!(path = self.collection.path, "a list was answered by something else");
-                return Err(Broken::Gap(Some(Trouble::Failing)));
-            }
-            let text =
-                |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let (version, next) = (text("/metadata/resourceVersion"), text("/metadata/continue"));
+            let (mut page, version, next) =
+                self.page(&query).await.map_err(|trouble| Broken::Gap(Some(trouble)))?;
             let items = match page.get_mut("items").map(Value::take) {
                 Some(Value::Array(items)) => items,
                 // An empty list of metadata is written so.
@@ -174,11 +179,65 @@ impl Source {
                 query = format!("limit={PAGE}&continue={}", encoded(&next));
             } else if version.is_empty() || version == "0" {
                 return Err(Broken::Gap(Some(Trouble::Failing)));
+            } else if before.is_after(&version) {
+                return Err(self.is_behind(&version).await);
             } else {
+                self.behind = 0;
+                self.broke = false;
+                self.collection.horizon.saw(&version);
                 self.reports.send(Report::ListEnds).await?;
                 return Ok(version);
             }
         }
+    }
+
+    /// One page of a list: the page, its resourceVersion, and where the next one begins.
+    async fn page(&self, query: &str) -> Result<(Value, String, String), Trouble> {
+        let request = self.request(query).map_err(|_| Trouble::Failing)?;
+        let page = match timeout(CALL_DEADLINE, self.client.request::<Value>(request)).await {
+            Ok(Ok(page)) => page,
+            Ok(Err(error)) => {
+                tracing::warn!(path = self.collection.path, %error, "a list failed");
+                return Err(trouble_of(&error));
+            }
+            Err(_) => {
+                tracing::warn!(path = self.collection.path, "a list was not answered in time");
+                return Err(Trouble::Failing);
+            }
+        };
+        if page.get("kind").and_then(Value::as_str) != Some(&self.collection.list_kind) {
+            tracing::warn!(path = self.collection.path, "a list was answered by something else");
+            return Err(Trouble::Failing);
+        }
+        let text =
+            |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (version, next) = (text("/metadata/resourceVersion"), text("/metadata/continue"));
+        Ok((page, version, next))
+    }
+
+    /// Makes sure, before a watch that broke is opened again, that the API server has not gone back behind what was seen.
+    async fn is_not_behind(&mut self) -> Result<(), Broken> {
+        let before = self.collection.horizon.before();
+        let (_, version, _) = self.page("limit=1").await.map_err(|trouble| Broken::Watch(Some(trouble)))?;
+        if before.is_after(&version) {
+            return Err(Broken::Gap(None));
+        }
+        self.broke = false;
+        Ok(())
+    }
+
+    /// A list is older than what was seen before it was asked for.
+    async fn is_behind(&mut self, version: &str) -> Broken {
+        self.behind += 1;
+        tracing::warn!(
+            path = self.collection.path,
+            version,
+            "a list is older than what was seen before: it comes from a cache, or the store was restored"
+        );
+        if self.behind >= LISTS_THAT_WENT_BACK && self.reports.send(Report::WentBack).await.is_err() {
+            return Broken::Ending;
+        }
+        Broken::Gap(Some(Trouble::Failing))
     }
 
     async fn watch(&mut self, version: &str, pause: &mut Duration) -> Result<(), Broken> {
@@ -202,6 +261,7 @@ impl Source {
                 // The API server closes a watch when its time is over. One that it closes at once is not asked for in a
                 // tight loop.
                 Ok(None) => {
+                    self.broke = opened_at.elapsed() < Duration::from_secs(WATCH_SECONDS - 5);
                     sleep(SHORTEST_WATCH.saturating_sub(opened_at.elapsed())).await;
                     return Ok(());
                 }
@@ -224,7 +284,10 @@ impl Source {
                     self.note_version(&object);
                     self.reports.send(Report::Gone(object)).await?;
                 }
-                WatchEvent::Bookmark(bookmark) => self.version = Some(bookmark.metadata.resource_version),
+                WatchEvent::Bookmark(bookmark) => {
+                    self.collection.horizon.saw(&bookmark.metadata.resource_version);
+                    self.version = Some(bookmark.metadata.resource_version);
+                }
                 WatchEvent::Error(status) => {
                     tracing::debug!(
                         path = self.collection.path,
@@ -252,6 +315,7 @@ impl Source {
 
     fn note_version(&mut self, object: &Value) {
         if let Some(version) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
+            self.collection.horizon.saw(version);
             self.version = Some(version.to_owned());
         }
     }

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use super::definitions::Definition;
 use super::stream::{self, Collection, Report};
-use super::{GoneKey, Item, News, served};
+use super::{GoneKey, Item, News, served, went_back};
+use crate::horizon::Horizon;
 
 /// The watch of one kind.
 pub(super) struct Watch {
@@ -25,22 +26,29 @@ pub(super) struct Watch {
     pub(super) namespaces: Vec<Namespace>,
     /// What is known of its definition.
     pub(super) definition: watch::Receiver<Definition>,
+    /// How far the kind was seen to be.
+    pub(super) horizon: Horizon,
     /// Whom to tell.
     pub(super) news: mpsc::Sender<News>,
 }
 
-/// The process is ending: nobody listens, or nobody tells.
-struct Ending;
+/// Why a watch ends.
+enum End {
+    /// The process is ending: nobody listens, or nobody tells.
+    Process,
+    /// What was seen holds no more.
+    WentBack,
+}
 
-impl<T> From<mpsc::error::SendError<T>> for Ending {
+impl<T> From<mpsc::error::SendError<T>> for End {
     fn from(_: mpsc::error::SendError<T>) -> Self {
-        Ending
+        End::Process
     }
 }
 
-impl From<watch::error::RecvError> for Ending {
+impl From<watch::error::RecvError> for End {
     fn from(_: watch::error::RecvError) -> Self {
-        Ending
+        End::Process
     }
 }
 
@@ -51,9 +59,11 @@ impl Watch {
     /// Watches until the process ends.
     ///
     /// # Errors
-    /// Never; whatever fails is told as trouble and tried again.
+    /// When the store was restored from an older snapshot; whatever else fails is told as trouble and tried again.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
-        let _ = self.follow().await;
+        if let Err(End::WentBack) = self.follow().await {
+            anyhow::bail!(went_back(&self.kind.crd_name()));
+        }
         if self.news.is_closed() {
             // Why nobody listens any more is for who listened to say.
             std::future::pending::<()>().await;
@@ -61,7 +71,7 @@ impl Watch {
         Ok(())
     }
 
-    async fn follow(&mut self) -> Result<(), Ending> {
+    async fn follow(&mut self) -> Result<(), End> {
         let mut definition = self.definition.clone();
         loop {
             let known = *definition.borrow_and_update();
@@ -83,7 +93,7 @@ impl Watch {
     }
 
     /// Lists and watches the objects until the definition is gone.
-    async fn objects(&self, definition: &mut watch::Receiver<Definition>) -> Result<(), Ending> {
+    async fn objects(&self, definition: &mut watch::Receiver<Definition>) -> Result<(), End> {
         let (reports, mut received) = mpsc::channel(64);
         // Ends with this function.
         let mut streams = JoinSet::new();
@@ -107,7 +117,7 @@ impl Watch {
                     self.news.send(News::Redefined(self.kind)).await?;
                 }
                 report = received.recv() => {
-                    let Some((scope, report)) = report else { return Err(Ending) };
+                    let Some((scope, report)) = report else { return Err(End::Process) };
                     match report {
                         Report::Failed(trouble) => {
                             troubled.insert(scope);
@@ -118,6 +128,7 @@ impl Watch {
                                 self.news.send(News::Trouble(self.kind, None)).await?;
                             }
                         }
+                        Report::WentBack => return Err(End::WentBack),
                         report => {
                             if let Some(news) = lists.apply(&scope, report) {
                                 self.news.send(news).await?;
@@ -143,7 +154,12 @@ impl Watch {
             Some(namespace) => format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}"),
             None => format!("/apis/{group}/{version}/{plural}"),
         };
-        Collection { path, list_kind: format!("{}List", self.kind.kind()), metadata_only: false }
+        Collection {
+            path,
+            list_kind: format!("{}List", self.kind.kind()),
+            metadata_only: false,
+            horizon: self.horizon.clone(),
+        }
     }
 
     /// One stream, each report with its scope.
@@ -191,7 +207,7 @@ impl Lists {
             Report::ListEnds => Seen::ListEnds,
             Report::Put(object) => Seen::Put(self.decode(&object)?),
             Report::Gone(object) => Seen::Gone(gone(&object)?),
-            Report::Open | Report::Failed(_) => return None,
+            Report::Open | Report::Failed(_) | Report::WentBack => return None,
         };
         let difference = self.relists.get_mut(scope)?.apply(seen)?;
         let Some(first) = &mut self.first else {

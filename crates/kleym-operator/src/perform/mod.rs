@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::client::CALL_DEADLINE;
+use crate::horizon::{Before, Horizons};
 use request::Unbuildable;
 
 /// A step with what its call is bound to.
@@ -60,7 +61,7 @@ impl Answer {
 }
 
 /// Makes a call, with a deadline and without retries.
-pub async fn perform(client: &Client, call: &Call) -> Answer {
+pub async fn perform(client: &Client, horizons: &Horizons, call: &Call) -> Answer {
     let (request, kind) = match build(call) {
         Ok(built) => built,
         Err(error) => {
@@ -69,9 +70,20 @@ pub async fn perform(client: &Client, call: &Call) -> Answer {
         }
     };
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let horizon = horizons.of(kind);
+    let before = horizon.before();
     let started = std::time::Instant::now();
     let answer = match timeout(CALL_DEADLINE, client.request::<Value>(request)).await {
-        Ok(Ok(body)) => read(call, kind, body),
+        Ok(Ok(body)) => {
+            let version = body
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            let answer = read(call, kind, body, before);
+            horizon.saw(&version);
+            answer
+        }
         Ok(Err(error)) => {
             let failure = classify::failure(&error);
             let error = classify::describe(&error);
@@ -122,8 +134,9 @@ fn build(call: &Call) -> Result<(Request<Vec<u8>>, Kind), Unbuildable> {
     })
 }
 
-/// Reads a 2xx answer. What is not the object or list that was asked for proves nothing.
-fn read(call: &Call, kind: Kind, body: Value) -> Answer {
+/// Reads a 2xx answer. What is not the object or list that was asked for proves nothing, and neither does a list that is
+/// older than what had been seen before.
+fn read(call: &Call, kind: Kind, body: Value, before: Before) -> Answer {
     let is = |wanted: &str| body.get("kind").and_then(Value::as_str) == Some(wanted);
     let looked_for = match &call.action {
         Action::Step(Step::LookAtOutput { name }) => Some(name),
@@ -131,7 +144,8 @@ fn read(call: &Call, kind: Kind, body: Value) -> Answer {
         _ => None,
     };
     if let Some(name) = looked_for {
-        let list = is(&format!("{}List", kind.kind()));
+        let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
+        let list = is(&format!("{}List", kind.kind())) && !before.is_after(version);
         return match body.get("items").and_then(Value::as_array) {
             Some(items) if list && items.is_empty() && !continues(&body) => {
                 Answer { reply: Reply::ProvedAbsent, objects: Vec::new() }

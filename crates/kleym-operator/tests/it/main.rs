@@ -21,6 +21,7 @@ mod ownership;
 #[cfg(feature = "package")]
 mod package;
 mod packaging;
+mod past;
 mod program;
 mod readiness;
 mod replicas;

@@ -1,0 +1,159 @@
+//! Answers from the past: a store that was restored from an older snapshot, and lists from a cache on the way. What was seen
+//! once is not forgotten for the sake of the latter, and nothing of it is believed any more after the former.
+
+use std::path::Path;
+
+use kleym_core::kind::Kind;
+use kleym_testenv::proxy::{Asked, Fault, Reply};
+use serde_json::{Value, json};
+
+use crate::world::{OBJECTIVE, POOL, World, objective, per_objective, pool};
+
+/// The list of a kind as it is now, to be replayed.
+async fn list(world: &World, kind: Kind) -> Value {
+    let namespace =
+        if kind.namespaced() { format!("namespaces/{}/", world.namespace) } else { String::new() };
+    let path = format!("/apis/{}/{}/{namespace}{}", kind.group(), kind.version(), kind.plural());
+    world.client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let place = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).unwrap();
+        }
+    }
+}
+
+/// Stops the control plane, does something to the folder of etcd, and starts it again.
+async fn with_stopped_etcd(world: &World, work: impl FnOnce(&Path, &Path)) {
+    world.stop_apiserver();
+    world.stop_etcd();
+    work(&world.folder().join("etcd"), &world.folder().join("snapshot"));
+    world.start_etcd().await.unwrap();
+    world.start_apiserver().await.unwrap();
+}
+
+async fn granted(world: &World, name: &str) {
+    world.create_all([objective(name, "llama"), per_objective(name, name, name)]).await;
+    world.ready(name).await;
+}
+
+#[tokio::test]
+async fn after_etcd_was_restored_from_an_older_snapshot_the_operator_begins_anew_and_all_is_as_it_should_be()
+{
+    let world = World::with_only("restored", &Kind::ALL).await;
+    // Revisions repeat themselves, so that no history can be told.
+    for rule in ["S1", "S2", "S3", "S4"] {
+        world.excuse(rule);
+    }
+    let operator = world.operator().await;
+    world.create(pool("llama", &[("app", "vllm")])).await;
+    for name in ["changed", "deleted"] {
+        granted(&world, name).await;
+    }
+    world.at_rest().await;
+    with_stopped_etcd(&world, copy).await;
+    let moved = json!({"spec": {"containerDiscriminator": {"value": "moved"}}});
+    world.edit(Kind::Binding, "changed", moved).await;
+    world.ready("changed").await;
+    world.delete(Kind::Binding, "deleted").await;
+    world.gone(Kind::Binding, "deleted").await;
+    granted(&world, "lost").await;
+    world.at_rest().await;
+    with_stopped_etcd(&world, |etcd, snapshot| {
+        std::fs::remove_dir_all(etcd).unwrap();
+        std::fs::rename(snapshot, etcd).unwrap();
+    })
+    .await;
+    // What is said into the past is heard: the definitions' watch is one of those that find out.
+    assert_eq!(operator.end().await.code(), Some(1), "{}", operator.log());
+    operator.says("an older state than before").await;
+    drop(operator);
+    let _operator = world.operator().await;
+    world.delete(OBJECTIVE, "deleted").await;
+    world.refused("deleted", "TargetObjectiveNotFound").await;
+    granted(&world, "new").await;
+    let item = json!("k8s:container-name:changed");
+    assert!(
+        world.output("changed").await["spec"]["workloadSelectorTemplates"]
+            .as_array()
+            .unwrap()
+            .contains(&item)
+    );
+    world.at_rest().await;
+    world.is_settled().await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_older_than_what_was_seen_takes_nothing_away() {
+    let world = World::new("stale-list").await;
+    let proxy = world.proxy().await;
+    let old = list(&world, POOL).await;
+    let operator = world.operator_by(&proxy).await;
+    world.create(pool("llama", &[("app", "vllm")])).await;
+    granted(&world, "chat").await;
+    let mark = world.at_rest().await;
+    let lists = |asked: &Asked| asked.verb == "list" && asked.resource.starts_with(POOL.group());
+    proxy.once(lists, Fault::Answer(Reply::json(200, &old)));
+    let before = proxy.asked().len();
+    assert!(proxy.expire(|asked| asked.is("watch", "inferencepools")) > 0);
+    operator.says("older than what was seen before").await;
+    operator.ready().await;
+    world.at_rest().await;
+    let lists = proxy.asked()[before..].iter().filter(|asked| lists(asked)).count();
+    assert!(lists > 1, "it is listed again");
+    let calls = world.calls(mark).await;
+    assert!(calls.iter().all(|call| !call.ends_with(" clusterspiffeids")), "no output is touched: {calls:?}");
+    world.ready("chat").await;
+    world.is_settled().await;
+}
+
+#[tokio::test]
+async fn a_look_that_is_older_than_what_was_seen_proves_no_absence() {
+    let world = World::new("stale-look").await;
+    let proxy = world.proxy().await;
+    let mut old = list(&world, Kind::Output).await;
+    old["items"] = json!([]);
+    let _operator = world.operator_by(&proxy).await;
+    world.create(pool("llama", &[("app", "vllm")])).await;
+    granted(&world, "chat").await;
+    world.at_rest().await;
+    // The delete only seems to have happened.
+    let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    proxy.once(|asked| asked.is("delete", "clusterspiffeids"), Fault::Answer(Reply::json(200, &success)));
+    proxy.once(|asked| asked.is("list", "clusterspiffeids"), Fault::Answer(Reply::json(200, &old)));
+    world.delete(Kind::Binding, "chat").await;
+    world.gone(Kind::Binding, "chat").await;
+    world.gone(Kind::Output, &world.output_name("chat")).await;
+    world.at_rest().await;
+    world.is_settled().await;
+    // The checker of every world sees to it that the finalizer did not go first.
+}
+
+#[tokio::test]
+async fn a_delete_that_only_seems_to_have_happened_is_asked_again() {
+    let world = World::new("seeming-delete").await;
+    let proxy = world.proxy().await;
+    let _operator = world.operator_by(&proxy).await;
+    world.create(pool("llama", &[("app", "vllm")])).await;
+    for name in ["deleted", "refused"] {
+        granted(&world, name).await;
+    }
+    world.at_rest().await;
+    let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    for _ in 0..2 {
+        proxy.once(|asked| asked.is("delete", "clusterspiffeids"), Fault::Answer(Reply::json(200, &success)));
+    }
+    world.delete(Kind::Binding, "deleted").await;
+    world.delete(OBJECTIVE, "refused").await;
+    world.gone(Kind::Binding, "deleted").await;
+    world.refused("refused", "TargetObjectiveNotFound").await;
+    world.gone(Kind::Output, &world.output_name("refused")).await;
+    world.at_rest().await;
+    world.is_settled().await;
+}
