@@ -173,6 +173,13 @@ impl Audit {
         calls
     }
 
+    /// Forgets the bodies of some calls that have been read: whoever is done with them does not need the memory.
+    pub fn forget_bodies(&self, of: impl Fn(&Call) -> bool) {
+        for call in self.recorder.log().calls.iter_mut().filter(|call| of(call)) {
+            (call.request, call.response) = (None, None);
+        }
+    }
+
     /// Waits until the calls since `mark` fulfil `condition`, which is asked again at each call, and gives them.
     pub async fn wait_for(
         &self,

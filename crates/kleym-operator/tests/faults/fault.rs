@@ -1,23 +1,29 @@
-//! What can go wrong with one call, or with the watches, by name.
+//! What can go wrong, by name.
 
 use std::time::Duration;
 
-use kleym_testenv::proxy::{Fault, Point, Reply};
+use kleym_testenv::proxy::{Asked, Fault, Point, Reply};
 use serde_json::json;
+
+use crate::scenario::Scenario;
 
 /// What goes wrong in a plan.
 #[derive(Debug, Clone)]
 pub(crate) enum Wrong {
     /// The operator is killed at the call.
     Kill(Point),
+    /// The operator is killed at the call, and the next one at its first write.
+    KillTwice(Point),
     /// The operator is told to stop while the call is under way.
     Terminate,
     /// The call, or its answer, suffers.
     Call(Fault),
     /// The call is held for longer than the operator waits, and then carried out.
     BlackHole,
-    /// From the call on, every write is answered so, several times over.
+    /// Every write is answered so, several times over.
     Spell(Reply),
+    /// Every write is answered so for a minute.
+    Minute(Reply),
     /// The watches of a kind stand still while everything happens.
     Frozen(&'static str),
     /// The watches of a kind lose the next event, and are then too old.
@@ -26,6 +32,42 @@ pub(crate) enum Wrong {
     Expired,
     /// Every watch breaks in the middle.
     Broken,
+    /// The list of a kind, as it was before, is given once more.
+    OldList(&'static str),
+    /// A look at an output is answered from the time when there was none.
+    OldLook,
+    /// Some verbs of a resource are taken away for a while, and the watches broken.
+    Revoked(&'static str, &'static [&'static str]),
+    /// Somebody does something by hand in the middle.
+    Hand(Hand),
+    /// The operator takes part in an election, and its lease suffers.
+    Lease(Suffers),
+}
+
+/// What somebody does by hand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Hand {
+    /// Takes our finalizer off every binding.
+    StripsFinalizers,
+    /// Writes a false status into every binding.
+    ForgesStatus,
+    /// Widens every output.
+    EditsOutputs,
+    /// Deletes every output.
+    DeletesOutputs,
+    /// Deletes the namespace, which then ends as a namespace does.
+    DeletesNamespace,
+}
+
+/// What happens to a lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Suffers {
+    /// It is deleted.
+    Deletion,
+    /// Somebody writes nonsense into it.
+    Garbage,
+    /// Somebody else takes it.
+    Theft,
 }
 
 /// Whether the operator gives up after such an answer, until something changes.
@@ -55,40 +97,99 @@ fn codes() -> Vec<(&'static str, Reply)> {
         ("503", status(503, "ServiceUnavailable")),
         ("504", status(504, "Timeout")),
         ("200-html", Reply::text(200, "text/html", "<html>Please log in</html>")),
-        ("200-large", Reply::text(200, "application/json", vec![b' '; 100 << 20])),
     ]
 }
 
-/// What can go wrong at a call.
-pub(crate) fn at_a_call() -> Vec<(String, Wrong)> {
+const KILLS: [(&str, Point); 3] =
+    [("before", Point::Before), ("after-commit", Point::AfterCommit), ("after-reply", Point::AfterReply)];
+
+/// What can go wrong at a call of a scenario.
+pub(crate) fn at_a_call(scenario: Scenario, call: &str) -> Vec<(String, Wrong)> {
     let mut all = vec![
-        ("kill-before".to_owned(), Wrong::Kill(Point::Before)),
-        ("kill-after-commit".to_owned(), Wrong::Kill(Point::AfterCommit)),
-        ("kill-after-reply".to_owned(), Wrong::Kill(Point::AfterReply)),
         ("terminate".to_owned(), Wrong::Terminate),
         ("black-hole".to_owned(), Wrong::BlackHole),
         ("cut-before".to_owned(), Wrong::Call(Fault::Cut)),
         ("cut-after".to_owned(), Wrong::Call(Fault::CutAfter)),
-        ("twice".to_owned(), Wrong::Call(Fault::Twice)),
         ("truncated".to_owned(), Wrong::Call(Fault::Truncate(40))),
         ("delayed".to_owned(), Wrong::Call(Fault::Delay(Duration::from_secs(3)))),
     ];
-    for (name, reply) in codes() {
+    for (name, point) in KILLS {
+        all.push((format!("kill-{name}"), Wrong::Kill(point)));
+        all.push((format!("kill-{name}-twice"), Wrong::KillTwice(point)));
+    }
+    if scenario == Scenario::GoodAmongBad {
+        // A crash scenario; what a single call suffers, the others show.
+        return all;
+    }
+    // What only reads is not carried out differently before and after.
+    let reads = call.starts_with("list") || call.starts_with("get");
+    if !reads {
+        all.push(("twice".to_owned(), Wrong::Call(Fault::Twice)));
+    }
+    let mut answers = codes();
+    if Scenario::MAIN.contains(&scenario) {
+        answers.push(("200-large", Reply::text(200, "application/json", vec![b' '; 100 << 20])));
+    }
+    for (name, reply) in answers {
         all.push((format!("{name}-before"), Wrong::Call(Fault::Answer(reply.clone()))));
-        all.push((format!("{name}-after"), Wrong::Call(Fault::AnswerAfter(reply.clone()))));
-        if name.starts_with('5') || name.starts_with("429") || name.starts_with("403") {
-            all.push((format!("{name}-spell"), Wrong::Spell(reply)));
+        if !reads {
+            all.push((format!("{name}-after"), Wrong::Call(Fault::AnswerAfter(reply))));
         }
     }
     all
 }
 
-/// What can go wrong with the watches.
-pub(crate) fn of_the_watches() -> Vec<(String, Wrong)> {
+/// What can go wrong with a scenario as a whole.
+pub(crate) fn of_the_whole(scenario: Scenario) -> Vec<(String, Wrong)> {
     let mut all = vec![("expired".to_owned(), Wrong::Expired), ("broken".to_owned(), Wrong::Broken)];
     for kind in ["inferenceidentitybindings", "inferenceobjectives", "inferencepools", "clusterspiffeids"] {
         all.push((format!("frozen-{kind}"), Wrong::Frozen(kind)));
         all.push((format!("lost-{kind}"), Wrong::Lost(kind)));
+        all.push((format!("old-list-{kind}"), Wrong::OldList(kind)));
+    }
+    all.push(("old-look".to_owned(), Wrong::OldLook));
+    for (name, hand) in [
+        ("finalizers-stripped", Hand::StripsFinalizers),
+        ("status-forged", Hand::ForgesStatus),
+        ("outputs-edited", Hand::EditsOutputs),
+        ("outputs-deleted", Hand::DeletesOutputs),
+        ("namespace-deleted", Hand::DeletesNamespace),
+    ] {
+        all.push((name.to_owned(), Wrong::Hand(hand)));
+    }
+    for (name, suffers) in
+        [("deleted", Suffers::Deletion), ("garbage", Suffers::Garbage), ("stolen", Suffers::Theft)]
+    {
+        all.push((format!("lease-{name}"), Wrong::Lease(suffers)));
+    }
+    for (name, reply) in codes() {
+        if ["403", "429", "429-long", "500", "503", "504"].contains(&name) {
+            all.push((format!("{name}-spell"), Wrong::Spell(reply.clone())));
+        }
+        if Scenario::MAIN.contains(&scenario) {
+            all.push((format!("{name}-minute"), Wrong::Minute(reply)));
+        }
+    }
+    for (name, resource, verbs) in REVOCABLE {
+        all.push((format!("revoked-{name}"), Wrong::Revoked(resource, verbs)));
     }
     all
+}
+
+/// Rights that are taken away for a while.
+const REVOCABLE: [(&str, &str, &[&str]); 9] = [
+    ("patch-bindings", "inferenceidentitybindings", &["patch"]),
+    ("read-bindings", "inferenceidentitybindings", &["get", "list", "watch"]),
+    ("status", "inferenceidentitybindings/status", &["get", "update", "patch"]),
+    ("read-objectives", "inferenceobjectives", &["get", "list", "watch"]),
+    ("read-pools", "inferencepools", &["get", "list", "watch"]),
+    ("create-outputs", "clusterspiffeids", &["create"]),
+    ("update-outputs", "clusterspiffeids", &["update"]),
+    ("delete-outputs", "clusterspiffeids", &["delete"]),
+    ("read-outputs", "clusterspiffeids", &["get", "list", "watch"]),
+];
+
+/// Whether a call writes; those of the lease are apart.
+pub(crate) fn writes(asked: &Asked) -> bool {
+    asked.writes() && !asked.resource.starts_with("coordination.k8s.io/")
 }

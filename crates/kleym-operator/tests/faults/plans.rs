@@ -1,178 +1,99 @@
-//! Every scenario with one fault, drawn by a seed.
+//! Every scenario with every fault at every call that is not like another one.
 //!
-//! `KLEYM_FAULTS_SEED` draws the same plans again, `KLEYM_FAULTS_PLANS` says how many (`all` for every one),
-//! `KLEYM_FAULTS_SHARD=2/4` takes the second of four parts, and `KLEYM_FAULTS_REPLAY=<scenario>/<call>/<fault>` runs one.
+//! `KLEYM_FAULTS_SHARD=2/8` runs the second of eight parts, `KLEYM_FAULTS_ONLY=<text>` those whose names hold a text,
+//! `KLEYM_FAULTS_PLANS` at most so many of them, drawn by `KLEYM_FAULTS_SEED`, and
+//! `KLEYM_FAULTS_REPLAY=<scenario>/<call>/<fault>` runs one. `KLEYM_FAULTS_AT_ONCE` says how many worlds live side by side.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::ensure;
 use futures::{FutureExt, StreamExt, stream};
-use kleym_testenv::eventually;
-use kleym_testenv::proxy::{Asked, EventFault, Fault, Gate, Proxy};
+use tokio::time::Instant;
 
-use crate::fault::{Wrong, at_a_call, of_the_watches, rejects};
+use crate::fault::{Hand, Wrong, at_a_call, of_the_whole, rejects};
+use crate::runs::{Run, reference};
 use crate::scenario::Scenario;
-use crate::world::{Operator, SOON, World};
+use crate::world::World;
+use crate::wrong::{At, go_wrong};
 
-/// How many worlds live side by side.
-const AT_ONCE: usize = 4;
-/// How many plans are tried when nobody says otherwise.
-const PLANS: usize = 600;
-/// How often a spell is answered.
-const SPELL: usize = 4;
+/// How many worlds live side by side when nobody says otherwise.
+const AT_ONCE: usize = 12;
+/// How many plans of one hundred may find that their call is not made: what two bindings do at the same time differs from
+/// run to run, and a second kill may find nothing left to do.
+const NOT_REACHED: usize = 15;
 
 /// A scenario, a call and a fault.
 #[derive(Debug, Clone)]
 struct Plan {
     scenario: Scenario,
-    /// The call; of watches, none.
-    nth: usize,
+    at: At,
     fault: String,
     wrong: Wrong,
 }
 
+/// How a plan went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Passed,
+    NotReached,
+    Failed,
+}
+
 impl Plan {
     fn name(&self) -> String {
-        format!("{}/{}/{}", self.scenario.name(), self.nth, self.fault)
+        let at = self.at.as_ref().map_or_else(|| "-".to_owned(), |(call, nth)| format!("{call}.{nth}"));
+        format!("{}/{at}/{}", self.scenario.name(), self.fault)
+    }
+
+    /// Whether the operator has its rights by itself, so that some can be taken away.
+    fn alone(&self) -> bool {
+        matches!(self.wrong, Wrong::Revoked(..))
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        if let Wrong::Lease(_) = self.wrong { &["--leader-elect"] } else { &[] }
     }
 }
 
-/// A call that counts: everything but watches and the lease.
-fn counts(asked: &Asked) -> bool {
-    asked.verb != "watch" && !asked.resource.starts_with("coordination.k8s.io/")
-}
-
-/// How often a scenario calls when nothing goes wrong, and how it ends.
-async fn reference(scenario: Scenario) -> (Scenario, usize, String) {
-    let world = World::new(&format!("{}-ref", scenario.name())).await;
-    let proxy = world.proxy().await;
-    let _operator = world.operator_by(&proxy).await;
-    scenario.prepare(&world).await;
-    world.at_rest().await;
-    let before = proxy.asked().len();
-    scenario.act(&world).await;
-    scenario.end(&world).await;
-    world.at_rest().await;
-    world.is_settled().await;
-    let calls = proxy.asked()[before..].iter().filter(|asked| counts(asked)).count();
-    (scenario, calls, world.snapshot().await)
-}
-
-/// Waits for the end of a plan; whoever waits for something else meanwhile loses nothing.
-async fn ended(plan: &Plan, world: &World) {
-    plan.scenario.end(world).await;
-}
-
-/// Does what is wrong; gives the operator that then lives.
-async fn go_wrong(plan: &Plan, world: &World, proxy: &Proxy, operator: Operator) -> Operator {
-    let (nth, seen) = (plan.nth, Arc::new(AtomicUsize::new(0)));
-    let the_call = move |asked: &Asked| counts(asked) && seen.fetch_add(1, Ordering::Relaxed) == nth;
-    let watches = |kind: &'static str| move |asked: &Asked| asked.is("watch", kind);
-    match plan.wrong.clone() {
-        Wrong::Kill(point) => {
-            let mut sprung = proxy.trap(counts, nth, point);
-            plan.scenario.act(world).await;
-            tokio::select! {
-                sprung = sprung.wait_for(|sprung| *sprung) => { sprung.unwrap(); }
-                () = async { ended(plan, world).await; world.at_rest().await; } => return operator,
-            }
-            drop(operator);
-            proxy.heal();
-            world.operator_by(proxy).await
-        }
-        Wrong::Terminate => {
-            let gate = Gate::new();
-            proxy.once(the_call, Fault::HoldAnswer(gate.clone()));
-            plan.scenario.act(world).await;
-            tokio::select! {
-                () = gate.reached() => {}
-                () = async { ended(plan, world).await; world.at_rest().await; } => return operator,
-            }
-            operator.signal("TERM");
-            gate.open();
-            assert_eq!(operator.end().await.code(), Some(0));
-            world.operator_by(proxy).await
-        }
-        Wrong::Call(fault) => {
-            proxy.once(the_call, fault);
-            plan.scenario.act(world).await;
-            operator
-        }
-        Wrong::BlackHole => {
-            let gate = Gate::new();
-            proxy.once(the_call, Fault::Hold(gate.clone()));
-            plan.scenario.act(world).await;
-            ended(plan, world).await;
-            gate.open();
-            operator
-        }
-        Wrong::Spell(reply) => {
-            proxy.always(Asked::writes, Fault::Answer(reply));
-            let before = proxy.asked().len();
-            plan.scenario.act(world).await;
-            let tried = || proxy.asked()[before..].iter().filter(|asked| asked.writes()).count();
-            let spell = eventually("the spell is over", SOON, || async {
-                ensure!(tried() >= SPELL, "{} calls", tried());
-                Ok(())
-            });
-            spell.await.unwrap();
-            proxy.heal();
-            operator
-        }
-        Wrong::Frozen(kind) => {
-            let gate = proxy.freeze(watches(kind));
-            plan.scenario.act(world).await;
-            // As long as the others need.
-            let _ = tokio::time::timeout(Duration::from_secs(3), ended(plan, world)).await;
-            gate.open();
-            operator
-        }
-        Wrong::Lost(kind) => {
-            proxy.on_event(watches(kind), |event| event["type"] != "BOOKMARK", EventFault::Drop);
-            plan.scenario.act(world).await;
-            let _ = tokio::time::timeout(Duration::from_secs(2), ended(plan, world)).await;
-            proxy.expire(watches(kind));
-            operator
-        }
-        Wrong::Expired => {
-            plan.scenario.act(world).await;
-            proxy.expire(|_| true);
-            operator
-        }
-        Wrong::Broken => {
-            plan.scenario.act(world).await;
-            proxy.break_watches(|_| true);
-            operator
-        }
+async fn run(plan: &Plan, expected: &str) -> Outcome {
+    let world = World::new(&plan.scenario.name()).await;
+    match plan.wrong {
+        // A write that lands late, that nobody could hold back, may overlap until it is swept.
+        Wrong::BlackHole => world.excuse("S4"),
+        Wrong::Call(kleym_testenv::proxy::Fault::Twice) => world.excuse("wire: sent again"),
+        _ => {}
     }
-}
-
-async fn run(plan: &Plan, expected: &str) {
-    let name = format!("{}-{}", plan.scenario.name(), plan.nth);
-    let world = World::new(&name).await;
-    // A write that lands late or twice, that nobody could hold back, may overlap until it is swept.
-    if matches!(plan.wrong, Wrong::BlackHole) {
-        world.excuse("S4");
-    }
-    let proxy = world.proxy().await;
-    let operator = world.operator_by(&proxy).await;
-    plan.scenario.prepare(&world).await;
-    world.at_rest().await;
-    let mut operator = go_wrong(plan, &world, &proxy, operator).await;
+    let mut run = Run::prepared_with(plan.scenario, world, plan.alone(), plan.flags()).await;
+    let reached = go_wrong(&mut run, &plan.at, &plan.wrong, expected).await;
     if rejects(&plan.fault) {
         // What was rejected is not tried again by itself.
-        world.at_rest().await;
-        drop(operator);
-        operator = world.operator_by(&proxy).await;
+        run.world.at_rest().await;
+        run.start().await;
     }
-    ended(plan, &world).await;
-    world.at_rest_for(Duration::from_secs(1)).await;
-    world.is_settled().await;
-    assert_eq!(world.snapshot().await, expected);
-    drop(operator);
+    if let Wrong::Hand(Hand::DeletesNamespace) = plan.wrong {
+        run.world.at_rest().await;
+        assert_eq!(run.operator().probe("/healthz").await.0, 200);
+    } else {
+        run.ends(expected).await;
+    }
+    run.close().await;
+    if reached { Outcome::Passed } else { Outcome::NotReached }
+}
+
+/// The calls that are not alike, each with how many like it came before it. Of many that are alike, because as many bindings
+/// do the same, the first and one in the middle stand for all.
+fn distinct(calls: &[String]) -> Vec<(String, usize)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for call in calls {
+        *counts.entry(call).or_insert(0) += 1;
+    }
+    let chosen = |(call, count): (&str, usize)| -> Vec<(String, usize)> {
+        let many = if count >= 5 { vec![0, count / 2] } else { (0..count).collect() };
+        many.into_iter().map(|nth| (call.to_owned(), nth)).collect()
+    };
+    counts.into_iter().flat_map(chosen).collect()
 }
 
 /// SplitMix64.
@@ -188,76 +109,104 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The plans of this run, and every one there is.
+fn number(name: &str) -> Option<usize> {
+    variable(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// The plans of this run.
 fn chosen(mut all: Vec<Plan>) -> Vec<Plan> {
     if let Some(replay) = variable("KLEYM_FAULTS_REPLAY") {
         all.retain(|plan| plan.name() == replay);
         assert!(!all.is_empty(), "there is no plan `{replay}`");
         return all;
     }
-    let seed = variable("KLEYM_FAULTS_SEED").map_or_else(
-        || u64::try_from(jiff::Timestamp::now().as_second()).unwrap(),
-        |seed| seed.parse().expect("KLEYM_FAULTS_SEED is a number"),
-    );
+    if let Some(only) = variable("KLEYM_FAULTS_ONLY") {
+        all.retain(|plan| plan.name().contains(&only));
+    }
+    let seed = number("KLEYM_FAULTS_SEED").unwrap_or(1);
     let there = all.len();
-    let mut state = seed;
+    // Mixed, so that every part has as much to wait for as the others.
+    let mut state = seed as u64;
     for last in (1..all.len()).rev() {
         let other = usize::try_from(draw(&mut state) % (last as u64 + 1)).unwrap();
         all.swap(last, other);
     }
     let shard = variable("KLEYM_FAULTS_SHARD").unwrap_or_else(|| "1/1".to_owned());
-    let (part, parts) = shard.split_once('/').expect("KLEYM_FAULTS_SHARD is like 2/4");
+    let (part, parts) = shard.split_once('/').expect("KLEYM_FAULTS_SHARD is like 2/8");
     let (part, parts): (usize, usize) = (part.parse().unwrap(), parts.parse().unwrap());
+    assert!((1..=parts).contains(&part), "KLEYM_FAULTS_SHARD is like 2/8");
     let mut mine: Vec<Plan> = all.into_iter().skip(part - 1).step_by(parts).collect();
-    match variable("KLEYM_FAULTS_PLANS").as_deref() {
-        Some("all") => {}
-        Some(number) => mine.truncate(number.parse().expect("KLEYM_FAULTS_PLANS is a number or `all`")),
-        None => mine.truncate(PLANS),
-    }
-    println!("seed {seed}, shard {shard}: {} of {there} plans", mine.len());
+    mine.truncate(number("KLEYM_FAULTS_PLANS").unwrap_or(usize::MAX));
+    println!("shard {shard} of seed {seed}: {} of {there} plans", mine.len());
     mine
 }
 
-#[tokio::test]
-async fn whatever_goes_wrong_once_every_scenario_comes_to_its_end() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_goes_wrong_every_scenario_comes_to_its_end() {
+    let at_once = number("KLEYM_FAULTS_AT_ONCE").unwrap_or(AT_ONCE);
     let scenarios: Vec<Scenario> = Scenario::MAIN.into_iter().chain(Scenario::FURTHER).collect();
-    let references: Vec<(Scenario, usize, String)> =
-        stream::iter(scenarios).map(reference).buffer_unordered(AT_ONCE).collect().await;
-    let mut all = Vec::new();
-    let mut expected = BTreeMap::new();
-    let mut references = references;
-    references.sort_by_key(|(scenario, ..)| scenario.name());
-    for (scenario, calls, end) in references {
-        println!("{}: {calls} calls when nothing goes wrong", scenario.name());
-        let plan = |nth, (fault, wrong)| Plan { scenario, nth, fault, wrong };
-        for nth in 0..calls {
-            all.extend(at_a_call().into_iter().map(|fault| plan(nth, fault)));
-        }
-        all.extend(of_the_watches().into_iter().map(|fault| plan(0, fault)));
-        expected.insert(scenario.name(), end);
-    }
-    let plans = chosen(all);
-    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    for plan in &plans {
-        *kinds.entry(&plan.fault).or_insert(0) += 1;
-    }
-    println!("faults, and on how many calls each: {kinds:?}");
-    let failed: Vec<String> = stream::iter(&plans)
-        .map(|plan| async {
-            let outcome =
-                std::panic::AssertUnwindSafe(run(plan, &expected[&plan.scenario.name()])).catch_unwind();
-            match outcome.await {
-                Ok(()) => None,
-                Err(_) => {
-                    println!("FAILED: KLEYM_FAULTS_REPLAY={} make test-faults", plan.name());
-                    Some(plan.name())
-                }
-            }
-        })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(|failed| async { failed })
+    let mut references: Vec<_> = stream::iter(scenarios)
+        .map(|scenario| async move { (scenario, reference(scenario).await) })
+        .buffer_unordered(at_once)
         .collect()
         .await;
-    println!("{} plans, {} failed", plans.len(), failed.len());
+    references.sort_by_key(|(scenario, _)| scenario.name());
+    let mut all = Vec::new();
+    let mut expected = BTreeMap::new();
+    for (scenario, reference) in references {
+        let distinct = distinct(&reference.calls);
+        println!("{}: {} calls, not alike: {distinct:?}", scenario.name(), reference.calls.len());
+        let plan = |at: &At, (fault, wrong)| Plan { scenario, at: at.clone(), fault, wrong };
+        for call in distinct {
+            let faults = at_a_call(scenario, &call.0);
+            let at = Some(call);
+            all.extend(faults.into_iter().map(|fault| plan(&at, fault)));
+        }
+        all.extend(of_the_whole(scenario).into_iter().map(|fault| plan(&None, fault)));
+        expected.insert(scenario.name(), reference.end);
+    }
+    let plans = chosen(all);
+    let expected = Arc::new(expected);
+    let began = Instant::now();
+    let outcomes: Vec<(Plan, Outcome, Duration)> = stream::iter(plans)
+        .map(|plan| {
+            let expected = Arc::clone(&expected);
+            // A task of its own, so that one that is busy holds up no other.
+            tokio::spawn(async move {
+                let began = Instant::now();
+                let outcome = AssertUnwindSafe(run(&plan, &expected[&plan.scenario.name()])).catch_unwind();
+                let outcome = outcome.await.unwrap_or(Outcome::Failed);
+                if outcome == Outcome::Failed {
+                    println!("FAILED: KLEYM_FAULTS_REPLAY={} make test-faults", plan.name());
+                }
+                (plan, outcome, began.elapsed())
+            })
+        })
+        .buffer_unordered(at_once)
+        .map(Result::unwrap)
+        .collect()
+        .await;
+    tell(&outcomes, began.elapsed());
+    let of = |wanted| outcomes.iter().filter(move |(_, outcome, _)| *outcome == wanted);
+    let failed: Vec<String> = of(Outcome::Failed).map(|(plan, ..)| plan.name()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
+    let missed = of(Outcome::NotReached).count();
+    assert!(missed * 100 <= outcomes.len() * NOT_REACHED, "{missed} of {} met no fault", outcomes.len());
+}
+
+/// Says what ran, and what of it took longest.
+fn tell(outcomes: &[(Plan, Outcome, Duration)], took: Duration) {
+    type Count = BTreeMap<String, BTreeMap<Outcome, usize>>;
+    let (mut by_fault, mut by_scenario) = (Count::new(), Count::new());
+    for (plan, outcome, _) in outcomes {
+        *by_fault.entry(plan.fault.clone()).or_default().entry(*outcome).or_insert(0) += 1;
+        *by_scenario.entry(plan.scenario.name()).or_default().entry(*outcome).or_insert(0) += 1;
+    }
+    println!("by fault: {by_fault:?}\nby scenario: {by_scenario:?}");
+    let mut slowest: Vec<_> = outcomes.iter().map(|(plan, _, took)| (*took, plan.name())).collect();
+    slowest.sort();
+    println!("slowest: {:?}", slowest.iter().rev().take(10).collect::<Vec<_>>());
+    let each: Duration = outcomes.iter().map(|(.., took)| *took).sum();
+    let count = u32::try_from(outcomes.len()).unwrap().max(1);
+    println!("{count} plans in {took:?}, each in {:?} on the average", each / count);
 }

@@ -27,6 +27,7 @@ mod readiness;
 mod replicas;
 mod revocation;
 mod rights;
+mod runs;
 mod scenario;
 mod spire;
 mod status;

@@ -86,6 +86,8 @@ async fn a_first_replica_leads_at_once_where_there_is_no_lease_yet() {
 #[tokio::test]
 async fn a_leader_that_is_stopped_in_the_middle_of_a_call_and_woken_writes_nothing_more() {
     let world = World::new("stopped").await;
+    // Whoever stands still keeps no deadline.
+    world.excuse("wire: without a deadline");
     released(&world).await;
     let proxy = world.proxy().await;
     let first = world.start_operator_by(&proxy, &["--leader-elect"]).await;

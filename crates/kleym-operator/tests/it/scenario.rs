@@ -45,6 +45,14 @@ pub(crate) enum Scenario {
     Foreign,
     /// An orphan of an earlier incarnation stands at the name of a new binding's output.
     Orphan,
+    /// A binding of the pool is created beside one of an objective on it.
+    Layers,
+    /// The operator is started again with another trust domain.
+    TrustDomain,
+    /// The operator is started again with another class.
+    Class,
+    /// Twenty bindings that can be granted are created among twenty that cannot.
+    GoodAmongBad,
 }
 
 use Scenario::*;
@@ -53,7 +61,7 @@ impl Scenario {
     /// The four that every test run tries.
     pub(crate) const MAIN: [Scenario; 4] = [Create, Change, Conflict, Delete];
     /// The others.
-    pub(crate) const FURTHER: [Scenario; 14] = [
+    pub(crate) const FURTHER: [Scenario; 18] = [
         CreatePoolOnly,
         ChangeId,
         ConflictOfTwo,
@@ -68,6 +76,10 @@ impl Scenario {
         PoolGoneAndBack,
         Foreign,
         Orphan,
+        Layers,
+        TrustDomain,
+        Class,
+        GoodAmongBad,
     ];
 
     /// Its name, as part of a namespace's.
@@ -75,15 +87,40 @@ impl Scenario {
         format!("{self:?}").to_lowercase()
     }
 
+    /// The flags with which the operator is started again; that is then all that is done.
+    pub(crate) fn restarts_with(self) -> &'static [&'static str] {
+        match self {
+            TrustDomain => &["--trust-domain=other.example"],
+            Class => &["--clusterspiffeid-class-name=other"],
+            _ => &[],
+        }
+    }
+
+    /// The names of the bindings that can have a part in it.
+    pub(crate) fn bindings(self) -> Vec<String> {
+        match self {
+            GoodAmongBad => ["good", "bad"].iter().flat_map(|kind| crowd(kind)).collect(),
+            _ => ["a", "b", "c", "d", "e"].map(str::to_owned).into(),
+        }
+    }
+
+    /// The part of a binding; those that are alike have the same.
+    pub(crate) fn role(self, binding: &str) -> String {
+        match self {
+            PoolChange => "one".to_owned(),
+            GoodAmongBad => binding.split('-').next().unwrap_or(binding).to_owned(),
+            _ => binding.to_owned(),
+        }
+    }
+
     /// Brings the world to where it begins; an operator serves it already.
     pub(crate) async fn prepare(self, world: &World) {
         world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
         let containers: &[(&str, &str)] = match self {
-            Create | CreatePoolOnly | Foreign | Orphan => &[],
-            Change | ChangeId | Delete | ConflictOfTwo | ConflictOfThree | Repoint | PoolGoneAndBack => {
-                &[("a", "x")]
-            }
-            Conflict | Swap => &[("a", "x"), ("b", "y")],
+            Create | CreatePoolOnly | Foreign | Orphan | GoodAmongBad => &[],
+            Change | ChangeId | Delete | ConflictOfTwo | ConflictOfThree | Repoint | PoolGoneAndBack
+            | Layers => &[("a", "x")],
+            Conflict | Swap | TrustDomain | Class => &[("a", "x"), ("b", "y")],
             OlderEdited | OlderDeleted | OlderInvalidated => &[("a", "x")],
             Shift => &[("a", "x"), ("b", "y"), ("c", "z")],
             PoolChange => &[("a", "v"), ("b", "w"), ("c", "x"), ("d", "y"), ("e", "z")],
@@ -175,6 +212,22 @@ impl Scenario {
                 world.edit(OBJECTIVE, "a", json!({"spec": {"poolRef": {"name": "qwen"}}})).await;
             }
             PoolGoneAndBack => world.delete(POOL, "llama").await,
+            Layers => drop(world.create(pool_only("b", "chat")).await),
+            // See `restarts_with`.
+            TrustDomain | Class => {}
+            GoodAmongBad => {
+                for (nth, (good, bad)) in crowd("good").iter().zip(crowd("bad")).enumerate() {
+                    world.create_all([objective(good, "llama"), per_objective(good, good, good)]).await;
+                    world.create(objective(&bad, if nth % 4 == 2 { "nowhere" } else { "llama" })).await;
+                    let (path, value) = match nth % 4 {
+                        0 => ("/spec/workloadSelectorTemplates", json!(["k8s:ns:elsewhere", "k8s:sa:x"])),
+                        1 => ("/spec/spiffeIDTemplate", json!("not an ID")),
+                        2 => ("/spec/mode", json!("PerObjective")),
+                        _ => ("/spec/spiffeIDTemplate", json!("spiffe://{{ .Nothing }}")),
+                    };
+                    world.create(per_objective(&bad, &bad, &bad).with(path, value)).await;
+                }
+            }
         }
     }
 
@@ -182,6 +235,28 @@ impl Scenario {
     pub(crate) async fn end(self, world: &World) {
         match self {
             Create | CreatePoolOnly | Orphan => drop(world.ready("a").await),
+            Layers => {
+                world.ready("a").await;
+                world.ready("b").await;
+            }
+            TrustDomain => {
+                for name in ["a", "b"] {
+                    holds(world, name, "spec/spiffeIDTemplate", "spiffe://other.example/").await;
+                }
+            }
+            Class => {
+                for name in ["a", "b"] {
+                    holds(world, name, "spec/className", "other").await;
+                }
+            }
+            GoodAmongBad => {
+                let reasons =
+                    ["UnsafeSelector", "InvalidSPIFFEID", "TargetPoolNotFound", "SPIFFEIDRenderFailed"];
+                for (nth, (good, bad)) in crowd("good").iter().zip(crowd("bad")).enumerate() {
+                    world.ready(good).await;
+                    world.refused(&bad, reasons[nth % 4]).await;
+                }
+            }
             Change => holds(world, "a", "spec/workloadSelectorTemplates", "k8s:container-name:q").await,
             ChangeId => holds(world, "a", "spec/spiffeIDTemplate", "/made/a").await,
             Conflict => {
@@ -240,6 +315,11 @@ impl Scenario {
             }
         }
     }
+}
+
+/// Twenty names of a kind.
+fn crowd(kind: &str) -> Vec<String> {
+    (0..20).map(|nth| format!("{kind}-{nth}")).collect()
 }
 
 /// Moves bindings to other containers, all at once.

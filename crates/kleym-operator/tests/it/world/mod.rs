@@ -27,6 +27,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 pub(crate) use objects::{Object, objective, objective_of, per_objective, pool, pool_only, pool_x};
+use operator::Log;
 #[cfg(feature = "package")]
 pub(crate) use operator::program;
 pub(crate) use operator::{Operator, refused_start};
@@ -61,6 +62,10 @@ pub(crate) struct World {
     began: kleym_testenv::Mark,
     /// Rules that the test breaks on purpose.
     excused: std::sync::Mutex<Vec<&'static str>>,
+    /// What the operators said, one after the other.
+    logs: std::sync::Mutex<Vec<Log>>,
+    /// Whether all that it did was checked already.
+    checked: bool,
     // Last, so that it outlives everything above.
     plane: Plane,
 }
@@ -93,8 +98,9 @@ impl World {
         let (client, audit) = (plane.client().unwrap(), plane.audit().unwrap());
         let user = format!("operator-of-{namespace}");
         let began = audit.mark().await.unwrap();
-        let excused = std::sync::Mutex::default();
-        Self { client, instance: namespace.clone(), namespace, user, audit, began, excused, plane }
+        let (excused, logs) = (std::sync::Mutex::default(), std::sync::Mutex::default());
+        let instance = namespace.clone();
+        Self { client, instance, namespace, user, audit, began, excused, logs, checked: false, plane }
     }
 
     /// Starts an operator for this world and waits until it is ready.
@@ -112,7 +118,7 @@ impl World {
     /// Starts an operator for this world; it need not become ready.
     pub(crate) async fn start_operator(&self, flags: &[&str]) -> Operator {
         let kubeconfig = self.plane.operator_kubeconfig(&self.user);
-        Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, flags).await
+        self.noted(Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, flags).await)
     }
 
     /// Starts an operator for every namespace of the control plane, and waits until it is ready. Not for the shared
@@ -120,7 +126,7 @@ impl World {
     pub(crate) async fn operator_everywhere(&self) -> Operator {
         assert!(self.plane.is_own());
         let kubeconfig = self.plane.operator_kubeconfig(&self.user);
-        let operator = Operator::start(&kubeconfig, None, &self.instance, &[]).await;
+        let operator = self.noted(Operator::start(&kubeconfig, None, &self.instance, &[]).await);
         operator.ready().await;
         operator
     }
@@ -129,7 +135,7 @@ impl World {
     /// until it is ready. Not for the shared control plane, where it would serve the bindings of other tests.
     pub(crate) async fn operator_of(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
         assert!(self.plane.is_own());
-        let operator = Operator::start(kubeconfig, None, &self.instance, flags).await;
+        let operator = self.noted(Operator::start(kubeconfig, None, &self.instance, flags).await);
         operator.ready().await;
         operator
     }
@@ -145,16 +151,18 @@ impl World {
 
     /// Starts an operator that has every right but these; it need not become ready.
     pub(crate) async fn start_operator_without(&self, resource: &str, verbs: &[&str]) -> Operator {
-        self.plane.grant_all_but(&self.user, resource, verbs).await;
+        self.revoke(resource, verbs).await;
         let kubeconfig = self.kubeconfig_as(&self.user, &[]).unwrap();
-        Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &[]).await
+        self.noted(Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &[]).await)
     }
 
     /// Starts an operator that takes part in the leader election and may not touch its lease.
     pub(crate) async fn start_elector_without_lease(&self) -> Operator {
         self.plane.grant_all_but(&self.user, "", &[]).await;
         let kubeconfig = self.kubeconfig_as(&self.user, &[]).unwrap();
-        Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &["--leader-elect"]).await
+        self.noted(
+            Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &["--leader-elect"]).await,
+        )
     }
 
     /// Gives the operator the rights to its lease.
@@ -165,6 +173,12 @@ impl World {
     /// Gives the operator that was started without some rights all of them.
     pub(crate) async fn give_all_rights(&self) {
         self.plane.grant_all_but(&self.user, "", &[]).await;
+    }
+
+    /// An operator whose words are listened to.
+    fn noted(&self, operator: Operator) -> Operator {
+        self.logs.lock().unwrap().push(operator.words());
+        operator
     }
 
     /// The objects of a kind: in the namespace, or all where the kind has none.
@@ -368,6 +382,17 @@ impl World {
         world
     }
 
+    /// A proxy whose operator has its rights by itself and not as a member of a group, so that one can be taken away.
+    pub(crate) async fn proxy_alone(&self) -> Proxy {
+        self.give_all_rights().await;
+        Proxy::start(self.plane.config_as(&self.user, &[]).unwrap()).await.unwrap()
+    }
+
+    /// Takes some rights away from the operator that has its rights by itself.
+    pub(crate) async fn revoke(&self, resource: &str, verbs: &[&str]) {
+        self.plane.grant_all_but(&self.user, resource, verbs).await;
+    }
+
     /// A proxy between this world's operator and the API server.
     pub(crate) async fn proxy(&self) -> Proxy {
         let config = self.plane.config_as(&self.user, &[plane::OPERATORS]).unwrap();
@@ -377,7 +402,7 @@ impl World {
     /// Starts an operator behind a proxy; it need not become ready.
     pub(crate) async fn start_operator_by(&self, proxy: &Proxy, flags: &[&str]) -> Operator {
         let kubeconfig = proxy.kubeconfig(self.plane.folder()).unwrap();
-        Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, flags).await
+        self.noted(Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, flags).await)
     }
 
     /// Starts an operator behind a proxy and waits until it is ready.
@@ -389,8 +414,51 @@ impl World {
 
     /// Expects of bindings and outputs what holds when nothing happens any more.
     pub(crate) async fn is_settled(&self) {
-        let broken = checker::settled(self, &self.all(Kind::Binding).await, &self.all(Kind::Output).await);
+        let broken = self.unsettled().await;
         assert!(broken.is_empty(), "{broken:#?}");
+    }
+
+    /// What does not hold of that.
+    pub(crate) async fn unsettled(&self) -> Vec<String> {
+        checker::settled(self, &self.all(Kind::Binding).await, &self.all(Kind::Output).await)
+    }
+
+    /// Ends the world, when thousands share a control plane: no rule was broken, and nothing of it is left behind.
+    pub(crate) async fn close(mut self) {
+        let broken = self.broken_rules().await;
+        assert!(broken.is_empty(), "`{}` broke rules: {broken:#?}", self.user);
+        self.checked = true;
+        let outputs = self.all(Kind::Output).await.into_iter().filter(|output| {
+            let name = text(&output["metadata"]["name"]);
+            self.may_hold(recorder::Place { kind: Kind::Output, namespace: "", name })
+        });
+        let bindings = self.all(Kind::Binding).await.into_iter();
+        let all = bindings
+            .map(|object| (Kind::Binding, object))
+            .chain(outputs.map(|object| (Kind::Output, object)));
+        for (kind, object) in all {
+            let name = text(&object["metadata"]["name"]);
+            if object["metadata"].get("finalizers").is_some() {
+                self.edit(kind, name, serde_json::json!({"metadata": {"finalizers": null}})).await;
+            }
+            // One that was being deleted is gone by now.
+            let _ = self.api(kind).delete(name, &DeleteParams::default()).await;
+        }
+        // Every version has been recorded before it is forgotten.
+        self.plane.versions(|place| self.may_hold(place)).await;
+        self.plane.forget(|place| self.may_hold(place));
+        self.audit.forget_bodies(|call| {
+            call.user == self.user || call.namespace == self.namespace || call.name.contains(&self.namespace)
+        });
+    }
+
+    /// Whether a place is of a binding of this world, or of an output that may be for one.
+    fn may_hold(&self, place: recorder::Place<'_>) -> bool {
+        match place.kind {
+            Kind::Binding => place.namespace == self.namespace,
+            // A long name is cut.
+            _ => place.name.contains(&self.namespace) || self.namespace.len() > 60,
+        }
     }
 
     /// Which rules were broken since the world began, by whatever operator.
@@ -400,7 +468,8 @@ impl World {
             // The API server may have been stopped by the test.
             Err(_) => self.audit.recorded_since(self.began),
         };
-        let versions = self.plane.versions().await;
+        let versions = self.plane.versions(|place| self.may_hold(place)).await;
+        let testimony = checker::Testimony::of(&self.logs.lock().unwrap());
         let excused = self.excused.lock().unwrap().clone();
         checker::violations(&checker::Evidence {
             user: &self.user,
@@ -409,13 +478,14 @@ impl World {
             calls: &calls,
             versions: &versions,
             excused: &excused,
+            testimony: &testimony,
         })
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.checked {
             // The test's own runtime stands still here.
             let broken = std::thread::scope(|scope| {
                 let check = scope.spawn(|| {

@@ -19,10 +19,13 @@ pub(crate) fn program() -> OsString {
     std::env::var_os("KLEYM_TEST_OPERATOR").unwrap_or_else(|| env!("CARGO_BIN_EXE_kleym-operator").into())
 }
 
+/// What an operator says, while it says it.
+pub(crate) type Log = Arc<Mutex<String>>;
+
 /// A running operator. Dropping it kills it, as a crash would; when the test fails, its log is printed.
 pub(crate) struct Operator {
     process: Mutex<Process>,
-    log: Arc<Mutex<String>>,
+    log: Log,
     name: String,
 }
 
@@ -65,6 +68,11 @@ impl Operator {
             }
         });
         Self { process: Mutex::new(process), log, name: name.to_owned() }
+    }
+
+    /// What it says, also when it is gone.
+    pub(super) fn words(&self) -> Log {
+        Arc::clone(&self.log)
     }
 
     /// Everything it said so far.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::SOON;
-use super::recorder::{Recorder, Version};
+use super::recorder::{Place, Recorder, Version};
 
 /// The group that holds every operator of these tests.
 pub(super) const OPERATORS: &str = "kleym-operators";
@@ -133,9 +133,14 @@ impl Plane {
         matches!(self.control, Control::Own(_))
     }
 
-    /// Every version of bindings and outputs so far, by revision.
-    pub(crate) async fn versions(&self) -> Vec<Version> {
-        self.recorder.versions().await
+    /// Every version of some bindings and outputs so far, by revision.
+    pub(crate) async fn versions(&self, of: impl Fn(Place<'_>) -> bool) -> Vec<Version> {
+        self.recorder.versions(of).await
+    }
+
+    /// Forgets versions that nobody will ask for again.
+    pub(crate) fn forget(&self, of: impl Fn(Place<'_>) -> bool) {
+        self.recorder.forget(of);
     }
 
     /// Creates a namespace of exactly this name.

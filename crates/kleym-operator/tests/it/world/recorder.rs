@@ -13,10 +13,22 @@ use kleym_core::kind::Kind;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::{Client, Config};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The kinds that are recorded.
 pub(crate) const RECORDED: [Kind; 2] = [Kind::Binding, Kind::Output];
+
+/// Where an object stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Its kind.
+    pub(crate) kind: Kind,
+    /// Its namespace, or empty.
+    pub(crate) namespace: &'a str,
+    /// Its name.
+    pub(crate) name: &'a str,
+}
 
 /// One version of an object.
 #[derive(Debug, Clone)]
@@ -32,6 +44,15 @@ pub(crate) struct Version {
 }
 
 impl Version {
+    /// Where it stands.
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place {
+            kind: self.kind,
+            namespace: self.text("/metadata/namespace"),
+            name: self.text("/metadata/name"),
+        }
+    }
+
     /// A text field.
     pub(crate) fn text(&self, pointer: &str) -> &str {
         self.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -50,9 +71,27 @@ struct History {
     live: BTreeMap<(Kind, String), Version>,
 }
 
+/// The history, and a word at everything that comes to it.
+#[derive(Default)]
+struct Shared {
+    history: Mutex<History>,
+    grown: watch::Sender<()>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut History)) {
+        change(&mut self.lock());
+        self.grown.send_replace(());
+    }
+}
+
 /// The recorder of one control plane. Dropping it ends its thread.
 pub(crate) struct Recorder {
-    history: Arc<Mutex<History>>,
+    history: Arc<Shared>,
     config: Config,
     stop: CancellationToken,
 }
@@ -76,7 +115,7 @@ fn revision(text: Option<&String>) -> u64 {
 impl Recorder {
     /// Starts to record.
     pub(crate) fn start(config: Config) -> Arc<Self> {
-        let (history, stop) = (Arc::<Mutex<History>>::default(), CancellationToken::new());
+        let (history, stop) = (Arc::<Shared>::default(), CancellationToken::new());
         let (kept, stopped, used) = (Arc::clone(&history), stop.clone(), config.clone());
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -92,8 +131,8 @@ impl Recorder {
         Arc::new(Self { history, config, stop })
     }
 
-    /// Every version so far, by revision. Waits until what is live now has been recorded.
-    pub(crate) async fn versions(&self) -> Vec<Version> {
+    /// Every version of some objects so far, by revision. Waits until what is live now has been recorded.
+    pub(crate) async fn versions(&self, of: impl Fn(Place<'_>) -> bool) -> Vec<Version> {
         let client = Client::try_from(self.config.clone()).unwrap();
         for kind in RECORDED {
             // Nothing can be asked of an API server that a test has stopped, or of a kind that is not there.
@@ -102,18 +141,31 @@ impl Recorder {
             let wanted: BTreeMap<String, u64> = list
                 .items
                 .iter()
+                .filter(|object| {
+                    let of_metadata = |text: &Option<String>| text.clone().unwrap_or_default();
+                    let (namespace, name) =
+                        (of_metadata(&object.metadata.namespace), of_metadata(&object.metadata.name));
+                    of(Place { kind, namespace: &namespace, name: &name })
+                })
                 .map(|object| {
                     let metadata = &object.metadata;
                     (metadata.uid.clone().unwrap_or_default(), revision(metadata.resource_version.as_ref()))
                 })
                 .collect();
-            while !lock(&self.history).holds(kind, until, &wanted) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            let mut grown = self.history.grown.subscribe();
+            while !self.history.lock().holds(kind, until, &wanted, &of) {
+                grown.changed().await.expect("the sender lives in `self`");
             }
         }
-        let mut versions = lock(&self.history).versions.clone();
+        let mut versions: Vec<Version> =
+            self.history.lock().versions.iter().filter(|version| of(version.place())).cloned().collect();
         versions.sort_by_key(|version| version.revision);
         versions
+    }
+
+    /// Forgets versions that nobody will ask for again.
+    pub(crate) fn forget(&self, of: impl Fn(Place<'_>) -> bool) {
+        self.history.change(|history| history.versions.retain(|version| !of(version.place())));
     }
 }
 
@@ -123,14 +175,16 @@ impl Drop for Recorder {
     }
 }
 
-fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
-    history.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl History {
-    /// Whether everything up to a revision, at which exactly these lived, has been recorded.
-    fn holds(&self, kind: Kind, until: u64, wanted: &BTreeMap<String, u64>) -> bool {
-        let mine = self.live.iter().filter(|((other, _), _)| *other == kind);
+    /// Whether everything up to a revision, at which exactly these of some objects lived, has been recorded.
+    fn holds(
+        &self,
+        kind: Kind,
+        until: u64,
+        wanted: &BTreeMap<String, u64>,
+        of: &impl Fn(Place<'_>) -> bool,
+    ) -> bool {
+        let mine = self.live.iter().filter(|((other, _), version)| *other == kind && of(version.place()));
         let lives: BTreeMap<&String, u64> = mine.map(|((_, uid), version)| (uid, version.revision)).collect();
         let known = |uid: &str| {
             let of = |version: &&Version| version.kind == kind && version.uid() == uid;
@@ -179,25 +233,29 @@ impl History {
     }
 }
 
-async fn follow(client: Client, kind: Kind, history: &Mutex<History>) {
+async fn follow(client: Client, kind: Kind, history: &Shared) {
+    // Between two lists, so that an API server that is away is not asked in a tight loop.
+    let mut pace = tokio::time::interval(Duration::from_millis(30));
     let api = all(&client, kind);
     loop {
+        pace.tick().await;
         match api.list(&ListParams::default()).await {
             Ok(list) => {
                 let at = revision(list.metadata.resource_version.as_ref());
-                lock(history).listed(kind, at, &list.items);
-                watch(&api, kind, at.to_string(), history).await;
+                history.change(|history| history.listed(kind, at, &list.items));
+                events(&api, kind, at.to_string(), history).await;
             }
             // A definition that is gone takes its objects along.
-            Err(kube::Error::Api(status)) if status.code == 404 => lock(history).listed(kind, 0, &[]),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                history.change(|history| history.listed(kind, 0, &[]));
+            }
             Err(_) => {}
         }
-        tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }
 
 /// Watches until that breaks.
-async fn watch(api: &Api<DynamicObject>, kind: Kind, mut version: String, history: &Mutex<History>) {
+async fn events(api: &Api<DynamicObject>, kind: Kind, mut version: String, history: &Shared) {
     let parameters = WatchParams::default();
     while let Ok(events) = api.watch(&parameters, &version).await {
         let mut events = events.boxed();
@@ -205,12 +263,12 @@ async fn watch(api: &Api<DynamicObject>, kind: Kind, mut version: String, histor
             match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     version = object.metadata.resource_version.clone().unwrap_or_default();
-                    lock(history).put(kind, &object);
+                    history.change(|history| history.put(kind, &object));
                 }
                 Ok(WatchEvent::Deleted(object)) => {
                     version = object.metadata.resource_version.clone().unwrap_or_default();
                     let uid = object.metadata.uid.unwrap_or_default();
-                    lock(history).gone(kind, &uid, revision(Some(&version)));
+                    history.change(|history| history.gone(kind, &uid, revision(Some(&version))));
                 }
                 Ok(WatchEvent::Bookmark(bookmark)) => version = bookmark.metadata.resource_version,
                 Ok(WatchEvent::Error(_)) | Err(_) => return,

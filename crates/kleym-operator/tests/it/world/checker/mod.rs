@@ -5,7 +5,9 @@
 //! whose finalizers somebody else touched, is left out of the rules that it could break alone.
 
 mod safety;
+mod sending;
 mod settled;
+mod testimony;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -16,6 +18,7 @@ use kleym_testenv::Call;
 use super::recorder::Version;
 
 pub(crate) use settled::settled;
+pub(crate) use testimony::Testimony;
 
 /// What is looked at: the calls, and the history of one namespace.
 pub(crate) struct Evidence<'a> {
@@ -31,11 +34,14 @@ pub(crate) struct Evidence<'a> {
     pub(crate) versions: &'a [Version],
     /// Rules that this test breaks on purpose.
     pub(crate) excused: &'a [&'static str],
+    /// What the operators said.
+    pub(crate) testimony: &'a Testimony,
 }
 
 /// Broken rules, one line each: `<rule>: <what happened>`.
 pub(crate) fn violations(evidence: &Evidence<'_>) -> Vec<String> {
     let mut found = wire::violations(evidence);
+    found.extend(sending::violations(evidence));
     found.extend(safety::violations(evidence));
     found.retain(|line| !evidence.excused.iter().any(|rule| line.starts_with(rule)));
     found

@@ -1,12 +1,12 @@
 //! The checker notices every rule that is broken.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use kleym_core::kind::Kind;
 use kleym_testenv::Call;
 use serde_json::{Value, json};
 
-use super::{Evidence, violations};
+use super::{Evidence, Testimony, violations};
 use crate::world::recorder::Version;
 
 const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
@@ -47,9 +47,11 @@ fn spec(container: &str) -> Value {
     })
 }
 
+static NOTHING_SAID: LazyLock<Testimony> = LazyLock::new(Testimony::default);
+
 fn evidence<'a>(calls: &'a [Call], versions: &'a [Version]) -> Evidence<'a> {
     let (user, instance, namespace) = ("operator", "one", "llm");
-    Evidence { user, instance, namespace, calls, versions, excused: &[] }
+    Evidence { user, instance, namespace, calls, versions, excused: &[], testimony: &NOTHING_SAID }
 }
 
 fn output_of(name: &str) -> String {
@@ -109,6 +111,61 @@ fn a_request_that_breaks_a_rule_is_named() {
     let delete =
         |uid: &str| broken(&[call("delete", OUTPUTS, "a", json!({"preconditions": {"uid": uid}}))], &[]);
     assert_eq!((delete("u"), delete("")), (vec![], vec!["wire: bound to no uid".to_owned()]));
+}
+
+/// What an operator says of its calls.
+fn said(calls: &[(&str, &str, &str)]) -> Testimony {
+    let line = |(method, path, took): &(&str, &str, &str)| {
+        format!("DEBUG call binding=llm/a method={method} path=\"{path}\" reply=Done took={took}\n")
+    };
+    Testimony::of(&[Arc::new(Mutex::new(calls.iter().map(line).collect()))])
+}
+
+#[test]
+fn a_write_that_arrives_more_often_than_it_was_made_is_named() {
+    let write = || call("create", OUTPUTS, "a", json!({"spec": spec("x")}));
+    let twice = [write(), write()];
+    let broken = |testimony: &Testimony| violations(&Evidence { testimony, ..evidence(&twice, &[]) });
+    assert_eq!(broken(&said(&[("POST", "/x", "1ms"), ("POST", "/x", "1ms")])), [""; 0]);
+    assert_eq!(
+        broken(&said(&[("POST", "/x", "1ms")])),
+        ["wire: sent again by something below the operator: POST /x"]
+    );
+}
+
+#[test]
+fn a_call_that_has_no_deadline_is_named() {
+    let broken = |took| {
+        let testimony = said(&[("POST", "/x", took)]);
+        violations(&Evidence { testimony: &testimony, ..evidence(&[], &[]) })
+    };
+    assert_eq!(broken("10.1s"), [""; 0]);
+    assert_eq!(broken("15s"), ["wire: without a deadline: a call took 15s"]);
+}
+
+#[test]
+fn a_write_without_the_lease_is_named() {
+    let at = |second: i64| jiff::Timestamp::from_second(second).unwrap();
+    let lease = |second: i64, holder: &str| {
+        let spec = json!({"holderIdentity": holder, "renewTime": at(second).to_string(), "leaseDurationSeconds": 15});
+        let mut call =
+            call("update", "coordination.k8s.io/leases", "kleym-operator-one", json!({"spec": spec}));
+        (call.received, call.answered) = (at(second), at(second));
+        call
+    };
+    let write = |second: i64| {
+        let mut call = call("create", OUTPUTS, "a", json!({"spec": spec("x")}));
+        call.received = at(second);
+        call
+    };
+    let broken = |calls: &[Call]| {
+        violations(&evidence(calls, &[])).into_iter().filter(|line| line.starts_with("wire: written")).count()
+    };
+    assert_eq!(broken(&[write(5)]), 0, "where nobody is elected");
+    assert_eq!(broken(&[lease(10, "me"), write(25), lease(20, "me"), write(35)]), 0);
+    assert_eq!(broken(&[lease(10, "me"), write(26)]), 1, "the lease is over");
+    assert_eq!(broken(&[write(9), lease(10, "me")]), 1, "not yet");
+    assert_eq!(broken(&[lease(10, "me"), lease(12, ""), write(13)]), 1, "given back");
 }
 
 #[test]

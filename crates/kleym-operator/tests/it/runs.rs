@@ -1,0 +1,165 @@
+//! A scenario on its way: where it begins, what it calls when nothing goes wrong, and that it has come to its end. What
+//! every test begins from, and compares with, that lets something go wrong in one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use kleym_testenv::eventually;
+use kleym_testenv::proxy::{Asked, Proxy};
+
+use crate::scenario::Scenario;
+use crate::world::{Operator, World};
+
+/// How long a scenario may take to its end after the last fault: as long as the longest back-off of a watch, and some.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
+/// A call that counts: everything but watches and the lease.
+pub(crate) fn counts(asked: &Asked) -> bool {
+    asked.verb != "watch" && !asked.resource.starts_with("coordination.k8s.io/")
+}
+
+/// A scenario that has begun: its operator lives behind a proxy.
+pub(crate) struct Run {
+    /// The scenario.
+    pub(crate) scenario: Scenario,
+    // Ended in this order.
+    operator: Option<Operator>,
+    /// Between operator and API server.
+    pub(crate) proxy: Proxy,
+    /// Where it takes place.
+    pub(crate) world: World,
+    /// Further flags of the next operator.
+    pub(crate) flags: Vec<String>,
+}
+
+impl Run {
+    /// A scenario that is prepared and at rest.
+    pub(crate) async fn prepared(scenario: Scenario, name: &str) -> Self {
+        Self::prepared_with(scenario, World::new(name).await, false, &[]).await
+    }
+
+    /// The same in a world of one's own, with an operator that may be the only one with its rights, and further flags.
+    pub(crate) async fn prepared_with(scenario: Scenario, world: World, alone: bool, flags: &[&str]) -> Self {
+        let proxy = if alone { world.proxy_alone().await } else { world.proxy().await };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut run = Self { scenario, operator: None, proxy, world, flags };
+        run.start().await;
+        run.operator().ready().await;
+        scenario.prepare(&run.world).await;
+        run.world.at_rest().await;
+        run
+    }
+
+    /// The operator that lives.
+    pub(crate) fn operator(&self) -> &Operator {
+        self.operator.as_ref().expect("an operator was started")
+    }
+
+    /// Kills the operator and starts the next one; it need not become ready.
+    pub(crate) async fn start(&mut self) {
+        self.operator = None;
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        self.operator = Some(self.world.start_operator_by(&self.proxy, &flags).await);
+    }
+
+    /// Takes the operator away, to be ended otherwise.
+    pub(crate) fn take_operator(&mut self) -> Operator {
+        self.operator.take().expect("an operator was started")
+    }
+
+    /// Does what the scenario is about.
+    pub(crate) async fn act(&mut self) {
+        let flags = self.scenario.restarts_with();
+        if flags.is_empty() {
+            self.scenario.act(&self.world).await;
+        } else {
+            self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+            self.start().await;
+        }
+    }
+
+    /// Waits until the scenario is at its end, everything is as it should be, and nothing happens any more.
+    pub(crate) async fn ends(&self, expected: &str) {
+        self.scenario.end(&self.world).await;
+        let settled = || async {
+            let broken = self.world.unsettled().await;
+            ensure!(broken.is_empty(), "{broken:#?}");
+            let found = self.world.snapshot().await;
+            ensure!(found == expected, "{}", difference(&found, expected));
+            Ok(())
+        };
+        let what = "everything is as if nothing had gone wrong";
+        eventually(what, END_WITHIN, settled).await.unwrap_or_else(|error| panic!("{error:#}"));
+        self.world.at_rest().await;
+        settled().await.unwrap_or_else(|error| panic!("it was settled, and is no more: {error:#}"));
+    }
+
+    /// Who the calls are about.
+    pub(crate) fn roles(&self) -> Roles {
+        let of = |name: String| {
+            let role = self.scenario.role(&name);
+            (self.world.output_name(&name), name, role)
+        };
+        Roles(self.scenario.bindings().into_iter().map(of).collect())
+    }
+
+    /// Ends the run: no rule was broken, and nothing of it is left behind.
+    pub(crate) async fn close(self) {
+        let Self { scenario: _, operator, proxy, world, flags: _ } = self;
+        drop((operator, proxy));
+        world.close().await;
+    }
+}
+
+/// The first line in which two texts differ.
+fn difference(found: &str, expected: &str) -> String {
+    let mut lines = found.lines().zip(expected.lines()).filter(|(found, expected)| found != expected);
+    match lines.next() {
+        Some((found, expected)) => format!("`{}` instead of `{}` in\n{found}", found.trim(), expected.trim()),
+        None => format!("{} lines instead of {}", found.lines().count(), expected.lines().count()),
+    }
+}
+
+/// Who a call is about: the output of a binding, the binding, and its role in the scenario.
+#[derive(Debug, Clone)]
+pub(crate) struct Roles(Vec<(String, String, String)>);
+
+impl Roles {
+    /// What a call is and about whom, the same in every run: `update-clusterspiffeids-of-a`.
+    pub(crate) fn label(&self, asked: &Asked) -> String {
+        let regarding = asked.body.pointer("/regarding/name").and_then(serde_json::Value::as_str);
+        let selected =
+            asked.uri.split_once("metadata.name%3D").map(|(_, rest)| rest.split('&').next().unwrap_or(rest));
+        let name = selected.or(regarding).unwrap_or(&asked.name);
+        let brief = asked.brief().replace('/', ".").replace(' ', "-");
+        match self.0.iter().find(|(output, binding, _)| output == name || binding == name) {
+            Some((_, _, role)) => format!("{brief}-of-{role}"),
+            None => brief,
+        }
+    }
+}
+
+/// A scenario in which nothing goes wrong.
+pub(crate) struct Reference {
+    /// Every call that counts, in its order.
+    pub(crate) calls: Vec<String>,
+    /// How it ends.
+    pub(crate) end: String,
+}
+
+/// Plays a scenario without a fault.
+pub(crate) async fn reference(scenario: Scenario) -> Reference {
+    let mut run = Run::prepared(scenario, &format!("{}-ref", scenario.name())).await;
+    let before = run.proxy.asked().len();
+    run.act().await;
+    scenario.end(&run.world).await;
+    run.world.at_rest().await;
+    run.world.is_settled().await;
+    let asked: Vec<Arc<Asked>> = run.proxy.asked().split_off(before);
+    let roles = run.roles();
+    let calls = asked.iter().filter(|asked| counts(asked)).map(|asked| roles.label(asked)).collect();
+    let end = run.world.snapshot().await;
+    run.close().await;
+    Reference { calls, end }
+}
