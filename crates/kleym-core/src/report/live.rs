@@ -166,7 +166,7 @@ pub fn reported(scene: &Scene<'_>, binding: &Binding) -> Option<Finding> {
     };
     if stats.entry_failures > 0 {
         let message = format!(
-            "spire-controller-manager reports that {} for the output of `{}` are refused by SPIRE Server",
+            "spire-controller-manager reports that SPIRE Server refuses {} for the output of `{}`",
             entries(stats.entry_failures),
             binding.key
         );
@@ -184,7 +184,7 @@ pub fn reported(scene: &Scene<'_>, binding: &Binding) -> Option<Finding> {
         });
         let by = masks.as_deref().map(|name| format!(" by {}", Quoted(name))).unwrap_or_default();
         let message = format!(
-            "spire-controller-manager reports that {} of the output of `{}` are masked{by}: an older ClusterSPIFFEID makes the same ones",
+            "spire-controller-manager reports {} of the output of `{}` as masked{by}: an older ClusterSPIFFEID makes the same",
             entries(stats.entries_masked),
             binding.key
         );
