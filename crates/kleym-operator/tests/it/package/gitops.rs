@@ -16,7 +16,9 @@ fn health(object: &Value) -> (String, String) {
         "obj = {}\nlocal function check()\n{script}\nend\nlocal health = check()\nprint(health.status)\nprint(health.message)\n",
         lua(object)
     );
-    let path = root().join("target").join(format!("health-{:?}.lua", std::thread::current().id()));
+    let folder = root().join("target");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(format!("health-{:?}.lua", std::thread::current().id()));
     std::fs::write(&path, program).unwrap();
     let said = printed("glua", &[path.to_str().unwrap()], "");
     std::fs::remove_file(path).unwrap();
