@@ -31,7 +31,7 @@ mod scene;
 pub use self::code::{Code, PAGES, Severity};
 pub use self::declared::{findings, refused};
 pub use self::finding::{Finding, Reference, Related, binding_key};
-pub use self::live::{live, neighbours, output, poison, reported, watched, workloads};
+pub use self::live::{foreseen, live, neighbours, of_binding, output, poison, reported, watched, workloads};
 pub use self::place::{FieldPath, Place, Step};
 pub use self::reference::references;
 pub use self::scene::{Places, Scene, Standing};

@@ -2,20 +2,22 @@
 //! holds beside them, and what is to be said of the files themselves. Files are laid over a cluster as applying them
 //! would. Decides nothing about bindings: the index does.
 
+mod gathered;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use kleym_api::binding::{UnknownField, unknown_fields};
-use kleym_api::decode::{self, DecodeError};
-use kleym_core::fact::{Change, Fact, FactKey};
-use kleym_core::index::Index;
+use kleym_api::decode;
+use kleym_core::fact::{Binding, Change, Fact, FactKey};
+use kleym_core::index::{Index, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace};
-use kleym_core::output::Pairs;
-use kleym_core::report::{self, Code, FieldPath, Finding, Place, Reference};
+use kleym_core::output::{Pairs, WantedOutput};
+use kleym_core::report::{self, Code, FieldPath, Finding, Place};
 use kleym_core::settings::Settings;
-use kleym_core::text::{Quoted, quoted_list};
+use kleym_core::text::Quoted;
 use serde_json::Value;
 
+use self::gathered::Gathered;
 use crate::source::cluster::{Found, Resource};
 use crate::source::{self, Document, Files, Outlines, Problem, Spot};
 
@@ -33,6 +35,13 @@ pub(crate) struct Told {
     pub(crate) also: Vec<(String, Spot)>,
 }
 
+impl Told {
+    /// A finding that is shown by itself.
+    pub(crate) fn alone(finding: Finding) -> Self {
+        Self { finding, at: None, also: Vec::new() }
+    }
+}
+
 /// Everything that files declare, or a cluster, or files laid over a cluster.
 #[derive(Debug)]
 pub(crate) struct Declared {
@@ -46,6 +55,8 @@ pub(crate) struct Declared {
     pub(crate) ignored: BTreeMap<String, usize>,
     /// The bindings as they stand in the cluster, status and all.
     pub(crate) live: BTreeMap<BindingKey, Value>,
+    /// The bindings of files that have a status, as they are written.
+    reported: BTreeMap<BindingKey, Value>,
     /// What there is beside what the engine reads: outputs, pods, nodes, namespaces.
     beside: Live,
     /// The labels of the bindings.
@@ -101,12 +112,14 @@ impl Declared {
             problems.extend(unreadable.into_iter().map(|problem| (id, problem)));
         }
         let mut index = Index::new(settings);
-        let Gathered { home: _, mut facts, declared, ignored, objections, labels, beside } = gathered;
+        let Gathered { home: _, mut facts, declared, ignored, objections, labels, reported, beside } =
+            gathered;
         let mut declared = Self {
             files,
             documents: parsed.len(),
             ignored,
             live: BTreeMap::new(),
+            reported,
             beside: Live::new(),
             labels,
             in_cluster: live.is_some(),
@@ -211,6 +224,22 @@ impl Declared {
         self.beside.get(&resource).unwrap_or(&Found::NotAsked)
     }
 
+    /// What was reported of a binding: by the cluster, or by the file that was made of one.
+    pub(crate) fn status(&self, binding: &BindingKey) -> Option<&Value> {
+        self.live.get(binding).or_else(|| self.reported.get(binding))?.get("status")
+    }
+
+    /// The outputs that bindings are to have, by namespace and name.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = (&Binding, WantedOutput)> {
+        let (index, settings) = (&self.index, self.index.settings());
+        index.bindings().filter_map(move |binding| match index.verdict(&binding.key).verdict {
+            Verdict::Wanted(identity) => {
+                Some((binding, WantedOutput::of(settings, &binding.key, binding.uid.as_ref(), &identity)))
+            }
+            Verdict::Gone | Verdict::Deleting | Verdict::Waiting(_) | Verdict::Refused(_) => None,
+        })
+    }
+
     /// Every namespace in which files declare something.
     pub(crate) fn namespaces(&self) -> BTreeSet<Namespace> {
         self.declared.keys().map(|key| key.namespace.clone()).collect()
@@ -226,8 +255,19 @@ impl Declared {
         self.remarks.extend(findings);
     }
 
-    /// Everything there is to say, the most serious first: of the files, then of the bindings.
-    pub(crate) fn told(&self) -> Vec<Told> {
+    /// Everything there is to say, the most serious first: of the files, then of the bindings, then what else was found;
+    /// of bindings only where they are among the chosen.
+    pub(crate) fn told(
+        &self,
+        more: impl IntoIterator<Item = Finding>,
+        chosen: impl Fn(&BindingKey) -> bool,
+    ) -> Vec<Told> {
+        let mut told = self.all_told(more);
+        told.retain(|told| told.finding.about_binding().is_none_or(|binding| chosen(&binding)));
+        told
+    }
+
+    fn all_told(&self, more: impl IntoIterator<Item = Finding>) -> Vec<Told> {
         let mut outlines = Outlines::default();
         let unparsed = self.problems.iter().map(|(file, problem)| {
             let mut finding = Finding::new(Code::Unparsable, problem.message.clone());
@@ -236,6 +276,12 @@ impl Declared {
             Told { finding, at, also: Vec::new() }
         });
         let mut told: Vec<Told> = unparsed.collect();
+        told.extend(self.files.not_read().map(|(file, name)| {
+            let message =
+                format!("{} is not read: an ending counts only in lower case, as for kubectl", Quoted(name));
+            let finding = Finding::new(Code::FileNotRead, message).hint("rename it, or name it with -f");
+            Told { finding, at: Some(Spot { file, range: 0..0 }), also: Vec::new() }
+        }));
         for Objection { finding, at, field, also } in &self.objections {
             let also = also.iter().map(|(what, origin)| {
                 ((*what).to_owned(), self.spot(&mut outlines, origin, &FieldPath::name()))
@@ -245,9 +291,10 @@ impl Declared {
             told.push(Told { finding: finding.clone(), at, also });
         }
         told.sort_by_key(|told| told.at.as_ref().map(|spot| (spot.file, spot.range.start)));
-        told.extend(self.remarks.iter().cloned().map(|finding| Told { finding, at: None, also: Vec::new() }));
+        told.extend(self.remarks.iter().cloned().map(Told::alone));
         let mut found = report::findings(&self.index);
         found.extend(report::references(&self.index, self.in_cluster));
+        found.extend(more);
         for mut finding in found {
             if !self.problems.is_empty() && is_not_found(finding.code) {
                 finding.note = Some("a file that cannot be parsed may declare it".to_owned());
@@ -300,162 +347,4 @@ fn keep_identity(fact: &mut Fact, live: Option<&Fact>) {
 
 fn is_not_found(code: Code) -> bool {
     matches!(code, Code::TargetObjectiveNotFound | Code::TargetPoolNotFound)
-}
-
-/// What documents were found to declare so far.
-struct Gathered<'a> {
-    home: &'a Namespace,
-    facts: BTreeMap<Kind, Vec<Fact>>,
-    declared: BTreeMap<FactKey, Origin>,
-    ignored: BTreeMap<String, usize>,
-    objections: Vec<Objection>,
-    labels: BTreeMap<BindingKey, Pairs>,
-    beside: BTreeMap<Resource, Vec<Value>>,
-}
-
-impl<'a> Gathered<'a> {
-    fn new(home: &'a Namespace) -> Self {
-        Self {
-            home,
-            facts: BTreeMap::new(),
-            declared: BTreeMap::new(),
-            ignored: BTreeMap::new(),
-            objections: Vec::new(),
-            labels: BTreeMap::new(),
-            beside: BTreeMap::new(),
-        }
-    }
-
-    fn object(&mut self, object: &Value, origin: &Origin) {
-        let text = |field: &str| object.get(field).and_then(Value::as_str);
-        let (Some(api_version), Some(kind_name)) = (text("apiVersion"), text("kind")) else {
-            return self.ignore("documents that are no Kubernetes objects".to_owned());
-        };
-        if let (Some(element), Some(Value::Array(items))) =
-            (kind_name.strip_suffix("List"), object.get("items"))
-        {
-            return self.list(api_version, element, items, origin);
-        }
-        if let Some(resource) = Resource::find(api_version, kind_name) {
-            let object = self.at_home(resource, object);
-            self.beside.entry(resource).or_default().push(object);
-        }
-        match decode::kind(object) {
-            Some(Kind::Output) => self.ignore(in_words(api_version, kind_name)),
-            Some(kind) => self.fact(kind, object, origin),
-            None => match other_version(api_version, kind_name) {
-                Some(kind) => self.unsupported(kind, api_version, object, origin),
-                None => self.ignore(in_words(api_version, kind_name)),
-            },
-        }
-    }
-
-    /// The object, in the namespace where applying it would put it.
-    fn at_home(&self, resource: Resource, object: &Value) -> Value {
-        let mut object = object.clone();
-        if let Some(Value::Object(metadata)) = object.get_mut("metadata").filter(|_| resource.namespaced()) {
-            let named =
-                metadata.get("namespace").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
-            if !named {
-                metadata.insert("namespace".to_owned(), self.home.as_str().into());
-            }
-        }
-        object
-    }
-
-    /// The items of a List; those of a list of one kind need not say what they are.
-    fn list(&mut self, api_version: &str, element: &str, items: &[Value], origin: &Origin) {
-        for (index, item) in items.iter().enumerate() {
-            let at =
-                Origin { document: origin.document, path: origin.path.clone().field("items").item(index) };
-            match item {
-                Value::Object(fields) if !element.is_empty() && !fields.contains_key("kind") => {
-                    let mut fields = fields.clone();
-                    fields.insert("apiVersion".to_owned(), api_version.into());
-                    fields.insert("kind".to_owned(), element.into());
-                    self.object(&Value::Object(fields), &at);
-                }
-                item => self.object(item, &at),
-            }
-        }
-    }
-
-    fn fact(&mut self, kind: Kind, object: &Value, origin: &Origin) {
-        let fact = match decode::fact_in(kind, object, self.home) {
-            Ok(fact) => fact,
-            Err(error) => return self.unnamed(kind, &error, origin),
-        };
-        let key = fact.key();
-        if let Fact::Binding(binding) = &fact {
-            self.labels.insert(binding.key.clone(), decode::Meta::of(object).labels());
-            for unknown in unknown_fields(object) {
-                self.unknown(&key, unknown, origin);
-            }
-        }
-        // Of a fact given twice the index takes the last, as applying the files would.
-        self.facts.entry(kind).or_default().push(fact);
-        if let Some(first) = self.declared.insert(key.clone(), origin.clone()) {
-            let reference = Reference::from(&key);
-            let mut finding = Finding::new(Code::DeclaredTwice, format!("{reference} is declared twice"));
-            finding.references = vec![reference];
-            finding.hint =
-                Some("remove one; here the last one counts, as if the files were applied".to_owned());
-            let also = Some(("it is declared here too", first));
-            self.objections.push(Objection { finding, at: origin.clone(), field: FieldPath::name(), also });
-        }
-    }
-
-    fn unknown(&mut self, key: &FactKey, unknown: UnknownField, origin: &Origin) {
-        let UnknownField { path, name, known } = unknown;
-        let reference = Reference::from(key);
-        let message = format!("{reference} has the unknown field {}", Quoted(&name));
-        let mut finding = Finding::new(Code::UnknownField, message);
-        finding.references = vec![reference];
-        finding.note = Some(
-            "kubectl refuses it by default; what other clients send, the API server drops without a word"
-                .to_owned(),
-        );
-        finding.hint = Some(match known.iter().find(|known| known.eq_ignore_ascii_case(&name)) {
-            Some(meant) => format!("write `{meant}`"),
-            None => format!("correct or remove it; what may stand there: {}", quoted_list(known)),
-        });
-        self.objections.push(Objection { finding, at: origin.clone(), field: path, also: None });
-    }
-
-    fn unnamed(&mut self, kind: Kind, error: &DecodeError, origin: &Origin) {
-        let field = match error {
-            DecodeError::Field { field, .. } => FieldPath::dotted(field),
-            DecodeError::NotAnObject { .. } | DecodeError::NoFacts(_) => FieldPath::default(),
-        };
-        let finding = Finding::new(Code::Unnamed, format!("{} cannot be used: {error}", kind.kind()));
-        self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
-    }
-
-    fn unsupported(&mut self, kind: Kind, api_version: &str, object: &Value, origin: &Origin) {
-        let name =
-            decode::Meta::of(object).name().map(|name| format!(" {}", Quoted(name))).unwrap_or_default();
-        let message =
-            format!("{}{name} has the version {}, which is not read", kind.kind(), Quoted(api_version));
-        let mut finding = Finding::new(Code::UnsupportedVersion, message);
-        let known = Kind::ALL.into_iter().filter(|known| known.kind() == kind.kind());
-        let known: Vec<String> = known.map(Kind::api_version).collect();
-        finding.hint = Some(format!("what is read: {}", quoted_list(known.iter().map(String::as_str))));
-        let field = FieldPath::dotted("apiVersion");
-        self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
-    }
-
-    fn ignore(&mut self, what: String) {
-        *self.ignored.entry(what).or_default() += 1;
-    }
-}
-
-/// The kind that Kleym reads in another version.
-fn other_version(api_version: &str, kind_name: &str) -> Option<Kind> {
-    let (group, _) = api_version.split_once('/')?;
-    let same = |kind: &Kind| *kind != Kind::Output && kind.group() == group && kind.kind() == kind_name;
-    Kind::ALL.into_iter().find(same)
-}
-
-fn in_words(api_version: &str, kind_name: &str) -> String {
-    format!("{} ({})", Quoted(kind_name), Quoted(api_version)).replace('`', "")
 }

@@ -76,7 +76,7 @@ fn told(failure: Failure) -> Exit {
         // Whoever read our answer has seen enough.
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
         Failure::Output(error) => {
-            tell(&format!("error: the answer cannot be written: {error}"));
+            tell(&format!("error: the answer cannot be written: {}", in_words(&error)));
             Exit::Unusable
         }
         Failure::Unusable { problems, hint } => {
@@ -93,6 +93,20 @@ fn told(failure: Failure) -> Exit {
             let version = env!("CARGO_PKG_VERSION");
             tell(&format!("  = note: this is a bug in kleym {version}, please report it with what you ran"));
             Exit::Internal
+        }
+    }
+}
+
+/// An I/O error in words, without the number that std adds.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            let mut letters = text.chars();
+            letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
         }
     }
 }

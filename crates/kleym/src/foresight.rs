@@ -1,123 +1,69 @@
-//! What spire-controller-manager and SPIRE will make of what is declared: collects outputs, pods, nodes and namespaces from
-//! wherever they were read, and asks `kleym_core::spire`. Foresees nothing itself.
-//!
-//! In files, bindings have the outputs that the operator would write; in a cluster, and in files that come from one, only
-//! what is there counts.
+//! What the identity map shows of outputs and pods, from what [`Sight`] foresees. Foresees nothing itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kleym_api::decode;
 use kleym_core::index::Verdict;
 use kleym_core::kind::Kind;
-use kleym_core::name::{BindingKey, ObjectName, output_name};
-use kleym_core::output::{LiveOutput, Ownership, WantedOutput};
-use kleym_core::settings::Settings;
+use kleym_core::name::BindingKey;
+use kleym_core::output::{LiveOutput, Ownership};
+use kleym_core::report::Standing;
 use kleym_core::spire::{
-    Class, ContainerKind, Entry, Fate, Manager, Node, NotWatched, Pod, Prediction, Registration, Space,
-    World, predict,
+    ContainerKind, Entry, Fate, NotWatched, Pod, Prediction, Registration, Space, World, predict,
 };
 use serde_json::Value;
 
 use crate::declared::Declared;
 use crate::map::Container;
 use crate::map::seen::{self, Displaced, Given, Grant, Seen};
-use crate::sight::comes_from_a_cluster;
+use crate::sight::Sight;
 use crate::source::cluster::{Found, Resource};
 
-/// A ClusterSPIFFEID, and whose it is.
-#[derive(Debug)]
-struct Known {
-    registration: Registration,
-    /// The binding it is of; none for a foreign one.
-    binding: Option<BindingKey>,
-    /// What it gives, as it stands there.
-    gives: String,
-    /// What is to be said of it.
-    facts: Vec<(&'static str, String)>,
+/// What is declared, and what is seen beside it.
+pub(crate) struct Foresight<'a> {
+    declared: &'a Declared,
+    sight: &'a Sight,
+    world: World<'a>,
+    /// What each object gives, as it stands there; an output that is yet to be written gives its ID, a literal.
+    gives: BTreeMap<String, String>,
 }
 
-/// Everything that SPIRE will look at.
-#[derive(Debug)]
-pub(crate) struct Foresight {
-    known: Vec<Known>,
-    registrations: Vec<Registration>,
-    pods: Option<Vec<Pod>>,
-    nodes: Option<Vec<Node>>,
-    spaces: Vec<Space>,
-    manager: Manager,
-}
-
-/// The settings of spire-controller-manager; where nobody could read them, it is taken to watch the class that Kleym writes
-/// and objects without a class, to ignore no namespace, and to have Kleym's trust domain.
-pub(crate) fn completed(manager: Manager, settings: &Settings) -> Manager {
-    let name = settings.class_name.as_ref().map(|class| class.as_str().into()).unwrap_or_default();
-    Manager {
-        class: manager.class.or(Some(Class { name, classless: true, by_label: false })),
-        ignored: manager.ignored.or_else(|| Some(Vec::new())),
-        trust_domain: manager.trust_domain.or_else(|| Some(settings.trust_domain.as_str().into())),
-        ..manager
-    }
-}
-
-impl Foresight {
-    /// Collects it; `live` says whether a cluster was read.
-    pub(crate) fn of(declared: &Declared, live: bool, manager: Manager) -> Self {
-        let known = outputs(declared, live);
-        let pods = all(declared.beside(Resource::Pods), |object| decode::pod(object, None));
-        let nodes = all(declared.beside(Resource::Nodes), decode::node);
-        let spaces = all(declared.beside(Resource::Namespaces), |object| decode::space(object, live));
-        Self {
-            registrations: known.iter().map(|known| known.registration.clone()).collect(),
-            known,
-            pods,
-            nodes,
-            spaces: spaces.unwrap_or_default(),
-            manager,
-        }
-    }
-
-    /// What `kleym_core::spire` looks at.
-    pub(crate) fn world(&self) -> World<'_> {
-        World {
-            manager: &self.manager,
-            registrations: &self.registrations,
-            pods: self.pods.as_deref().unwrap_or_default(),
-            nodes: self.nodes.as_deref(),
-            spaces: &self.spaces,
-        }
+impl<'a> Foresight<'a> {
+    /// Puts the two together.
+    pub(crate) fn of(declared: &'a Declared, sight: &'a Sight) -> Self {
+        let wanted = declared.wanted().map(|(_, output)| output);
+        let wanted = wanted.map(|output| (output.name.to_string(), output.spec.spiffe_id.to_string()));
+        let objects = declared.beside(Resource::Kind(Kind::Output)).items().iter();
+        let text = |object: &Value, pointer: &str| {
+            object.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+        };
+        let there = objects.filter_map(|object| {
+            Some((text(object, "/metadata/name")?, text(object, "/spec/spiffeIDTemplate")?))
+        });
+        let gives = wanted.chain(there).collect();
+        Self { declared, sight, world: sight.world(), gives }
     }
 
     /// What the identity map shows of it.
     pub(crate) fn seen(&self) -> Seen {
-        let world = self.world();
-        let prediction = predict(world);
-        let mut entries: BTreeMap<usize, Vec<&Entry>> = BTreeMap::new();
-        for entry in &prediction.entries {
-            entries.entry(entry.by).or_default().push(entry);
-        }
-        let outputs = self.known.iter().zip(&prediction.fates).enumerate().map(|(by, (known, fate))| {
-            let own = entries.get(&by).map(Vec::as_slice).unwrap_or_default();
-            self.output(by, known, fate, own, &prediction.poison)
-        });
-        let outputs = outputs.collect();
-        let pods = self.pods.as_ref().map(|pods| self.pods_seen(pods, &prediction));
+        let prediction = self.sight.prediction();
+        let outputs = prediction.fates.iter().enumerate();
+        let mut outputs: Vec<seen::Output> =
+            outputs.map(|(by, fate)| self.output(by, fate, prediction)).collect();
+        outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        let looked = !matches!(self.declared.beside(Resource::Pods), Found::NotAsked | Found::Limited(_));
+        let pods = looked.then(|| self.pods_seen(self.world.pods, prediction));
         Seen { outputs, pods }
     }
 
     fn name(&self, output: usize) -> String {
-        self.registrations[output].name.to_string()
+        self.world.registrations[output].name.to_string()
     }
 
-    fn output(
-        &self,
-        by: usize,
-        known: &Known,
-        fate: &Fate,
-        entries: &[&Entry],
-        poison: &[usize],
-    ) -> seen::Output {
-        let class_name = known.registration.class_name.to_string();
-        let mut facts = known.facts.clone();
+    fn output(&self, by: usize, fate: &Fate, prediction: &Prediction) -> seen::Output {
+        let registration = &self.world.registrations[by];
+        let (entries, poison) = (prediction.entries_by(by), &prediction.poison);
+        let class_name = registration.class_name.to_string();
+        let (binding, mut facts) = self.whose(by);
         if let Some(refusal) = entries.iter().find_map(|entry| entry.refused) {
             facts.push(("SPIRE refuses", refusal.to_string()));
         }
@@ -133,10 +79,10 @@ impl Foresight {
         }
         seen::Output {
             name: self.name(by),
-            binding: known.binding.clone(),
-            spiffe_id: known.gives.clone(),
+            binding,
+            spiffe_id: self.gives(by),
             class_name: (!class_name.is_empty()).then_some(class_name),
-            fallback: known.registration.fallback,
+            fallback: registration.fallback,
             facts,
             ignored: ignored(fate),
         }
@@ -152,12 +98,13 @@ impl Foresight {
         let entries = by_pod(prediction);
         // What fallback objects would give, were they alone: that is what a displaced one no longer gives.
         let fallbacks: Vec<usize> =
-            (0..self.registrations.len()).filter(|by| self.registrations[*by].fallback).collect();
-        let alone: Vec<Registration> = fallbacks.iter().map(|by| self.registrations[*by].clone()).collect();
+            (0..self.world.registrations.len()).filter(|by| self.world.registrations[*by].fallback).collect();
+        let alone: Vec<Registration> =
+            fallbacks.iter().map(|by| self.world.registrations[*by].clone()).collect();
         let undisturbed = if prediction.displaced.is_empty() {
             Prediction::default()
         } else {
-            predict(World { registrations: &alone, ..self.world() })
+            predict(World { registrations: &alone, ..self.world })
         };
         let undisturbed = by_pod(&undisturbed);
         let mut displaced: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
@@ -165,7 +112,7 @@ impl Foresight {
             displaced.entry(lost.pod).or_default().push((lost.fallback, lost.by));
         }
         let spaces: BTreeMap<&str, &Space> =
-            self.spaces.iter().map(|space| (space.name.as_str(), space)).collect();
+            self.world.spaces.iter().map(|space| (space.name.as_str(), space)).collect();
 
         let seen = pods.iter().enumerate().map(|(number, pod)| {
             let space = spaces.get(pod.namespace.as_str()).copied();
@@ -220,7 +167,41 @@ impl Foresight {
 
     /// What an entry gives; where that cannot be told, the template.
     fn spiffe_id(&self, entry: &Entry, output: usize) -> String {
-        entry.spiffe_id.text().map_or_else(|| self.known[output].gives.clone(), str::to_owned)
+        entry.spiffe_id.text().map_or_else(|| self.gives(output), str::to_owned)
+    }
+
+    fn gives(&self, output: usize) -> String {
+        self.gives.get(&*self.world.registrations[output].name).cloned().unwrap_or_default()
+    }
+
+    /// The binding whose output an object is, and what is to be said of it.
+    fn whose(&self, by: usize) -> (Option<BindingKey>, Vec<(&'static str, String)>) {
+        let scene = self.sight.scene(self.declared, None);
+        let Some(binding) = scene.binding_of(by) else {
+            let name = &self.world.registrations[by].name;
+            let there = scene.outputs.into_iter().flatten().find(|there| there.name.as_str() == &**name);
+            return (None, there.map(foreign).unwrap_or_default());
+        };
+        let key = &binding.key;
+        // One that was never stored has no uid, so that nothing proves whose it is.
+        let Some((_, ownership)) = scene.whose(binding) else { return (Some(key.clone()), Vec::new()) };
+        match ownership {
+            Ownership::Ours => {
+                let drift = match self.declared.index.verdict(key).verdict {
+                    Verdict::Wanted(identity) => match scene.standing(binding, &identity) {
+                        Standing::Drifted(_, fields) => fields,
+                        _ => Vec::new(),
+                    },
+                    _ => Vec::new(),
+                };
+                let facts = drift.into_iter().map(|part| ("drifted", part.to_owned())).collect();
+                (Some(key.clone()), facts)
+            }
+            Ownership::Orphan => (None, vec![("state", format!("an orphan of an earlier binding {key}"))]),
+            Ownership::Foreign => {
+                (None, vec![("state", format!("foreign, at the name of the output of {key}"))])
+            }
+        }
     }
 }
 
@@ -254,82 +235,6 @@ fn ignored(fate: &Fate) -> Option<String> {
     Some(format!(
         "spire-controller-manager ignores the namespace {namespace}, because of the pattern {pattern}"
     ))
-}
-
-/// Every object that can be read; none when nobody looked, or it could not be read.
-fn all<T, E>(found: &Found, read: impl Fn(&Value) -> Result<T, E>) -> Option<Vec<T>> {
-    match found {
-        // An object without a name is said by whoever read it.
-        Found::All(objects) => Some(objects.iter().filter_map(|object| read(object).ok()).collect()),
-        Found::Absent => Some(Vec::new()),
-        Found::NotAsked | Found::Limited(_) => None,
-    }
-}
-
-/// The outputs, by name.
-fn outputs(declared: &Declared, live: bool) -> Vec<Known> {
-    let index = &declared.index;
-    let found = declared.beside(Resource::Kind(Kind::Output));
-    let mut wanted: BTreeMap<ObjectName, (BindingKey, Option<WantedOutput>)> = BTreeMap::new();
-    for binding in index.bindings() {
-        let output = match index.verdict(&binding.key).verdict {
-            Verdict::Wanted(identity) => {
-                Some(WantedOutput::of(index.settings(), &binding.key, binding.uid.as_ref(), &identity))
-            }
-            Verdict::Gone | Verdict::Deleting | Verdict::Waiting(_) | Verdict::Refused(_) => None,
-        };
-        let name = output_name(index.settings().instance.as_str(), &binding.key);
-        wanted.insert(name, (binding.key.clone(), output));
-    }
-    let mut known: BTreeMap<ObjectName, Known> = BTreeMap::new();
-    for object in found.items() {
-        let Ok(registration) = decode::registration(object) else { continue };
-        let Ok(name) = ObjectName::parse(&registration.name) else { continue };
-        // One that was never stored has no uid, so that nothing proves whose it is.
-        let there = decode::output(object).ok();
-        let (binding, facts) = match (wanted.get(&name), &there) {
-            (Some((key, output)), Some(there)) => whose(declared, key, output.as_ref(), there),
-            (_, Some(there)) => (None, foreign(there)),
-            (Some((key, _)), None) => (Some(key.clone()), Vec::new()),
-            (None, None) => (None, Vec::new()),
-        };
-        let gives = object.pointer("/spec/spiffeIDTemplate").and_then(Value::as_str).unwrap_or_default();
-        known.insert(name, Known { registration, binding, gives: gives.to_owned(), facts });
-    }
-    let as_it_is = live || found.items().iter().any(comes_from_a_cluster);
-    let assumed = !as_it_is || matches!(found, Found::Limited(_) | Found::NotAsked);
-    for (name, (binding, output)) in wanted {
-        if let (true, Some(output), false) = (assumed, output, known.contains_key(&name)) {
-            let gives = output.spec.spiffe_id.to_string();
-            let registration = Registration::wanted(&output);
-            known.insert(name, Known { registration, binding: Some(binding), gives, facts: Vec::new() });
-        }
-    }
-    known.into_values().collect()
-}
-
-/// Whose an object at a binding's output name is, and how it differs from what is wanted.
-fn whose(
-    declared: &Declared,
-    key: &BindingKey,
-    wanted: Option<&WantedOutput>,
-    there: &LiveOutput,
-) -> (Option<BindingKey>, Vec<(&'static str, String)>) {
-    let uid = declared.index.binding(key).and_then(|binding| binding.uid.as_ref());
-    let ownership = match uid {
-        Some(uid) => there.ownership_at_own_name(key, uid),
-        // A file has no uid to compare; the label has to do.
-        None if there.wears_our_label() => Ownership::Ours,
-        None => Ownership::Foreign,
-    };
-    match ownership {
-        Ownership::Ours => {
-            let drift = wanted.map(|wanted| there.drift(wanted)).unwrap_or_default();
-            (Some(key.clone()), drift.into_iter().map(|part| ("drifted", part.to_owned())).collect())
-        }
-        Ownership::Orphan => (None, vec![("state", format!("an orphan of an earlier binding {key}"))]),
-        Ownership::Foreign => (None, vec![("state", format!("foreign, at the name of the output of {key}"))]),
-    }
 }
 
 fn foreign(there: &LiveOutput) -> Vec<(&'static str, String)> {

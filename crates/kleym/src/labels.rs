@@ -4,6 +4,7 @@ use kleym_core::label::{LabelKey, LabelValue};
 use kleym_core::output::Pairs;
 use kleym_core::text::Quoted;
 
+use crate::args;
 use crate::exit::Failure;
 
 /// A label selector: every requirement must hold.
@@ -23,8 +24,16 @@ impl Labels {
     ///
     /// # Errors
     /// Which part is no requirement.
-    pub(crate) fn parse(typed: Option<&str>) -> Result<Self, Failure> {
-        let Some(text) = typed else { return Ok(Self::default()) };
+    pub(crate) fn of(typed: &args::Selector) -> Result<Self, Failure> {
+        typed.selector.as_deref().map_or_else(|| Ok(Self::default()), Self::parse)
+    }
+
+    /// Whether it selects whatever labels there are.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn parse(text: &str) -> Result<Self, Failure> {
         let requirements = parts(text).into_iter().filter(|part| !part.is_empty()).map(|part| {
             requirement(part).ok_or_else(|| {
                 let what = format!("--selector: {} is no requirement", Quoted(part));
@@ -102,7 +111,7 @@ mod tests {
 
     fn selects(selector: &str, labels: &[(&str, &str)]) -> bool {
         let labels: Pairs = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        Labels::parse(Some(selector)).unwrap().select(Some(&labels))
+        Labels::parse(selector).unwrap().select(Some(&labels))
     }
 
     #[test]
@@ -131,7 +140,7 @@ mod tests {
         for bad in
             ["a b", "=x", "team in x", "team in (x", "team=a=b", "!", "a/b/c=d", "team=\u{e4}", "t x (a)"]
         {
-            assert!(Labels::parse(Some(bad)).is_err(), "{bad}");
+            assert!(Labels::parse(bad).is_err(), "{bad}");
         }
     }
 }

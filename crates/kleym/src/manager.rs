@@ -6,16 +6,19 @@ use std::collections::BTreeSet;
 use kleym_api::decode::{self, MANAGER_KIND};
 use kleym_core::name::{Namespace, describe};
 use kleym_core::report::{Code, Finding};
+use kleym_core::settings::Settings;
 use kleym_core::spire::{Class, Ignored, Manager};
 use serde_json::Value;
 
 use crate::args;
+use crate::declared::Declared;
 use crate::exit::Failure;
 use crate::source::cluster::{Cluster, Collection, Found, Resource};
+use crate::survey::Survey;
 
 /// What is known of SCM.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct KnownManager {
     /// Its settings.
     pub(crate) manager: Manager,
     /// Where they were read: `ConfigMap spire/spire-controller-manager`.
@@ -31,21 +34,52 @@ const MOST: usize = 8;
 /// A configuration is far smaller than this.
 const MAX_TEXT: usize = 1024 * 1024;
 
-/// What files say of SCM, and flags.
-pub(crate) fn in_files(typed: &args::Manager, maps: &[Value]) -> Known {
-    let found = maps.iter().find_map(read);
-    completed(typed, found, Vec::new())
+impl KnownManager {
+    /// What a cluster or files say of SCM, and flags.
+    ///
+    /// # Errors
+    /// Flags that cannot be used.
+    pub(crate) fn of(survey: &Survey, typed: &args::Manager) -> Result<Self, Failure> {
+        let items = |resource| survey.declared.beside(resource).items();
+        match &survey.cluster {
+            Some(cluster) => {
+                let names = items(Resource::Namespaces).iter();
+                let names = names.filter_map(|space| space.pointer("/metadata/name")?.as_str());
+                in_cluster(typed, cluster, names)
+            }
+            None => Ok(Self::in_files(typed, &survey.declared)),
+        }
+    }
+
+    /// What files say of SCM, and flags.
+    pub(crate) fn in_files(typed: &args::Manager, declared: &Declared) -> Self {
+        let found = declared.beside(Resource::ConfigMaps).items().iter().find_map(read);
+        completed(typed, found, Vec::new())
+    }
+}
+
+/// SCM's settings; where nobody could read them, it is taken to watch the class that Kleym writes, to ignore no namespace,
+/// and to have Kleym's trust domain. `classless` says whether it is taken to watch objects without a class too.
+pub(crate) fn fitting(manager: Manager, settings: &Settings, classless: bool) -> Manager {
+    let name: Box<str> = settings.class_name.as_ref().map(|class| class.as_str().into()).unwrap_or_default();
+    let classless = classless || name.is_empty();
+    Manager {
+        class: manager.class.or(Some(Class { name, classless, by_label: false })),
+        ignored: manager.ignored.or_else(|| Some(Vec::new())),
+        trust_domain: manager.trust_domain.or_else(|| Some(settings.trust_domain.as_str().into())),
+        ..manager
+    }
 }
 
 /// What a cluster says of SCM, and flags. `spaces` are the names of the namespaces, as far as they are known.
 ///
 /// # Errors
 /// A namespace that is none.
-pub(crate) fn in_cluster<'a>(
+fn in_cluster<'a>(
     typed: &args::Manager,
     cluster: &Cluster,
     spaces: impl Iterator<Item = &'a str>,
-) -> Result<Known, Failure> {
+) -> Result<KnownManager, Failure> {
     let named = typed.scm_namespace.as_deref().map(|text| {
         Namespace::parse(text)
             .map_err(|error| Failure::unusable(format!("--scm-namespace: {}", describe(text, &error))))
@@ -86,7 +120,11 @@ fn read(map: &Value) -> Option<(Manager, String)> {
 }
 
 /// Flags count over what was read.
-fn completed(typed: &args::Manager, found: Option<(Manager, String)>, mut findings: Vec<Finding>) -> Known {
+fn completed(
+    typed: &args::Manager,
+    found: Option<(Manager, String)>,
+    mut findings: Vec<Finding>,
+) -> KnownManager {
     let args::Manager { scm_namespace: _, scm_class_name, scm_watch_classless, scm_ignore_namespaces } =
         typed;
     let (mut manager, at) = found.map_or((Manager::default(), None), |(manager, at)| (manager, Some(at)));
@@ -116,5 +154,5 @@ fn completed(typed: &args::Manager, found: Option<(Manager, String)>, mut findin
             format!("{what} in `ignoreNamespaces` is no expression that can be read here, so nothing is said of what it ignores"),
         ));
     }
-    Known { manager, at, findings }
+    KnownManager { manager, at, findings }
 }

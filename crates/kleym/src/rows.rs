@@ -12,8 +12,8 @@ use crate::declared::Declared;
 use crate::reports::BindingRow;
 
 /// What a status says of a condition: status and reason.
-pub(crate) fn condition<'a>(binding: &'a Value, kind: &str) -> Option<(&'a str, &'a str)> {
-    let conditions = binding.pointer("/status/conditions")?.as_array()?;
+pub(crate) fn condition<'a>(status: &'a Value, kind: &str) -> Option<(&'a str, &'a str)> {
+    let conditions = status.get("conditions")?.as_array()?;
     let found = conditions.iter().find(|one| one.get("type").and_then(Value::as_str) == Some(kind))?;
     Some((found.get("status")?.as_str()?, found.get("reason")?.as_str()?))
 }
@@ -49,7 +49,8 @@ fn declared_row(binding: &Binding) -> BindingRow {
 pub(crate) fn reported(binding: &Binding, live: &Value) -> BindingRow {
     let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let mut row = declared_row(binding);
-    if let Some((status, reason)) = condition(live, "Ready") {
+    let said = live.get("status").unwrap_or(&Value::Null);
+    if let Some((status, reason)) = condition(said, "Ready") {
         row.ready = status.to_owned();
         row.reason = Some(reason.to_owned());
     }
@@ -105,7 +106,7 @@ pub(crate) fn stale<'a>(
         };
         let generation = live.pointer("/metadata/generation").and_then(Value::as_i64);
         let observed = live.pointer("/status/observedGeneration").and_then(Value::as_i64);
-        match condition(live, "Ready") {
+        match live.get("status").and_then(|status| condition(status, "Ready")) {
             None => Some(finding(format!("`{key}` has no status yet; the engine says `{wanted}`"))),
             Some(_) if generation.is_some() && observed < generation => Some(finding(format!(
                 "the status of `{key}` speaks of generation {}, but it has generation {}; the engine says `{wanted}`",

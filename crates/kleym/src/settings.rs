@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::args;
 use crate::exit::Failure;
+use crate::output::counted;
 
 impl From<BadSetting> for Failure {
     fn from(bad: BadSetting) -> Self {
@@ -42,6 +43,19 @@ pub(crate) struct Chosen {
     pub(crate) remark: Option<String>,
     /// What does not fit.
     pub(crate) findings: Vec<Finding>,
+    /// Whether the status of any binding reports settings.
+    pub(crate) reported: bool,
+}
+
+/// Whether a setting was given, by its flag or its variable.
+pub(crate) fn is_given(flag: &str, typed: &args::Settings, environment: Environment<'_>) -> bool {
+    let args::Settings { trust_domain, class_name, path_grants: _, instance } = typed;
+    let typed = match flag {
+        "trust-domain" => trust_domain,
+        "clusterspiffeid-class-name" => class_name,
+        _ => instance,
+    };
+    !matches!(one(flag, typed.as_ref(), environment), Ok(None))
 }
 
 /// What was given, completed by what the status of live bindings reports. Status is a report and may be forged, so it
@@ -56,7 +70,8 @@ pub(crate) fn with_status<'a>(
 ) -> Result<Chosen, BadSetting> {
     let given = settings(typed, environment)?;
     let reports: Vec<Report> = bindings.filter_map(Report::read).collect();
-    let as_given = |findings| Ok(Chosen { settings: given.clone(), remark: None, findings });
+    let reported = !reports.is_empty();
+    let as_given = |findings| Ok(Chosen { settings: given.clone(), remark: None, findings, reported });
     if reports.is_empty() {
         return as_given(Vec::new());
     }
@@ -112,10 +127,10 @@ pub(crate) fn with_status<'a>(
     match settings(&completed, &|_| None) {
         Ok(settings) => {
             let count = reports.len();
-            let bindings = if count == 1 { "1 binding".to_owned() } else { format!("{count} bindings") };
+            let bindings = counted(count, "binding", "bindings");
             let remark = (!taken.is_empty())
                 .then(|| format!("settings as the status of {bindings} reports: {}", taken.join(", ")));
-            Ok(Chosen { settings, remark, findings })
+            Ok(Chosen { settings, remark, findings, reported })
         }
         // Nobody but a forger reports what the operator would not start with.
         Err(bad) => {
@@ -212,9 +227,10 @@ fn disagreement(reports: &[Report]) -> Finding {
 fn difference(name: &str, given: &str, reported: &str, count: usize) -> Finding {
     let shown = |value: &str| if value.is_empty() { "none".to_owned() } else { quoted_list([value]) };
     let message = format!(
-        "the {name} given here is {}, but the operator's is {}, as the status of {count} bindings reports",
+        "the {name} given here is {}, but the operator's is {}, as the status of {} reports",
         shown(given),
-        shown(reported)
+        shown(reported),
+        counted(count, "binding", "bindings")
     );
     Finding::new(Code::SettingsDiffer, message)
         .hint("leave the flag or variable out to see what the operator sees, or keep it to see what a change would do")

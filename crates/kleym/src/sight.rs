@@ -1,20 +1,19 @@
 //! What there is beside declarations: pods, nodes, namespaces, every ClusterSPIFFEID, and SCM's settings; and what SCM will
-//! make of it. Read from what a [`Survey`] brought; one odd object spoils nothing.
+//! make of it. The one place that collects this, for every command; one odd object spoils nothing.
 
 use std::collections::BTreeSet;
 
 use kleym_api::decode;
 use kleym_core::kind::Kind;
-use kleym_core::output::{LABEL_MANAGED_BY, LiveOutput, MANAGED_BY, WantedOutput};
+use kleym_core::name::Namespace;
+use kleym_core::output::{LABEL_MANAGED_BY, LiveOutput, MANAGED_BY};
 use kleym_core::report::{Finding, Places, Scene};
 use kleym_core::spire::{Manager, Node, Pod, Prediction, Registration, Space, World, predict};
 use serde_json::Value;
 
-use crate::args;
-use crate::exit::Failure;
-use crate::manager::{self, Known};
+use crate::declared::Declared;
+use crate::manager::{self, KnownManager};
 use crate::source::cluster::{Found, Resource};
-use crate::survey::Survey;
 
 /// What is read for it, beside what the engine reads.
 pub(crate) const BESIDE: [Resource; 4] =
@@ -41,78 +40,83 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
-    /// Decodes what was read, and foresees what SCM will make of it.
-    ///
-    /// # Errors
-    /// Flags that cannot be used.
-    pub(crate) fn of(survey: &Survey, typed: &args::Manager) -> Result<Self, Failure> {
-        let declared = &survey.declared;
-        let items = |resource: Resource| declared.beside(resource).items();
-        let listed = |resource: Resource| matches!(declared.beside(resource), Found::All(_));
-        let live = survey.cluster.is_some();
-
-        let spaces: Vec<Space> = items(Resource::Namespaces)
-            .iter()
-            .filter_map(|object| decode::space(object, live).ok())
-            .collect();
-        let Known { manager, at: manager_at, findings } = match &survey.cluster {
-            Some(cluster) => {
-                manager::in_cluster(typed, cluster, spaces.iter().map(|space| space.name.as_str()))?
-            }
-            None => manager::in_files(typed, items(Resource::ConfigMaps)),
-        };
-
-        let objects = items(Resource::Kind(Kind::Output));
-        let no_output_kind = matches!(declared.beside(Resource::Kind(Kind::Output)), Found::Absent);
-        let mut registrations: Vec<Registration> =
-            objects.iter().filter_map(|object| decode::registration(object).ok()).collect();
+    /// Decodes what was read, and foresees what SCM will make of it; `live` says whether a cluster was read.
+    pub(crate) fn of(declared: &Declared, live: bool, known: KnownManager) -> Self {
+        let found = declared.beside(Resource::Kind(Kind::Output));
+        let objects = found.items();
+        let no_output_kind = matches!(found, Found::Absent);
+        let mut registrations = all(objects, decode::registration);
         // Files stand for what is yet to be, until one of their outputs comes from a cluster: then they are that cluster.
         let as_it_is = live || objects.iter().any(comes_from_a_cluster);
-        let outputs: Option<Vec<LiveOutput>> = (listed(Resource::Kind(Kind::Output)) && as_it_is
-            || no_output_kind)
+        let outputs: Option<Vec<LiveOutput>> = (matches!(found, Found::All(_)) && as_it_is || no_output_kind)
             .then(|| objects.iter().filter_map(|object| as_live(object, live)).collect());
         if outputs.is_none() {
             // A rendered output that stands in a file already is the one that would be written.
             let there: BTreeSet<Box<str>> = registrations.iter().map(|object| object.name.clone()).collect();
-            for binding in declared.index.bindings() {
-                if let kleym_core::index::Verdict::Wanted(identity) =
-                    declared.index.verdict(&binding.key).verdict
-                {
-                    let wanted = WantedOutput::of(
-                        declared.index.settings(),
-                        &binding.key,
-                        binding.uid.as_ref(),
-                        &identity,
-                    );
-                    if !there.contains(wanted.name.as_str()) {
-                        registrations.push(Registration::wanted(&wanted));
-                    }
-                }
-            }
+            let wanted = declared.wanted().map(|(_, output)| output);
+            let wanted = wanted.filter(|output| !there.contains(output.name.as_str()));
+            registrations.extend(wanted.map(|output| Registration::wanted(&output)));
         }
-        let nodes = listed(Resource::Nodes)
-            .then(|| items(Resource::Nodes).iter().filter_map(|object| decode::node(object).ok()).collect());
-        let mut sight = Self {
+        let pods = declared.beside(Resource::Pods);
+        let nodes = declared.beside(Resource::Nodes);
+        Self {
             registrations,
             outputs,
             no_output_kind,
-            pods: items(Resource::Pods).iter().filter_map(|object| decode::pod(object, None).ok()).collect(),
-            pods_known: listed(Resource::Pods),
-            nodes,
-            spaces,
-            manager,
-            manager_at,
+            pods: all(pods.items(), |object| decode::pod(object, None)),
+            pods_known: matches!(pods, Found::All(_)),
+            nodes: matches!(nodes, Found::All(_)).then(|| all(nodes.items(), decode::node)),
+            spaces: spaces(declared, live),
+            manager: known.manager,
+            manager_at: known.at,
             prediction: Prediction::default(),
             places: Places::default(),
-            findings,
-        };
-        sight.prediction = predict(sight.world());
-        let outputs = sight.outputs.as_deref().unwrap_or_default();
-        sight.places = Places::of(&declared.index, &sight.registrations, outputs);
-        Ok(sight)
+            findings: known.findings,
+        }
+        .foreseen(declared)
     }
 
-    fn world(&self) -> World<'_> {
+    /// What there will be when everything that is wanted has been written and nothing else of Kleym's is there, for pods that
+    /// run or will run: one that is on no node yet counts as if it were on one. None when no pods were read.
+    pub(crate) fn planned(declared: &Declared, pods: &Found) -> Option<Self> {
+        let Found::All(pods) = pods else { return None };
+        let mut pods = all(pods, |object| decode::pod(object, None));
+        pods.retain(|pod| !pod.phase.ended() && !pod.deleting);
+        for pod in &mut pods {
+            pod.node_name.get_or_insert_with(|| "some node".into());
+        }
+        let others = declared.beside(Resource::Kind(Kind::Output)).items().iter();
+        let others =
+            others.filter(|output| decode::Meta::of(output).label(LABEL_MANAGED_BY) != Some(MANAGED_BY));
+        let mut registrations: Vec<Registration> =
+            others.filter_map(|object| decode::registration(object).ok()).collect();
+        registrations.extend(declared.wanted().map(|(_, output)| Registration::wanted(&output)));
+        let sight = Self {
+            registrations,
+            outputs: None,
+            no_output_kind: false,
+            pods,
+            pods_known: true,
+            nodes: None,
+            spaces: spaces(declared, true),
+            manager: manager::fitting(Manager::default(), declared.index.settings(), false),
+            manager_at: None,
+            prediction: Prediction::default(),
+            places: Places::default(),
+            findings: Vec::new(),
+        };
+        Some(sight.foreseen(declared))
+    }
+
+    fn foreseen(mut self, declared: &Declared) -> Self {
+        self.prediction = predict(self.world());
+        let outputs = self.outputs.as_deref().unwrap_or_default();
+        self.places = Places::of(&declared.index, &self.registrations, outputs);
+        self
+    }
+
+    /// What SCM looks at.
+    pub(crate) fn world(&self) -> World<'_> {
         World {
             manager: &self.manager,
             registrations: &self.registrations,
@@ -122,11 +126,16 @@ impl Sight {
         }
     }
 
-    /// It, with what is declared.
-    pub(crate) fn scene<'a>(&'a self, survey: &'a Survey) -> Scene<'a> {
+    /// What will come of it.
+    pub(crate) fn prediction(&self) -> &Prediction {
+        &self.prediction
+    }
+
+    /// It, with what is declared; `scope` is the only namespace that was read, if there is one.
+    pub(crate) fn scene<'a>(&'a self, declared: &'a Declared, scope: Option<&'a Namespace>) -> Scene<'a> {
         Scene {
-            index: &survey.declared.index,
-            scope: survey.scope.as_ref(),
+            index: &declared.index,
+            scope,
             outputs: self.outputs.as_deref(),
             no_output_kind: self.no_output_kind,
             pods_known: self.pods_known,
@@ -137,9 +146,18 @@ impl Sight {
     }
 }
 
+/// Every object that can be read; of one that cannot, whoever read it has said so.
+fn all<T, E>(objects: &[Value], read: impl Fn(&Value) -> Result<T, E>) -> Vec<T> {
+    objects.iter().filter_map(|object| read(object).ok()).collect()
+}
+
+fn spaces(declared: &Declared, live: bool) -> Vec<Space> {
+    all(declared.beside(Resource::Namespaces).items(), |object| decode::space(object, live))
+}
+
 /// Whether a ClusterSPIFFEID was read from a cluster: an API server gave it a uid, somebody a status, or an operator of
 /// Kleym wrote it. One without all that is somebody's manifest.
-pub(crate) fn comes_from_a_cluster(object: &Value) -> bool {
+fn comes_from_a_cluster(object: &Value) -> bool {
     let meta = decode::Meta::of(object);
     let ours = meta.labels().get(LABEL_MANAGED_BY).is_some_and(|by| **by == *MANAGED_BY);
     ours || meta.uid().is_some() || object.get("status").is_some_and(|status| !status.is_null())

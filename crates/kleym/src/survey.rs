@@ -8,7 +8,7 @@ use kleym_core::name::{BindingKey, Namespace, describe};
 use kleym_core::settings::given::Environment;
 
 use crate::args;
-use crate::declared::{Declared, Live, Told};
+use crate::declared::{Declared, Live};
 use crate::exit::Failure;
 use crate::settings::{settings, with_status};
 use crate::source::Files;
@@ -75,16 +75,6 @@ impl Survey {
     /// Whether a binding is looked at.
     pub(crate) fn covers(&self, binding: &BindingKey) -> bool {
         self.scope.as_ref().is_none_or(|scope| *scope == binding.namespace)
-    }
-
-    /// What is to be said within the scope: of bindings only where they are among the chosen.
-    pub(crate) fn told(&self, chosen: impl Fn(&BindingKey) -> bool) -> Vec<Told> {
-        let mut told = self.declared.told();
-        told.retain(|told| match told.finding.about_binding() {
-            Some(binding) => chosen(&binding),
-            None => true,
-        });
-        told
     }
 }
 

@@ -525,8 +525,8 @@ impl<'a> Subject<'a> {
     fn displaced(&self, binding: &Binding) -> Option<Link> {
         let (container, (index, pod)) = (self.question.container?, self.pod?);
         let (place, _) = self.scene.fate(&binding.key)?;
-        let mut displaced = self.scene.prediction.displaced.iter();
-        let displaced = displaced.find(|displaced| displaced.pod == index && displaced.by == place)?;
+        let mut displaced = self.scene.prediction.displaced_by(place);
+        let displaced = displaced.find(|displaced| displaced.pod == index)?;
         let fallback = &self.scene.object(displaced.fallback).name;
         let message = format!(
             "`{}` gives pod `{}` an identity, but not container `{container}`, and takes the fallback identity of {} from all of them",
@@ -695,8 +695,7 @@ impl<'a> Subject<'a> {
             let entries = self.scene.prediction.entries_by(place).len();
             return Link::holds(kind, format!("{} foreseen{stats}", number(entries, "entry", "entries")));
         };
-        let failure =
-            self.scene.prediction.failures.iter().find(|failure| failure.by == place && failure.pod == index);
+        let failure = self.scene.prediction.failures_by(place).iter().find(|failure| failure.pod == index);
         if let Some(failure) = failure {
             let (code, message, hint) = match &failure.why {
                 Why::Unscheduled => (
@@ -729,8 +728,7 @@ impl<'a> Subject<'a> {
                 node,
             )]);
         }
-        let entry =
-            self.scene.prediction.entries.iter().find(|entry| entry.by == place && entry.pod == index);
+        let entry = self.scene.prediction.entries_by(place).iter().find(|entry| entry.pod == index);
         match entry {
             Some(entry) => match entry.masked_by {
                 Some(by) => Link::holds(

@@ -107,12 +107,16 @@ codes! {
     Unparsable = 9001, Error, "a file cannot be parsed";
     Unnamed = 9002, Error, "an object has no name or namespace by which it could be known";
     DeclaredTwice = 9003, Error, "an object is declared more than once";
+    BadList = 9004, Error, "a List holds something that is no Kubernetes object";
+    UnknownKind = 9005, Error, "an object was meant for Kleym and has a kind or group that does not exist";
     UnsupportedVersion = 9101, Warning, "an object has a version that Kleym does not read";
     LimitedByRbac = 9102, Warning, "a permission is missing, so a part of the answer is";
     Unreadable = 9103, Warning, "a kind cannot be read, so a part of the answer is missing";
     SettingsDiffer = 9104, Warning, "settings differ from those that the operator reports";
     StatusStale = 9105, Warning, "a binding's status does not say what the engine says";
     UnknownField = 9106, Warning, "a binding has a field that its CustomResourceDefinition does not know";
+    UnreadableMetadata = 9107, Warning, "a binding's uid or creation time cannot be read";
+    FileNotRead = 9108, Warning, "a file of a folder is not read, because of its name";
     OperatorNotFound = 9201, Warning, "no kleym-operator was found";
     OperatorNotReady = 9202, Error, "kleym-operator is there and does not work";
     DefinitionNotServed = 9203, Error, "a CustomResourceDefinition does not serve the version that Kleym reads";

@@ -6,6 +6,7 @@ use super::finding::{Finding, Reference, binding_key};
 use super::place::{self, FieldPath};
 use super::scene::{Scene, Standing};
 use crate::fact::{Binding, DiscriminatorType};
+use crate::index::Verdict;
 use crate::output::LiveOutput;
 use crate::refusal::Refusal;
 use crate::render::Identity;
@@ -17,13 +18,39 @@ use crate::text::{Quoted, quoted_list};
 pub fn live(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (binding, identity) in scene.wanted() {
-        found.extend(output(scene, binding, &identity));
+        found.extend(of_wanted(scene, binding, &identity));
+    }
+    found.extend(orphans(scene));
+    found.extend(poison(scene));
+    found
+}
+
+/// Everything there is to say of one binding; nothing of one that is to have no identity.
+pub fn of_binding(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
+    match scene.index.verdict(&binding.key).verdict {
+        Verdict::Wanted(identity) => of_wanted(scene, binding, &identity),
+        _ => Vec::new(),
+    }
+}
+
+fn of_wanted(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Vec<Finding> {
+    let mut found: Vec<Finding> = output(scene, binding, identity).into_iter().collect();
+    found.extend(watched(scene, binding));
+    found.extend(reported(scene, binding));
+    found.extend(workloads(scene, binding, identity));
+    found.extend(neighbours(scene, binding));
+    found
+}
+
+/// What can be said before anything is written: whether SCM would look at the outputs, and whether they fit the pods there
+/// are.
+pub fn foreseen(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (binding, identity) in scene.wanted() {
         found.extend(watched(scene, binding));
-        found.extend(reported(scene, binding));
         found.extend(workloads(scene, binding, &identity));
         found.extend(neighbours(scene, binding));
     }
-    found.extend(orphans(scene));
     found.extend(poison(scene));
     found
 }
@@ -239,9 +266,10 @@ pub fn workloads(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> V
         .collect();
     if !pending.is_empty() {
         let message = format!(
-            "{} of `{}` are not on a node yet, so there is no entry yet",
+            "{} of `{}` {} not on a node yet, so there is no entry yet",
             names(pending.iter().copied()),
-            binding.key
+            binding.key,
+            if pending.len() == 1 { "is" } else { "are" }
         );
         found.push(about(Code::PodsPending, binding, message).with_pods(pending));
     }
@@ -335,10 +363,11 @@ fn unmatched(scene: &Scene<'_>, binding: &Binding, identity: &Identity, pods: &[
 /// What else the same pods are given, or lose.
 pub fn neighbours(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
     let Some((place, _)) = scene.fate(&binding.key) else { return Vec::new() };
+    let others = others(scene, place);
     [
         displaced(scene, binding, place),
-        layered(scene, binding, place),
-        foreign(scene, binding, place),
+        layered(scene, binding, &others),
+        foreign(scene, binding, &others),
         mesh(scene, binding, place),
     ]
     .into_iter()
@@ -391,8 +420,11 @@ fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Findi
     )
 }
 
+/// Another object that gives a container another ID: the pod, the container, the object, the ID.
+type Other<'a> = (&'a Pod, &'a Container, usize, &'a str);
+
 /// For every container of the object's pods: the other objects that give it another ID.
-fn others<'a>(scene: &Scene<'a>, place: usize) -> Vec<(&'a Pod, &'a Container, usize, &'a str)> {
+fn others<'a>(scene: &Scene<'a>, place: usize) -> Vec<Other<'a>> {
     let mut found = Vec::new();
     for entry in scene.prediction.entries_by(place) {
         let pod = &scene.world.pods[entry.pod];
@@ -411,9 +443,8 @@ fn others<'a>(scene: &Scene<'a>, place: usize) -> Vec<(&'a Pod, &'a Container, u
     found
 }
 
-fn layered(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
-    let all = others(scene, place);
-    let (pod, container, by, id) = all
+fn layered(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option<Finding> {
+    let (pod, container, by, id) = others
         .iter()
         .find(|(_, _, by, _)| scene.binding_of(*by).is_some_and(|other| other.key < binding.key))?;
     let other = scene.binding_of(*by)?;
@@ -435,9 +466,8 @@ fn layered(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding
     )
 }
 
-fn foreign(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
-    let all = others(scene, place);
-    let (pod, container, by, id) = all.iter().find(|(_, _, by, _)| scene.binding_of(*by).is_none())?;
+fn foreign(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option<Finding> {
+    let (pod, container, by, id) = others.iter().find(|(_, _, by, _)| scene.binding_of(*by).is_none())?;
     let object = scene.object(*by);
     let message = format!(
         "ClusterSPIFFEID {}, which is not Kleym's, gives container `{}` of pod `{}` another identity beside that of `{}`: {}",

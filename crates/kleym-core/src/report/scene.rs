@@ -85,17 +85,24 @@ impl<'a> Scene<'a> {
         self.outputs?.get(*place)
     }
 
-    /// How the output of a binding that is to have one stands.
-    pub fn standing(&self, binding: &Binding, identity: &Identity) -> Standing<'a> {
-        if self.outputs.is_none() {
-            return Standing::Unknown;
-        }
-        let Some(live) = self.output(&binding.key) else { return Standing::Missing };
+    /// The live object at the name of a binding's output, and whose it is. A binding of a file may have no uid that could
+    /// be compared; then the label has to do.
+    pub fn whose(&self, binding: &Binding) -> Option<(&'a LiveOutput, Ownership)> {
+        let live = self.output(&binding.key)?;
         let ownership = match &binding.uid {
             Some(uid) => live.ownership_at_own_name(&binding.key, uid),
             None if live.wears_our_label() => Ownership::Ours,
             None => Ownership::Foreign,
         };
+        Some((live, ownership))
+    }
+
+    /// How the output of a binding that is to have one stands.
+    pub fn standing(&self, binding: &Binding, identity: &Identity) -> Standing<'a> {
+        if self.outputs.is_none() {
+            return Standing::Unknown;
+        }
+        let Some((live, ownership)) = self.whose(binding) else { return Standing::Missing };
         match ownership {
             Ownership::Foreign => Standing::Foreign(live),
             Ownership::Orphan => Standing::Orphan(live),

@@ -35,6 +35,10 @@ impl TrustDomain {
         }
         let parsed =
             ::spiffe::TrustDomain::new(text).map_err(|error| format!("is no trust domain: {error}"))?;
+        if !text.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+            // The specification allows it; to a URL it is a step in a path.
+            return Err("has no letter and no digit".to_owned());
+        }
         if parsed.as_str() != text {
             return Err(format!("is not in canonical form; write {}", Quoted(parsed.as_str())));
         }
@@ -446,6 +450,9 @@ mod tests {
             "{{",
             "\u{e9}",
             "a b",
+            ".",
+            "..",
+            "-",
             &"a".repeat(256),
         ] {
             assert!(TrustDomain::parse(bad).is_err(), "{bad:?}");

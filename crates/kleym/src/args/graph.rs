@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Input, Manager, Settings};
+use super::{Input, Manager, Selector, Settings};
 
 /// Draw who can be whom: from the pool over objective, binding and output to pods and SPIFFE IDs
 ///
@@ -12,11 +12,14 @@ use super::{Input, Manager, Settings};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kleym graph -A -o html > map.html
-  kleym graph -n llm
+  kleym graph -n llm -l team=search
   kleym graph -f examples/quickstart/ -o dot | dot -Tsvg > map.svg")]
 pub(crate) struct Graph {
     #[command(flatten)]
     pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) selector: Selector,
 
     /// What the map is drawn as
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Drawing::Mermaid)]

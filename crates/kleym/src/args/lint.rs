@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Settings, Source, Strictness};
+use super::{Selector, Settings, Source, Strictness};
 
 /// Say what is wrong with the bindings in files, and where
 ///
@@ -15,6 +15,9 @@ use super::{Settings, Source, Strictness};
 pub(crate) struct Lint {
     #[command(flatten)]
     pub(crate) source: Source,
+
+    #[command(flatten)]
+    pub(crate) selector: Selector,
 
     #[command(flatten)]
     pub(crate) strictness: Strictness,

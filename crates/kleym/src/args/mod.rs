@@ -138,10 +138,18 @@ pub(crate) struct Input {
     pub(crate) connection: Connection,
 }
 
+/// Which bindings.
+#[derive(Args, Debug, Default, Clone)]
+pub(crate) struct Selector {
+    /// Only bindings with these labels
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+}
+
 /// Which namespaces.
 #[derive(Args, Debug, Default, Clone)]
 pub(crate) struct Scope {
-    /// Namespace; by default the context's, and `default` for files
+    /// Namespace; by default the context's, and for files all; objects of files that name none are in it
     #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(complete::namespaces))]
     pub(crate) namespace: Option<String>,
 

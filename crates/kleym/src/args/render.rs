@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Format, Settings, Source, Strictness};
+use super::{Format, Selector, Settings, Source, Strictness};
 
 /// Print the ClusterSPIFFEIDs that the operator would write for the bindings in files
 ///
@@ -16,6 +16,9 @@ use super::{Format, Settings, Source, Strictness};
 pub(crate) struct Render {
     #[command(flatten)]
     pub(crate) source: Source,
+
+    #[command(flatten)]
+    pub(crate) selector: Selector,
 
     #[command(flatten)]
     pub(crate) strictness: Strictness,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Input, Settings, Strictness, View};
+use super::{Input, Selector, Settings, Strictness, View};
 
 /// Show how every binding stands: one row each, and what is wrong
 ///
@@ -18,9 +18,8 @@ pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) input: Input,
 
-    /// Only bindings with these labels
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    pub(crate) selector: Option<String>,
+    #[command(flatten)]
+    pub(crate) selector: Selector,
 
     /// After the table, go on showing every binding that changes
     #[arg(long, short, conflicts_with_all = ["filename", "output"])]

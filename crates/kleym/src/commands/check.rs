@@ -1,10 +1,11 @@
 //! `kleym check`: whether Kleym can work in a cluster, and whether it does. Everything is read with one list a kind; what
 //! cannot be read is a finding, and the rest is still looked at.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use jiff::Timestamp;
 use kleym_core::fact::Known;
 use kleym_core::kind::Kind;
 use kleym_core::report::{self, Code, Finding, Severity};
@@ -12,10 +13,12 @@ use kleym_core::settings::given::Environment;
 use kleym_core::text::{Quoted, quoted_list};
 use serde_json::Value;
 
+use self::operator::{compared, operator};
 use crate::args;
 use crate::console::Console;
 use crate::declared::{Declared, Live};
 use crate::exit::{Exit, Failure};
+use crate::manager::KnownManager;
 use crate::output::{self, counted};
 use crate::reports::{CheckGroup, CheckReport, CheckResult, FindingEntry};
 use crate::settings::{settings, with_status};
@@ -26,8 +29,6 @@ use crate::survey::{Survey, namespace};
 
 /// The label by which Kleym's Deployment is known, whoever installed it.
 const OPERATOR_LABELS: &str = "app.kubernetes.io/name=kleym,app.kubernetes.io/component=operator";
-/// How long a lease may be past its time before nobody leads.
-const GRACE_SECONDS: i64 = 15;
 
 /// The results of one group.
 #[derive(Debug, Default)]
@@ -73,6 +74,7 @@ pub(super) fn run(
 
     let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
     let chosen = with_status(flags, environment, bindings.iter())?;
+    let chosen = compared(chosen, flags, environment, &rest);
     let mut groups =
         vec![definitions(&live, &rest.definitions), operator(&rest, chosen.settings.instance.as_str())];
     let mut permissions = Group::new("permissions");
@@ -81,7 +83,8 @@ pub(super) fn run(
     let home = scope.clone().unwrap_or_else(|| cluster.namespace().clone());
     let declared = Declared::over(live, Files::default(), &home, chosen.settings);
     let survey = Survey { declared, cluster: Some(cluster), scope, remark: chosen.remark };
-    let sight = Sight::of(&survey, manager)?;
+    let known = KnownManager::of(&survey, manager)?;
+    let sight = Sight::of(&survey.declared, survey.cluster.is_some(), known);
     groups.push(spire(&survey, &sight, chosen.findings));
     groups.push(identities(&survey, &sight));
     if permissions.results.is_empty() {
@@ -223,120 +226,10 @@ fn definitions(live: &Live, definitions: &Found) -> Group {
     group
 }
 
-/// Whether an operator is there, ready, and leads.
-fn operator(rest: &Rest, instance: &str) -> Group {
-    let mut group = Group::new("operator");
-    let deployments = match &rest.deployments {
-        Found::All(deployments) => deployments,
-        // Told with the permissions.
-        _ => return group,
-    };
-    if deployments.is_empty() {
-        group.found(
-            Finding::new(
-                Code::OperatorNotFound,
-                format!("no Deployment with the labels {} exists", Quoted(OPERATOR_LABELS)),
-            )
-            .hint(
-                "install Kleym; when it runs outside this cluster, or under other labels, this is no fault",
-            ),
-        );
-        return group;
-    }
-    let mut instances: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for deployment in deployments {
-        let shown = format!(
-            "Deployment {}/{}",
-            text(deployment, "/metadata/namespace"),
-            text(deployment, "/metadata/name")
-        );
-        let ready = deployment.pointer("/status/readyReplicas").and_then(Value::as_i64).unwrap_or(0);
-        let wanted = deployment.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-        if ready == 0 {
-            group.found(
-                Finding::new(Code::OperatorNotReady, format!("{shown} has no ready replica of {wanted}"))
-                    .hint("see its pods and their log; a replica that may not list a kind is not ready"),
-            );
-        } else {
-            group.fine(format!("{shown} has {ready} of {wanted} replicas ready"));
-        }
-        instances.entry(setting(deployment, "instance").unwrap_or("default")).or_default().push(shown);
-        if setting(deployment, "leader-elect") == Some("true") {
-            lease(&mut group, &rest.leases, deployment);
-        }
-    }
-    for (name, of) in instances.iter().filter(|(_, of)| of.len() > 1) {
-        let message = format!(
-            "{} have one instance name, {}",
-            quoted_list(of.iter().map(String::as_str)),
-            Quoted(name)
-        );
-        group.found(
-            Finding::new(Code::TwoOperators, message)
-                .hint("give each a name of its own with --instance, or watch different namespaces with --watch-namespace"),
-        );
-    }
-    if !instances.contains_key(instance) {
-        let known = quoted_list(instances.keys().copied());
-        let message = format!("the instance is {} here, but the operators have {known}", Quoted(instance));
-        group.found(Finding::new(Code::SettingsDiffer, message).hint("give --instance"));
-    }
-    group
-}
-
-/// A setting of the operator's container: a flag, else its variable, when it is written out.
-fn setting<'a>(deployment: &'a Value, flag: &str) -> Option<&'a str> {
-    let containers = deployment.pointer("/spec/template/spec/containers")?.as_array()?;
-    let variable = format!("KLEYM_{}", flag.to_ascii_uppercase().replace('-', "_"));
-    containers.iter().find_map(|container| {
-        let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
-        let arguments = list("args").filter_map(Value::as_str);
-        let flag = arguments.filter_map(|argument| {
-            let rest = argument.trim_start_matches('-').strip_prefix(flag)?;
-            if rest.is_empty() { Some("true") } else { rest.strip_prefix('=') }
-        });
-        let variables = list("env").filter(|one| one.get("name").and_then(Value::as_str) == Some(&variable));
-        let variables =
-            variables.filter_map(|one| one.get("value")?.as_str()).filter(|value| !value.is_empty());
-        flag.chain(variables).next()
-    })
-}
-
-/// Whether the lease of an operator is held.
-fn lease(group: &mut Group, leases: &Found, deployment: &Value) {
-    let Found::All(leases) = leases else { return };
-    let home = text(deployment, "/metadata/namespace");
-    let name = format!("kleym-operator-{}", setting(deployment, "instance").unwrap_or("default"));
-    let of_it = leases
-        .iter()
-        .find(|lease| text(lease, "/metadata/name") == name && text(lease, "/metadata/namespace") == home);
-    let shown = format!("Lease {home}/{name}");
-    let hint = "see the operator's log: it says why it does not lead";
-    let Some(lease) = of_it else {
-        group.found(
-            Finding::new(Code::OperatorNotReady, format!("{shown} does not exist, so no replica leads"))
-                .hint(hint),
-        );
-        return;
-    };
-    let renewed = text(lease, "/spec/renewTime").parse::<Timestamp>().map(Timestamp::as_second);
-    let duration = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64).unwrap_or(15);
-    let holder = text(lease, "/spec/holderIdentity");
-    let fresh = renewed.is_ok_and(|at| Timestamp::now().as_second() <= at + duration + GRACE_SECONDS);
-    if holder.is_empty() || !fresh {
-        group.found(
-            Finding::new(Code::OperatorNotReady, format!("{shown} is held by nobody, so no replica leads"))
-                .hint(hint),
-        );
-    } else {
-        group.fine(format!("{shown} is held by {holder}"));
-    }
-}
-
 /// SCM's settings against the operator's.
 fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
     let mut group = Group::new("SPIRE");
-    let scene = sight.scene(survey);
+    let scene = sight.scene(&survey.declared, survey.scope.as_ref());
     let settings = survey.declared.index.settings();
     let manager = scene.world.manager;
     differences.into_iter().for_each(|finding| group.found(finding));
@@ -419,7 +312,7 @@ fn identities(survey: &Survey, sight: &Sight) -> Group {
     if index.availability(Kind::Binding).known == Known::Nothing {
         return group;
     }
-    let scene = sight.scene(survey);
+    let scene = sight.scene(&survey.declared, survey.scope.as_ref());
     let bindings = index.bindings().count();
     let mut found = report::findings(index);
     found.extend(report::live(&scene));

@@ -5,6 +5,7 @@ mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use kleym_core::index::Verdict;
 use kleym_core::name::{BindingKey, Namespace, output_name};
@@ -33,7 +34,7 @@ pub(super) fn run(
     let covered = |key: &BindingKey| scope.is_empty() || scope.contains(&key.namespace);
     let bindings = changes(&before, &after, covered);
     let workloads = impact::of(&before, &after);
-    let (introduced, mended, unchanged) = sorted(told(&before, covered), told(&after, covered));
+    let (introduced, mended, unchanged) = sorted(before.told([], covered), after.told([], covered));
     let entries = |side: &Declared, told: &[Told]| FindingEntry::all(&side.files, told);
     let mut summary = DiffSummary {
         introduced: introduced.len(),
@@ -88,6 +89,13 @@ pub(super) fn run(
 
 fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Overlay, Failure> {
     let args::Diff { filename, from, recursive, scope, output: _, connection, settings: flags } = typed;
+    let stdin = |paths: &[PathBuf]| paths.iter().any(|path| path == Path::new("-"));
+    if stdin(filename) && stdin(from) {
+        return Err(Failure::Unusable {
+            problems: vec!["standard input can be read once, but -f and --from both name it".to_owned()],
+            hint: Some("write one of the two into a file".to_owned()),
+        });
+    }
     if from.is_empty() {
         let input = args::Input {
             filename: filename.clone(),
@@ -99,7 +107,7 @@ fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Overla
         return Overlay::of(question, environment);
     }
     let home = namespace(scope.namespace.as_deref().unwrap_or("default"))?;
-    let side = |paths: &[std::path::PathBuf]| -> Result<Declared, Failure> {
+    let side = |paths: &[PathBuf]| -> Result<Declared, Failure> {
         let settings = settings(flags, environment)?;
         Ok(Declared::read(Files::read(paths, *recursive)?, &home, settings))
     };
@@ -109,12 +117,6 @@ fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Overla
         scope: BTreeSet::<Namespace>::new(),
         remark: None,
     })
-}
-
-fn told(side: &Declared, covered: impl Fn(&BindingKey) -> bool) -> Vec<Told> {
-    let mut told = side.told();
-    told.retain(|told| told.finding.about_binding().is_none_or(|binding| covered(&binding)));
-    told
 }
 
 /// Which findings are new, which are gone, and which stay. A finding is known by what it says, not by where it stands.

@@ -18,6 +18,7 @@ use crate::args::{self, Scope};
 use crate::console::Console;
 use crate::declared::Told;
 use crate::exit::{Exit, Failure};
+use crate::manager::KnownManager;
 use crate::output::{self, Table};
 use crate::reports::ExplainReport;
 use crate::sight::{BESIDE, Sight};
@@ -92,9 +93,10 @@ pub(super) fn run(
     let input = args::Input { scope: subject.scope(&input.scope), ..input.clone() };
     let question = Question { input: &input, settings, beside: &BESIDE };
     let survey = Survey::of(question, environment)?;
-    let sight = Sight::of(&survey, manager)?;
-    let scene = sight.scene(&survey);
-    let status = |key: &BindingKey| survey.declared.live.get(key).and_then(reported);
+    let known = KnownManager::of(&survey, manager)?;
+    let sight = Sight::of(&survey.declared, survey.cluster.is_some(), known);
+    let scene = sight.scene(&survey.declared, survey.scope.as_ref());
+    let status = |key: &BindingKey| survey.declared.status(key).and_then(reported);
     let question = explain::Question {
         scene,
         status: &status,
@@ -134,25 +136,23 @@ pub(super) fn run(
 
 /// Says what is to be said beside the chain; answers whether a file could not be parsed.
 fn told(console: &mut Console, survey: &Survey, sight: &Sight, findings: &[Finding]) -> bool {
-    let mut all = survey.told(|_| false);
-    let unreadable =
-        !all.is_empty() && all.iter().any(|told| told.finding.code == kleym_core::report::Code::Unparsable);
-    let more = sight.findings.iter().chain(findings).cloned();
-    all.extend(more.map(|finding| Told { finding, at: None, also: Vec::new() }));
+    let mut all = survey.declared.told([], |_| false);
+    let unreadable = all.iter().any(|told| told.finding.code == kleym_core::report::Code::Unparsable);
+    all.extend(sight.findings.iter().chain(findings).cloned().map(Told::alone));
     output::tell(console, &survey.declared.files, &all);
     unreadable
 }
 
-/// What the status of a live binding says.
-fn reported(binding: &Value) -> Option<Reported> {
-    let conditions = binding.pointer("/status/conditions")?.as_array()?;
+/// What the status of a binding says.
+fn reported(status: &Value) -> Option<Reported> {
+    let conditions = status.get("conditions")?.as_array()?;
     let ready = conditions.iter().find(|one| one.get("type").and_then(Value::as_str) == Some("Ready"))?;
     let text = |field: &str| ready.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     Some(Reported {
         ready: text("status"),
         reason: text("reason"),
         message: text("message"),
-        observed: binding.pointer("/status/observedGeneration").and_then(Value::as_i64),
+        observed: status.get("observedGeneration").and_then(Value::as_i64),
     })
 }
 

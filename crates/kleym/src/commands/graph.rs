@@ -3,16 +3,16 @@
 use kleym_core::report::Severity;
 use kleym_core::settings::given::Environment;
 
-use crate::args::{self, Drawing};
+use crate::args::{self, Drawing, Format};
 use crate::console::Console;
 use crate::declared::Told;
 use crate::exit::{Exit, Failure};
-use crate::foresight::{Foresight, completed};
-use crate::manager;
-use crate::map::{draw, map};
+use crate::foresight::Foresight;
+use crate::labels::Labels;
+use crate::manager::{KnownManager, fitting};
+use crate::map::{Choice, draw, map};
 use crate::output;
-use crate::sight::BESIDE;
-use crate::source::cluster::Resource;
+use crate::sight::{BESIDE, Sight};
 use crate::survey::{Question, Survey};
 
 /// From so many bytes on, a page opens slowly: a browser takes about ten seconds for 10,000 bindings, or 35 MiB.
@@ -23,31 +23,33 @@ pub(super) fn run(
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let args::Graph { input, output: drawing, manager, settings } = typed;
+    let args::Graph { input, selector, output: drawing, manager, settings } = typed;
+    let labels = Labels::of(selector)?;
     let question = Question { input, settings, beside: &BESIDE };
     let survey = Survey::of(question, environment)?;
     let declared = &survey.declared;
 
     // What nobody could read of spire-controller-manager is said of a cluster; files are drawn as if it fitted them.
-    let (known, limits) = match &survey.cluster {
-        Some(cluster) => {
-            let spaces = declared.beside(Resource::Namespaces).items();
-            let names = spaces.iter().filter_map(|space| space.pointer("/metadata/name")?.as_str());
-            let known = manager::in_cluster(manager, cluster, names)?;
-            (known.manager, known.findings)
-        }
-        None => {
-            (manager::in_files(manager, declared.beside(Resource::ConfigMaps).items()).manager, Vec::new())
-        }
+    let known = KnownManager::of(&survey, manager)?;
+    let live = survey.cluster.is_some();
+    let limits = if live { known.findings.clone() } else { Vec::new() };
+    let manager = fitting(known.manager, declared.index.settings(), true);
+    let sight = Sight::of(declared, live, KnownManager { manager, ..known });
+    let seen = Foresight::of(declared, &sight).seen();
+    let scope = survey.scope.as_ref();
+    let choice = match labels.is_empty() {
+        true => Choice::all(scope),
+        false => Choice::of(&declared.index, scope, |key| labels.select(declared.labels(key))),
     };
-    let manager = completed(known, declared.index.settings());
-    let seen = Foresight::of(declared, survey.cluster.is_some(), manager).seen();
-    let map = map(&declared.index, &seen, survey.scope.as_ref());
+    let map = map(&declared.index, &seen, &choice);
     let text = match drawing {
         Drawing::Mermaid => draw::mermaid(&map),
         Drawing::Dot => draw::dot(&map),
         Drawing::Html => draw::html(&map),
-        Drawing::Json => draw::json(&map).map_err(|error| Failure::Internal(error.to_string()))?,
+        Drawing::Json => {
+            output::report(&mut console.out, Format::Json, draw::report(&map))?;
+            String::new()
+        }
     };
     console.out.write_all(text.as_bytes())?;
     console.out.flush()?;
@@ -58,6 +60,9 @@ pub(super) fn run(
     if console.verbose {
         output::what_was_read(console, declared);
     }
+    if map.regions.is_empty() {
+        console.remark("note: there is nothing to draw: nothing was declared where it was looked");
+    }
     match drawing {
         Drawing::Mermaid => too_much_for_mermaid(console, &text),
         Drawing::Html if text.len() > HEAVY => {
@@ -65,14 +70,14 @@ pub(super) fn run(
             console.remark(&format!(
                 "note: the page has {size} MiB, which takes a browser some seconds to open"
             ));
-            console.remark("  = help: draw one namespace with -n");
+            console.remark("  = help: draw one namespace with -n, or some bindings with -l");
         }
         Drawing::Html | Drawing::Dot | Drawing::Json => {}
     }
     // The map shows what is wrong with bindings; what could not be read at all is not in it.
-    let mut told = survey.told(|_| false);
+    let mut told = declared.told([], |_| false);
     told.retain(|told| told.finding.severity() < Severity::Info);
-    told.extend(limits.into_iter().map(|finding| Told { finding, at: None, also: Vec::new() }));
+    told.extend(limits.into_iter().map(Told::alone));
     output::tell(console, &declared.files, &told);
     Ok(exit(&told))
 }
@@ -92,6 +97,6 @@ fn too_much_for_mermaid(console: &mut Console, text: &str) {
             draw::MOST_EDGES,
             draw::MOST_CHARACTERS,
         ));
-        console.remark("  = help: use -o html, or draw one namespace with -n");
+        console.remark("  = help: use -o html, or draw one namespace with -n or some bindings with -l");
     }
 }

@@ -3,16 +3,17 @@
 
 use std::io::{self, Write};
 
-use kleym_api::decode::{self, Meta};
 use kleym_core::fact::Binding;
 use kleym_core::index::Verdict;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, describe, output_name};
-use kleym_core::output::{LiveOutput, Ownership, WantedOutput};
+use kleym_core::output::Ownership;
 use kleym_core::relation::{self, Cause, Precedence};
 use kleym_core::render::Identity;
+use kleym_core::report::{self, Scene, Standing};
 use kleym_core::settings::given::Environment;
-use kleym_core::status::{ConditionFact, conditions_of, granted_conditions};
+use kleym_core::spire::{Phase, Pod};
+use kleym_core::status::{ConditionFact, Truth, conditions_of, granted_conditions};
 use kleym_core::text::Quoted;
 use serde_json::Value;
 
@@ -20,13 +21,15 @@ use crate::args::{self, Format, View};
 use crate::console::Console;
 use crate::declared::{Declared, Told};
 use crate::exit::{Exit, Failure};
+use crate::manager::KnownManager;
 use crate::output::{self, NONE, Table, counted};
 use crate::reports::{
     BindingReport, ConditionView, EngineView, FindingEntry, OutputCounts, OutputState, OutputView, PeerView,
     PodView, Relation, SettingsInUse, VerdictName,
 };
-use crate::rows::{row, stale};
-use crate::source::cluster::{Found, Resource};
+use crate::rows::{condition, row, stale};
+use crate::sight::Sight;
+use crate::source::cluster::Resource;
 use crate::survey::{Question, Survey};
 
 /// How many peers and pods are shown to people, if not all are asked for.
@@ -50,11 +53,12 @@ pub(super) fn run(
         return Ok(Exit::NotFound);
     };
     let own = |key: &BindingKey| *key == binding.key;
-    let mut told = survey.told(own);
-    told.extend(stale(declared, own).map(|finding| Told { finding, at: None, also: Vec::new() }));
-    told.sort_by_key(|told| told.finding.severity());
+    // What SCM is configured with is for `explain` and `check` to read.
+    let sight = Sight::of(declared, survey.cluster.is_some(), KnownManager::default());
+    let scene = sight.scene(declared, survey.scope.as_ref());
+    let told = declared.told(stale(declared, own).chain(report::of_binding(&scene, binding)), own);
 
-    let report = report(declared, binding, &told);
+    let report = report_of(declared, &scene, binding, &told);
     match view {
         None => people(&mut console.out, &report, SHOWN)?,
         Some(View::Wide) => people(&mut console.out, &report, usize::MAX)?,
@@ -113,17 +117,17 @@ fn find<'a>(survey: &'a Survey, name: &ObjectName) -> Result<Option<&'a Binding>
     }
 }
 
-fn report(declared: &Declared, binding: &Binding, told: &[Told]) -> BindingReport {
+fn report_of(declared: &Declared, scene: &Scene<'_>, binding: &Binding, told: &[Told]) -> BindingReport {
     let identity = declared.index.identity(&binding.key).map(|identity| &**identity);
-    let status = declared.live.get(&binding.key).and_then(|live| live.get("status")).cloned();
+    let status = declared.status(&binding.key).cloned();
     BindingReport {
         settings: SettingsInUse::from(declared.index.settings()),
         binding: row(declared, binding),
         engine: engine(declared, binding, identity),
         status,
-        output: output(declared, binding),
+        output: output(scene, binding),
         peers: identity.map(|identity| peers(declared, binding, identity)).unwrap_or_default(),
-        pods: pods(declared, binding, identity),
+        pods: pods(scene, binding, identity),
         findings: FindingEntry::all(&declared.files, told),
     }
 }
@@ -159,50 +163,35 @@ impl From<ConditionFact> for ConditionView {
 }
 
 /// How the output stands, decided by the live object alone.
-fn output(declared: &Declared, binding: &Binding) -> OutputView {
-    let settings = declared.index.settings();
-    let name = output_name(settings.instance.as_str(), &binding.key);
-    let wanted = match declared.index.verdict(&binding.key).verdict {
-        Verdict::Wanted(identity) => {
-            Some(WantedOutput::of(settings, &binding.key, binding.uid.as_ref(), &identity))
-        }
-        Verdict::Gone | Verdict::Deleting | Verdict::Waiting(_) | Verdict::Refused(_) => None,
+fn output(scene: &Scene<'_>, binding: &Binding) -> OutputView {
+    let none = Vec::new();
+    let (state, drift) = match (scene.index.verdict(&binding.key).verdict, scene.whose(binding)) {
+        (Verdict::Wanted(identity), _) => match scene.standing(binding, &identity) {
+            Standing::Unknown => (OutputState::Unknown, none),
+            Standing::Missing => (OutputState::Missing, none),
+            Standing::Foreign(_) => (OutputState::Foreign, none),
+            Standing::Orphan(_) => (OutputState::Orphan, none),
+            Standing::InSync(_) => (OutputState::InSync, none),
+            Standing::Drifted(_, fields) => (OutputState::Drifted, fields),
+        },
+        (_, Some((_, Ownership::Foreign))) => (OutputState::Foreign, none),
+        (_, Some((_, Ownership::Orphan))) => (OutputState::Orphan, none),
+        (_, Some((_, Ownership::Ours))) => (OutputState::Unwanted, none),
+        (_, None) if scene.outputs.is_none() => (OutputState::Unknown, none),
+        (_, None) => (OutputState::None, none),
     };
-    let outputs = declared.beside(Resource::Kind(Kind::Output));
-    let live = live_output(outputs, &name);
-    let state = match (outputs, &live, &wanted) {
-        (Found::NotAsked | Found::Limited(_), ..) => OutputState::Unknown,
-        (_, None, Some(_)) => OutputState::Missing,
-        (_, None, None) => OutputState::None,
-        (_, Some(live), wanted) => {
-            let whose = binding.uid.as_ref().map(|uid| live.ownership_at_own_name(&binding.key, uid));
-            match (whose, wanted) {
-                (Some(Ownership::Foreign), _) => OutputState::Foreign,
-                (Some(Ownership::Orphan), _) => OutputState::Orphan,
-                (_, Some(wanted)) if live.drift(wanted).is_empty() => OutputState::InSync,
-                (_, Some(_)) => OutputState::Drifted,
-                (_, None) => OutputState::Unwanted,
-            }
-        }
-    };
-    let drift = match (&state, &live, &wanted) {
-        (OutputState::Drifted, Some(live), Some(wanted)) => {
-            live.drift(wanted).into_iter().map(str::to_owned).collect()
-        }
-        _ => Vec::new(),
-    };
-    let counts = live.and_then(|live| live.stats).map(|stats| OutputCounts {
+    let counts = scene.output(&binding.key).and_then(|live| live.stats).map(|stats| OutputCounts {
         pods_selected: stats.pods_selected,
         entries_to_set: stats.entries_to_set,
         entry_failures: stats.entry_failures,
         entries_masked: stats.entries_masked,
     });
-    OutputView { name: name.to_string(), state, drift, counts }
-}
-
-fn live_output(outputs: &Found, name: &ObjectName) -> Option<LiveOutput> {
-    let object = outputs.items().iter().find(|object| Meta::of(object).name() == Some(name.as_str()))?;
-    decode::output(object).ok()
+    OutputView {
+        name: scene.output_name(&binding.key).to_string(),
+        state,
+        drift: drift.into_iter().map(str::to_owned).collect(),
+        counts,
+    }
 }
 
 fn peers(declared: &Declared, binding: &Binding, own: &Identity) -> Vec<PeerView> {
@@ -236,20 +225,20 @@ fn peers(declared: &Declared, binding: &Binding, own: &Identity) -> Vec<PeerView
     peers
 }
 
-fn pods(declared: &Declared, binding: &Binding, identity: Option<&Identity>) -> Option<Vec<PodView>> {
-    let Found::All(pods) = declared.beside(Resource::Pods) else { return None };
-    let identity = identity?;
-    let selected = pods.iter().filter(|pod| {
-        let meta = Meta::of(pod);
-        meta.namespace() == Some(binding.key.namespace.as_str())
-            && identity.selectors.pod_labels().all(|(key, value)| meta.label(key) == Some(value))
+fn pods(scene: &Scene<'_>, binding: &Binding, identity: Option<&Identity>) -> Option<Vec<PodView>> {
+    let identity = identity.filter(|_| scene.pods_known)?;
+    let selected = scene.world.pods.iter().filter(|pod| {
+        pod.namespace == binding.key.namespace
+            && identity
+                .selectors
+                .pod_labels()
+                .all(|(key, value)| pod.labels.get(key).map(|v| &**v) == Some(value))
     });
-    let text = |pod: &Value, pointer: &str| pod.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let view = |pod: &Value| PodView {
-        name: Meta::of(pod).name().unwrap_or_default().to_owned(),
-        phase: text(pod, "/status/phase"),
-        service_account: text(pod, "/spec/serviceAccountName"),
-        node: text(pod, "/spec/nodeName"),
+    let view = |pod: &Pod| PodView {
+        name: pod.name.to_string(),
+        phase: (pod.phase != Phase::Unknown).then(|| pod.phase.as_str().to_owned()),
+        service_account: (!pod.service_account.is_empty()).then(|| pod.service_account.to_string()),
+        node: pod.node_name.as_deref().map(str::to_owned),
     };
     Some(selected.map(view).collect())
 }
@@ -281,7 +270,7 @@ fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Resu
     for (index, selector) in engine.selectors.iter().enumerate() {
         field(if index == 0 { "  Selectors" } else { "" }, selector)?;
     }
-    field("Status", &in_words(status.as_ref(), binding))?;
+    field("Status", &in_words(status.as_ref()))?;
     field("Output", &output.name)?;
     field(
         "  State",
@@ -348,12 +337,12 @@ fn more(out: &mut dyn Write, all: usize, shown: usize) -> io::Result<()> {
     }
 }
 
-/// The status of a live binding in one line.
-fn in_words(status: Option<&Value>, binding: &crate::reports::BindingRow) -> String {
+/// A status in one line.
+fn in_words(status: Option<&Value>) -> String {
     let Some(status) = status else {
         return "none: it is not in a cluster, or nobody has reported yet".to_owned();
     };
     let observed = status.get("observedGeneration").and_then(Value::as_i64).unwrap_or(-1);
-    let reason = binding.reason.as_deref().unwrap_or("no condition");
-    format!("Ready={} {reason}, generation {observed} observed", binding.ready)
+    let (ready, reason) = condition(status, "Ready").unwrap_or((Truth::Unknown.as_str(), "no condition"));
+    format!("Ready={ready} {reason}, generation {observed} observed")
 }

@@ -2,17 +2,22 @@
 
 use std::io::Write;
 
+use kleym_core::fact::Binding;
 use kleym_core::index::Verdict;
-use kleym_core::report::Severity;
+use kleym_core::name::BindingKey;
+use kleym_core::report::{self, Code, Finding, Severity};
 use kleym_core::settings::given::Environment;
 
 use crate::args::{self, Format, LintFormat};
 use crate::console::Console;
 use crate::declared::{Declared, Told};
 use crate::exit::{Exit, Failure};
+use crate::labels::Labels;
+use crate::manager::KnownManager;
 use crate::output::{self, Summary, lint};
 use crate::reports::{FindingEntry, LintReport, LintSummary, SettingsInUse};
 use crate::settings::settings;
+use crate::sight::Sight;
 use crate::source::Files;
 use crate::survey::namespace;
 
@@ -21,45 +26,62 @@ pub(super) fn run(
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let args::Lint { source, settings: flags, strictness, output: format } = typed;
+    let args::Lint { source, selector, settings: flags, strictness, output: format } = typed;
+    let labels = Labels::of(selector)?;
     let settings = settings(flags, environment)?;
     let home = namespace(&source.namespace)?;
     let files = Files::read(&source.filename, source.recursive)?;
     let declared = Declared::read(files, &home, settings);
-    let told = declared.told();
+    let chosen = |key: &BindingKey| labels.select(declared.labels(key));
+    let told = declared.told(seen(&declared), chosen);
     let files = &declared.files;
     let entries = || FindingEntry::all(files, &told);
-    let summary = summary(&declared, &told);
+    let summary = summary(&declared, chosen, &told);
+    let line = Summary::of(summary.bindings, summary.identities, &told).line();
+    if console.verbose {
+        output::what_was_read(console, &declared);
+    }
+    // As `render` does: first the numbers, then what they are of. Both go to one terminal, so they go in that order.
+    console.remark(&line);
+    drop(console.err.flush());
     let report =
         |findings| LintReport { summary, settings: SettingsInUse::from(declared.index.settings()), findings };
     match format {
         LintFormat::Text => output::write(&mut console.out, console.color_out, files, &told)?,
         LintFormat::Json => output::report(&mut console.out, Format::Json, report(entries()))?,
         LintFormat::Yaml => output::report(&mut console.out, Format::Yaml, report(entries()))?,
-        LintFormat::Markdown => lint::markdown(&mut console.out, &summary, &entries())?,
+        LintFormat::Markdown => lint::markdown(&mut console.out, &line, &entries())?,
         LintFormat::Github => lint::github(&mut console.out, &entries())?,
         LintFormat::Sarif => lint::sarif(&mut console.out, files, &told)?,
         LintFormat::Junit => {
-            let keys = declared.index.bindings().map(|binding| &binding.key);
+            let keys = declared.index.bindings().map(|binding| &binding.key).filter(|key| chosen(key));
             let names: Vec<_> = keys.map(|key| (key.namespace.to_string(), key.name.to_string())).collect();
             lint::junit(&mut console.out, &names, &entries(), strictness.strict)?;
         }
     }
     console.out.flush()?;
-    if console.verbose {
-        output::what_was_read(console, &declared);
-    }
-    console.remark(&Summary::of(summary.bindings, summary.identities, &told).line());
     Ok(output::exit_of(&told, strictness.strict))
 }
 
-fn summary(declared: &Declared, told: &[Told]) -> LintSummary {
+/// What pods in the files, and settings of spire-controller-manager in them, say of the bindings. That no pod is there, or
+/// on a node, is not said: in files that means nothing.
+fn seen(declared: &Declared) -> Vec<Finding> {
+    let known = KnownManager::in_files(&args::Manager::default(), declared);
+    let sight = Sight::of(declared, false, known);
+    let scene = sight.scene(declared, None);
+    let mut found = report::foreseen(&scene);
+    found.retain(|finding| !matches!(finding.code, Code::NoPodSelected | Code::PodsPending));
+    found
+}
+
+fn summary(declared: &Declared, chosen: impl Fn(&BindingKey) -> bool, told: &[Told]) -> LintSummary {
     let count = |severity| told.iter().filter(|told| told.finding.severity() == severity).count();
-    let index = &declared.index;
-    let wanted = |verdict: &Verdict| matches!(verdict, Verdict::Wanted(_));
+    let bindings = || declared.index.bindings().filter(|binding| chosen(&binding.key));
+    let wanted =
+        |binding: &&Binding| matches!(declared.index.verdict(&binding.key).verdict, Verdict::Wanted(_));
     LintSummary {
-        bindings: index.bindings().count(),
-        identities: index.bindings().filter(|binding| wanted(&index.verdict(&binding.key).verdict)).count(),
+        bindings: bindings().count(),
+        identities: bindings().filter(wanted).count(),
         errors: count(Severity::Error),
         warnings: count(Severity::Warning),
         infos: count(Severity::Info),

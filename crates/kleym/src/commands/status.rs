@@ -30,7 +30,7 @@ pub(super) fn run(
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
     let args::Status { input, selector, watch, output: view, strictness, settings } = typed;
-    let labels = Labels::parse(selector.as_deref())?;
+    let labels = Labels::of(selector)?;
     let question = Question { input, settings, beside: &[] };
     let survey = Survey::of(question, environment)?;
     let declared = &survey.declared;
@@ -42,9 +42,7 @@ pub(super) fn run(
         .filter(|binding| chosen(&binding.key))
         .map(|binding| row(declared, binding))
         .collect();
-    let mut told = survey.told(chosen);
-    told.extend(stale(declared, chosen).map(|finding| Told { finding, at: None, also: Vec::new() }));
-    told.sort_by_key(|told| told.finding.severity());
+    let told = declared.told(stale(declared, chosen), chosen);
 
     let namespaced = survey.scope.is_none();
     match view {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::args::{self, Shell};
 use crate::complete;
 use crate::console::Console;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, in_words};
 use crate::output;
 
 /// Prints the definition of our kind.
@@ -106,7 +106,8 @@ fn page_of(command: &Command) -> Command {
 
 fn pages(root: &Command, folder: &Path) -> Result<Exit, Failure> {
     let shown = Quoted(&folder.display().to_string()).to_string();
-    let unwritable = |error: io::Error| Failure::unusable(format!("{shown} cannot be written: {error}"));
+    let unwritable =
+        |error: io::Error| Failure::unusable(format!("{shown} cannot be written: {}", in_words(&error)));
     fs::create_dir_all(folder).map_err(unwritable)?;
     let visible =
         root.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");

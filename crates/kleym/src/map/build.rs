@@ -6,42 +6,47 @@ use kleym_core::fact::{Binding, Objective, Pool, Target};
 use kleym_core::index::{Index, Verdict};
 use kleym_core::kind::{ObjectiveGroup, PoolGroup};
 use kleym_core::label::Labels;
-use kleym_core::name::{Namespace, ObjectName, output_name};
+use kleym_core::name::{ObjectName, output_name};
 use kleym_core::refusal::Refusal;
 use kleym_core::relation::compete;
 use kleym_core::resolve::Resolved;
 
+use super::choice::Choice;
 use super::fold::fold;
 use super::matrix::matrix;
 use super::seen::{Grant, Output, Pod, Seen};
 use super::{Column, Edge, End, Link, Map, Node, Region, State};
 
-/// The map of everything in an index, or of one namespace.
-pub(crate) fn map(index: &Index, seen: &Seen, only: Option<&Namespace>) -> Map {
+/// The map of what is chosen of an index.
+pub(crate) fn map(index: &Index, seen: &Seen, choice: &Choice<'_>) -> Map {
     let mut declared: BTreeMap<String, Declared<'_>> = BTreeMap::new();
-    let inside = |namespace: &str| only.is_none_or(|only| only.as_str() == namespace);
-    for pool in index.pools().filter(|pool| inside(pool.namespace.as_str())) {
+    for pool in index.pools().filter(|pool| choice.pool(pool)) {
         declared.entry(pool.namespace.to_string()).or_default().pools.push(pool);
     }
-    for objective in index.objectives().filter(|objective| inside(objective.namespace.as_str())) {
+    for objective in index.objectives().filter(|objective| choice.objective(objective)) {
         declared.entry(objective.namespace.to_string()).or_default().objectives.push(objective);
     }
-    for binding in index.bindings().filter(|binding| inside(binding.key.namespace.as_str())) {
+    for binding in index.bindings().filter(|binding| choice.binding(&binding.key)) {
         declared.entry(binding.key.namespace.to_string()).or_default().bindings.push(binding);
     }
     let outputs: BTreeMap<&str, &Output> =
         seen.outputs.iter().map(|output| (output.name.as_str(), output)).collect();
+    let mut drawn: BTreeSet<&str> = BTreeSet::new();
     for output in outputs.values() {
-        let namespace = output.binding.as_ref().map(|binding| binding.namespace.as_str());
-        if let Some(namespace) = namespace.filter(|namespace| inside(namespace)) {
-            declared.entry(namespace.to_owned()).or_default().outputs.push(output);
+        if let Some(binding) = output.binding.as_ref().filter(|binding| choice.binding(binding)) {
+            declared.entry(binding.namespace.to_string()).or_default().outputs.push(output);
+            drawn.insert(&output.name);
         }
     }
     // Pods that no output selects, in a namespace where nothing is declared, are nobody's business here.
-    for pod in seen.pods.iter().flatten().filter(|pod| inside(&pod.namespace)) {
+    for pod in seen.pods.iter().flatten().filter(|pod| choice.inside(&pod.namespace)) {
         let concerned =
             !pod.selected_by.is_empty() || pod.containers.iter().any(|given| !given.displaced.is_empty());
-        if concerned || declared.contains_key(&pod.namespace) {
+        let wanted = match choice.is_narrow() {
+            true => pod.selected_by.iter().any(|name| drawn.contains(name.as_str())),
+            false => concerned || declared.contains_key(&pod.namespace),
+        };
+        if wanted {
             declared.entry(pod.namespace.clone()).or_default().pods.push(pod);
         }
     }

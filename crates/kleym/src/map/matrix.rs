@@ -67,6 +67,9 @@ pub(crate) enum Meeting {
 }
 
 impl Meeting {
+    /// Every word there is for one.
+    pub(crate) const WORDS: [&str; 4] = ["disjoint", "layered", "same", "conflict"];
+
     /// One word for it.
     pub(crate) const fn word(&self) -> &'static str {
         match self {

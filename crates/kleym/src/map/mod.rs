@@ -9,6 +9,7 @@
 //! declared; each drawing escapes for its own language.
 
 mod build;
+mod choice;
 pub(crate) mod draw;
 mod fold;
 mod matrix;
@@ -18,6 +19,7 @@ pub(crate) mod seen;
 use std::collections::BTreeSet;
 
 pub(crate) use self::build::map;
+pub(crate) use self::choice::Choice;
 pub(crate) use self::matrix::{Matrix, Meeting, Pair};
 pub(crate) use self::rows::{Row, attention, rows};
 
@@ -112,6 +114,10 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// All of them.
+    pub(crate) const ALL: [State; 6] =
+        [State::Fine, State::Refused, State::Missing, State::Idle, State::Pending, State::Foreign];
+
     /// One word for it.
     pub(crate) const fn word(self) -> &'static str {
         match self {

@@ -32,6 +32,14 @@ pub(crate) fn write(out: &mut dyn Write, color: bool, files: &Files, told: &[Tol
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     for told in told {
         writeln!(out, "{}", renderer.render(&groups(files, told)))?;
+        if told.at.is_none() && told.finding.place.is_none() {
+            // Without a line of a file the renderer would hang these on an empty margin.
+            for (word, text) in [("note", &told.finding.note), ("help", &told.finding.hint)] {
+                if let Some(text) = text {
+                    writeln!(out, " = {word}: {text}")?;
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -48,11 +56,12 @@ fn groups<'a>(files: &'a Files, told: &'a Told) -> Vec<Group<'a>> {
     // What stands in the cluster has no line; the object and its field have to do.
     let shown_at =
         shown_at.or_else(|| finding.place.as_ref().map(|place| Origin::path(in_cluster(place)).into()));
+    let placed = shown_at.is_some();
     let mut first = Group::with_title(title).elements(shown_at);
-    if let Some(note) = &finding.note {
+    if let Some(note) = finding.note.as_ref().filter(|_| placed) {
         first = first.element(Level::NOTE.message(note.as_str()));
     }
-    if let Some(hint) = &finding.hint {
+    if let Some(hint) = finding.hint.as_ref().filter(|_| placed) {
         first = first.element(Level::HELP.message(hint.as_str()));
     }
     let others = also.iter().map(|(what, spot)| {

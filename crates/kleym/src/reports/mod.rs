@@ -7,6 +7,7 @@ mod explain;
 mod finding;
 mod inspect;
 mod lint;
+mod map;
 mod status;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -25,6 +26,9 @@ pub use self::inspect::{
     Relation, VerdictName,
 };
 pub use self::lint::{LintReport, LintSummary};
+pub use self::map::{
+    IdentityMap, MapContainer, MapEdge, MapFact, MapNode, MapOverlap, MapPair, NamespaceMap,
+};
 pub use self::status::{BindingRow, SettingsInUse, StatusReport, StatusSummary};
 
 /// The version of every report.

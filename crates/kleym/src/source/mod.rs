@@ -25,6 +25,8 @@ pub(crate) struct File {
     pub(crate) text: String,
     /// Why it could not be used.
     pub(crate) problem: Option<Problem>,
+    /// Whether it was left alone because of its name.
+    skipped: bool,
     lines: OnceCell<Vec<usize>>,
 }
 
@@ -56,16 +58,21 @@ impl Files {
         &self.0[id.0]
     }
 
-    /// How many there are.
+    /// How many were read.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.0.iter().filter(|file| !file.skipped).count()
+    }
+
+    /// The files that were left alone because of their names.
+    pub(crate) fn not_read(&self) -> impl Iterator<Item = (FileId, &str)> {
+        self.iter().filter(|(_, file)| file.skipped).map(|(id, file)| (id, file.name.as_str()))
     }
 }
 
 impl File {
     /// A file with its text.
     fn new(name: String, text: String, problem: Option<Problem>) -> Self {
-        Self { name, text, problem, lines: OnceCell::new() }
+        Self { name, text, problem, skipped: false, lines: OnceCell::new() }
     }
 
     /// Line and column, both from 1, the column in characters.

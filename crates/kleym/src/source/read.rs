@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kleym_core::text::Quoted;
 
 use super::{File, Files, MAX_FILE_BYTES, Problem};
-use crate::exit::Failure;
+use crate::exit::{Failure, in_words};
 
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
@@ -51,7 +51,11 @@ impl Reader {
             Ok(metadata) if metadata.is_dir() => {
                 let problems = self.problems.len();
                 if self.folder(path) == 0 && self.problems.len() == problems {
-                    let more = if self.recursive { "" } else { "; with -R its sub-folders are read too" };
+                    let more = match self.files.iter().any(|file| file.skipped) {
+                        true => "; endings count only in lower case, as for kubectl",
+                        false if self.recursive => "",
+                        false => "; with -R its sub-folders are read too",
+                    };
                     let path = shown(path);
                     self.problems.push(format!("folder {path} holds no .yaml, .yml or .json file{more}"));
                 }
@@ -79,7 +83,7 @@ impl Reader {
             match entry.file_type() {
                 Err(error) => self.unreadable(&path, &error),
                 Ok(kind) if kind.is_dir() => folders.push(path),
-                Ok(_) if !is_manifest(&path) => {}
+                Ok(_) if !is_manifest(&path) => self.skip(&path),
                 Ok(kind) if kind.is_file() => {
                     files += 1;
                     self.file(&path);
@@ -103,6 +107,15 @@ impl Reader {
         files
     }
 
+    /// Leaves a file alone; one whose name says that it was not meant to be is told.
+    fn skip(&mut self, path: &Path) {
+        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+        if ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str())) {
+            let name = path.display().to_string().chars().flat_map(printable).collect();
+            self.files.push(File { skipped: true, ..File::new(name, String::new(), None) });
+        }
+    }
+
     fn file(&mut self, path: &Path) {
         let same = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if !self.seen.insert(same) {
@@ -120,7 +133,7 @@ impl Reader {
         let mut bytes = Vec::new();
         // One byte more than allowed tells a file that is too large, whatever its metadata says.
         if let Err(error) = input.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes) {
-            self.problems.push(format!("{} cannot be read: {}", Quoted(&name), words(&error)));
+            self.problems.push(format!("{} cannot be read: {}", Quoted(&name), in_words(&error)));
             return;
         }
         self.files.push(if bytes.len() > MAX_FILE_BYTES {
@@ -140,7 +153,7 @@ impl Reader {
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.problems.push(format!("{} cannot be read: {}", shown(path), words(error)));
+        self.problems.push(format!("{} cannot be read: {}", shown(path), in_words(error)));
     }
 }
 
@@ -171,13 +184,4 @@ fn printable(c: char) -> impl Iterator<Item = char> {
     let escaped = c.is_control().then(|| c.escape_default());
     let plain = escaped.is_none().then_some(c);
     escaped.into_iter().flatten().chain(plain)
-}
-
-/// An I/O error in words, without the number that std adds.
-fn words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
 }

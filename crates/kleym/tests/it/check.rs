@@ -114,3 +114,76 @@ async fn without_permissions_a_check_names_verb_and_resource_and_goes_on() {
     let strict = cluster.kleym(&format!("check --strict {FLAGS}"));
     assert_eq!(strict.exit, Some(2), "{strict}");
 }
+
+/// An operator's Deployment that is ready, with these arguments.
+async fn deployed(client: &kube::Client, arguments: &[&str]) {
+    use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+    let labels = json!({"app.kubernetes.io/name": "kleym", "app.kubernetes.io/component": "operator"});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "kleym-operator", "namespace": "kleym-system", "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "operator", "image": "kleym-operator", "args": arguments}]},
+            },
+        },
+    });
+    kleym_testenv::apply_yaml(client, &deployment.to_string()).await.unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "kleym-system", &resource);
+    let ready = json!({"status": {"replicas": 1, "readyReplicas": 1}});
+    api.patch_status("kleym-operator", &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_of_the_deployment_are_compared_with_what_bindings_report() {
+    use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+    let plane = crate::live::bare(&kleym_core::kind::Kind::ALL).await;
+    let client = plane.client().unwrap();
+    for namespace in ["llm", "kleym-system"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        kleym_testenv::apply_yaml(&client, &namespace.to_string()).await.unwrap();
+    }
+    deployed(&client, &["--trust-domain=example.org", "--clusterspiffeid-class-name", "spire"]).await;
+    let folder = Folder::new();
+    let kubeconfig = plane.kubeconfig().unwrap();
+    let check = |flags: &str| folder.kleym(&format!("check --kubeconfig {} {flags}", kubeconfig.display()));
+
+    // No binding has reported anything: the Deployment says what it will be.
+    let answer = check("--scm-class-name spire --scm-ignore-namespaces x");
+    let source = "settings as Deployment kleym-system/kleym-operator has them";
+    assert!(answer.err.contains(source) && !answer.out.contains("KLM9104"), "{answer}");
+    assert!(answer.out.contains("it watches class `spire`"), "{answer}");
+
+    let declared = DECLARED.replace("metadata: {name", "metadata: {namespace: llm, name");
+    let (bindings, _) = declared.split_once("---\napiVersion: v1\n").unwrap();
+    kleym_testenv::apply_yaml(&client, bindings).await.unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "kleym.sonda.red",
+        "v1alpha1",
+        "InferenceIdentityBinding",
+    ));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "llm", &resource);
+    let report = |trust_domain: &str, class: &str| {
+        json!({"status": {"observedGeneration": 1, "trustDomain": trust_domain,
+            "clusterSPIFFEIDClassName": class, "instance": "default"}})
+    };
+    let write = async |status| {
+        api.patch_status("chat", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    };
+    write(report("example.org", "spire")).await;
+    let answer = check("");
+    assert!(!answer.out.contains("KLM9104") && answer.err.contains("as the status of 1 binding"), "{answer}");
+
+    write(report("old.example.org", "spire")).await;
+    let answer = check("");
+    let says = "Deployment kleym-system/kleym-operator has the trust domain `example.org`, but `old.example.org` is what the bindings' status reports";
+    assert!(answer.out.contains(&format!("warn  KLM9104 {says}")), "{answer}");
+    assert_eq!(answer.out.matches("KLM9104").count(), 2, "{answer}");
+
+    write(report("example.org", "spire")).await;
+    let answer = check("--clusterspiffeid-class-name other");
+    assert!(answer.out.contains("has the class `spire`, but `other` is given here"), "{answer}");
+}

@@ -133,6 +133,7 @@ fn odd_flags_are_usage_errors_that_name_the_flag() {
         "lint -f good.yaml -o nothing",
         "lint -f nowhere.yaml",
         "diff -f good.yaml --from nowhere",
+        "diff -f - --from -",
         "inspect",
         "inspect binding/A_B -f good.yaml",
         "completion tcsh",

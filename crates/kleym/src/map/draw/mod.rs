@@ -12,5 +12,5 @@ mod text;
 
 pub(crate) use self::dot::dot;
 pub(crate) use self::html::html;
-pub(crate) use self::json::json;
+pub(crate) use self::json::report;
 pub(crate) use self::mermaid::{MOST_CHARACTERS, MOST_EDGES, mermaid};

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::{dot, html, json, mermaid};
+use super::{dot, html, mermaid, report};
 use crate::map::{Column, Container, Edge, End, Link, Map, Matrix, Meeting, Node, Pair, Region, State};
 
 const HOSTILE: [&str; 14] = [
@@ -261,8 +261,9 @@ fn the_data_of_the_page_are_the_texts_as_they_are_shown() {
 #[test]
 fn the_json_of_hostile_texts_holds_them_as_they_are() {
     for text in HOSTILE {
-        let report: serde_json::Value = serde_json::from_str(&json(&hostile(text)).unwrap()).unwrap();
-        assert_eq!(report["namespaces"][0]["nodes"][4]["containers"][0]["image"], text);
+        let answer = crate::reports::Report::of(report(&hostile(text)));
+        let answer = serde_json::to_value(answer).unwrap();
+        assert_eq!(answer["namespaces"][0]["nodes"][4]["containers"][0]["image"], text);
     }
 }
 

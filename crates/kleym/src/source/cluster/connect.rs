@@ -116,7 +116,7 @@ fn deadline(text: &str) -> Result<Option<Duration>, Failure> {
 fn no_cluster() -> Failure {
     Failure::Unusable {
         problems: vec!["no cluster: there is no kubeconfig, and this is not a pod of one".to_owned()],
-        hint: Some("name a kubeconfig with --kubeconfig or KUBECONFIG, or read files with -f".to_owned()),
+        hint: Some("name a kubeconfig with --kubeconfig or KUBECONFIG, or read files with -f (for `diff`: compare with files by --from)".to_owned()),
     }
 }
 

@@ -52,7 +52,12 @@ pub(super) fn load(
 /// A mistake in a kubeconfig, with its place.
 fn misread(file: &File, problem: &Problem) -> Failure {
     let (line, column) = file.position(problem.range.start);
-    let problems = vec![format!("{}:{line}:{column}: the kubeconfig {}", file.name, problem.message)];
+    // What is wrong with the file itself is a sentence of its own.
+    let what = match file.problem {
+        Some(_) => format!("the kubeconfig cannot be read: {}", problem.message),
+        None => format!("the kubeconfig {}", problem.message),
+    };
+    let problems = vec![format!("{}:{line}:{column}: {what}", file.name)];
     Failure::Unusable { problems, hint: problem.hint.clone() }
 }
 

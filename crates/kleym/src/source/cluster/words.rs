@@ -5,6 +5,7 @@ use std::error::Error;
 use kube::client::AuthError;
 
 use super::Why;
+use crate::exit::in_words;
 
 /// The most characters of somebody else's text in a message.
 const LONGEST: usize = 300;
@@ -51,10 +52,7 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
 fn credentials(error: &AuthError) -> String {
     match error {
         AuthError::AuthExecStart(error) => {
-            format!(
-                "the credential plugin of the kubeconfig cannot be started: {}",
-                one_line(&error.to_string())
-            )
+            format!("the credential plugin of the kubeconfig cannot be started: {}", in_words(error))
         }
         AuthError::AuthExecRun { cmd: _, out } => {
             let said = String::from_utf8_lossy(&out.stderr);

@@ -1,0 +1,227 @@
+//! The operator as its Deployment shows it: whether it is there, ready and leads, and with which settings it runs.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kleym_core::report::{Code, Finding};
+use kleym_core::settings::given::Environment;
+use kleym_core::settings::{DEFAULT_INSTANCE, DEFAULT_TRUST_DOMAIN, Settings};
+use kleym_core::text::{Quoted, quoted_list};
+use serde_json::Value;
+
+use super::{Group, OPERATOR_LABELS, Rest, text};
+use crate::args;
+use crate::settings::{Chosen, is_given, settings};
+use crate::source::cluster::Found;
+
+/// How long a lease may be past its time before nobody leads.
+const GRACE_SECONDS: i64 = 15;
+
+/// Whether an operator is there, ready, and leads.
+pub(super) fn operator(rest: &Rest, instance: &str) -> Group {
+    let mut group = Group::new("operator");
+    let deployments = match &rest.deployments {
+        Found::All(deployments) => deployments,
+        // Told with the permissions.
+        _ => return group,
+    };
+    if deployments.is_empty() {
+        group.found(
+            Finding::new(
+                Code::OperatorNotFound,
+                format!("no Deployment with the labels {} exists", Quoted(OPERATOR_LABELS)),
+            )
+            .hint(
+                "install Kleym; when it runs outside this cluster, or under other labels, this is no fault",
+            ),
+        );
+        return group;
+    }
+    let mut instances: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for deployment in deployments {
+        let shown = shown(deployment);
+        let ready = deployment.pointer("/status/readyReplicas").and_then(Value::as_i64).unwrap_or(0);
+        let wanted = deployment.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+        if ready == 0 {
+            group.found(
+                Finding::new(Code::OperatorNotReady, format!("{shown} has no ready replica of {wanted}"))
+                    .hint("see its pods and their log; a replica that may not list a kind is not ready"),
+            );
+        } else {
+            group.fine(format!("{shown} has {ready} of {wanted} replicas ready"));
+        }
+        instances.entry(instance_of(deployment)).or_default().push(shown);
+        if setting(deployment, "leader-elect") == Setting::Given("true") {
+            lease(&mut group, &rest.leases, deployment);
+        }
+    }
+    for (name, of) in instances.iter().filter(|(_, of)| of.len() > 1) {
+        let message = format!(
+            "{} have one instance name, {}",
+            quoted_list(of.iter().map(String::as_str)),
+            Quoted(name)
+        );
+        group.found(
+            Finding::new(Code::TwoOperators, message)
+                .hint("give each a name of its own with --instance, or watch different namespaces with --watch-namespace"),
+        );
+    }
+    if !instances.contains_key(instance) {
+        let known = quoted_list(instances.keys().copied());
+        let message = format!("the instance is {} here, but the operators have {known}", Quoted(instance));
+        group.found(Finding::new(Code::SettingsDiffer, message).hint("give --instance"));
+    }
+    group
+}
+
+/// A setting of the operator's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setting<'a> {
+    /// Neither flag nor variable.
+    Default,
+    /// By a flag, else by its variable.
+    Given(&'a str),
+    /// By a variable whose value stands elsewhere.
+    Elsewhere,
+}
+
+/// A flag of the operator's container, else its variable.
+fn setting<'a>(deployment: &'a Value, flag: &str) -> Setting<'a> {
+    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let variable = format!("KLEYM_{}", flag.to_ascii_uppercase().replace('-', "_"));
+    let mut elsewhere = false;
+    for container in containers.into_iter().flatten() {
+        let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
+        let mut words = list("command").chain(list("args")).filter_map(Value::as_str).peekable();
+        while let Some(word) = words.next() {
+            match word.strip_prefix("--").and_then(|word| word.strip_prefix(flag)) {
+                Some("") => {
+                    let value = words.peek().filter(|next| !next.starts_with('-'));
+                    return Setting::Given(value.copied().unwrap_or("true"));
+                }
+                Some(rest) if rest.starts_with('=') => return Setting::Given(&rest[1..]),
+                _ => {}
+            }
+        }
+        for one in list("env").filter(|one| one.get("name").and_then(Value::as_str) == Some(&variable)) {
+            match one.get("value").and_then(Value::as_str) {
+                Some(value) if !value.is_empty() => return Setting::Given(value),
+                _ => elsewhere |= one.get("valueFrom").is_some(),
+            }
+        }
+        elsewhere |= list("envFrom").next().is_some();
+    }
+    if elsewhere { Setting::Elsewhere } else { Setting::Default }
+}
+
+fn instance_of(deployment: &Value) -> &str {
+    match setting(deployment, "instance") {
+        Setting::Given(instance) => instance,
+        Setting::Default | Setting::Elsewhere => DEFAULT_INSTANCE,
+    }
+}
+
+/// The settings by which outputs are looked at, completed and compared with those of the operator's Deployment: a status may
+/// be older than the Deployment, and where no binding has one yet, the Deployment says what it will be.
+pub(super) fn compared(
+    mut chosen: Chosen,
+    typed: &args::Settings,
+    environment: Environment<'_>,
+    rest: &Rest,
+) -> Chosen {
+    let Found::All(deployments) = &rest.deployments else { return chosen };
+    let instance = chosen.settings.instance.to_string();
+    let own: Vec<&Value> = match deployments.as_slice() {
+        [only] if !chosen.reported => vec![only],
+        several => several.iter().filter(|one| instance_of(one) == instance).collect(),
+    };
+    let [deployment] = own.as_slice() else { return chosen };
+    let shown = shown(deployment);
+    if !chosen.reported {
+        if let Some(settings) = as_started(deployment, typed, environment)
+            && settings != chosen.settings
+        {
+            chosen.settings = settings;
+            chosen.remark = Some(format!("settings as {shown} has them: no binding has a status yet"));
+        }
+        return chosen;
+    }
+    let class = chosen.settings.class_name.as_ref().map(ToString::to_string).unwrap_or_default();
+    let compared = [
+        ("trust-domain", "trust domain", chosen.settings.trust_domain.to_string(), DEFAULT_TRUST_DOMAIN),
+        ("clusterspiffeid-class-name", "class", class, ""),
+    ];
+    for (flag, name, here, default) in compared {
+        let theirs = match setting(deployment, flag) {
+            Setting::Given(theirs) => theirs,
+            Setting::Default => default,
+            Setting::Elsewhere => continue,
+        };
+        if theirs == here {
+            continue;
+        }
+        let said = |value: &str| if value.is_empty() { "none".to_owned() } else { quoted_list([value]) };
+        let (by, hint) = if is_given(flag, typed, environment) {
+            ("is given here", format!("leave out --{flag} to see what the operator sees"))
+        } else {
+            (
+                "is what the bindings' status reports",
+                "wait until the new replicas lead and have written every status; when it stays so, see the operator's log".to_owned(),
+            )
+        };
+        let message = format!("{shown} has the {name} {}, but {} {by}", said(theirs), said(&here));
+        chosen.findings.push(Finding::new(Code::SettingsDiffer, message).hint(hint));
+    }
+    chosen
+}
+
+/// The settings of a Deployment, and over them those that were given here.
+fn as_started(deployment: &Value, typed: &args::Settings, environment: Environment<'_>) -> Option<Settings> {
+    let given = |flag: &str, own: &Option<String>| match setting(deployment, flag) {
+        _ if is_given(flag, typed, environment) => own.clone(),
+        Setting::Given(value) => Some(value.to_owned()),
+        Setting::Default | Setting::Elsewhere => None,
+    };
+    let completed = args::Settings {
+        trust_domain: given("trust-domain", &typed.trust_domain),
+        class_name: given("clusterspiffeid-class-name", &typed.class_name),
+        instance: given("instance", &typed.instance),
+        path_grants: typed.path_grants.clone(),
+    };
+    settings(&completed, environment).ok()
+}
+
+fn shown(deployment: &Value) -> String {
+    format!("Deployment {}/{}", text(deployment, "/metadata/namespace"), text(deployment, "/metadata/name"))
+}
+
+/// Whether the lease of an operator is held.
+fn lease(group: &mut Group, leases: &Found, deployment: &Value) {
+    let Found::All(leases) = leases else { return };
+    let home = text(deployment, "/metadata/namespace");
+    let name = format!("kleym-operator-{}", instance_of(deployment));
+    let of_it = leases
+        .iter()
+        .find(|lease| text(lease, "/metadata/name") == name && text(lease, "/metadata/namespace") == home);
+    let shown = format!("Lease {home}/{name}");
+    let hint = "see the operator's log: it says why it does not lead";
+    let Some(lease) = of_it else {
+        group.found(
+            Finding::new(Code::OperatorNotReady, format!("{shown} does not exist, so no replica leads"))
+                .hint(hint),
+        );
+        return;
+    };
+    let renewed = text(lease, "/spec/renewTime").parse::<Timestamp>().map(Timestamp::as_second);
+    let duration = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64).unwrap_or(15);
+    let holder = text(lease, "/spec/holderIdentity");
+    let fresh = renewed.is_ok_and(|at| Timestamp::now().as_second() <= at + duration + GRACE_SECONDS);
+    if holder.is_empty() || !fresh {
+        group.found(
+            Finding::new(Code::OperatorNotReady, format!("{shown} is held by nobody, so no replica leads"))
+                .hint(hint),
+        );
+    } else {
+        group.fine(format!("{shown} is held by {holder}"));
+    }
+}
