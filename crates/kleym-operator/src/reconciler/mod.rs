@@ -8,10 +8,13 @@
 //! grace is over; a binding has one turn, and one call, at a time; a turn always begins from what is live. What to do is
 //! asked of the engine, never decided here.
 
+mod answers;
 mod book;
 mod doubt;
+mod gate;
 mod memory;
 mod outputs;
+mod rest;
 mod turn;
 
 use std::collections::{BTreeSet, HashMap};

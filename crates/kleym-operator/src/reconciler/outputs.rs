@@ -1,5 +1,7 @@
 //! Live outputs as they come and go: whose they are, what they grant, and who waits for them.
 
+use std::collections::BTreeSet;
+
 use kleym_core::announce::Watched;
 use kleym_core::fact::Change;
 use kleym_core::grant::Grant;
@@ -17,6 +19,7 @@ impl Reconciler {
     pub(super) fn saw_output(&mut self, output: LiveOutput) -> Dirty {
         let name = output.name.clone();
         let holder = self.holder(&output);
+        let before = self.book.output(&name).and_then(|known| self.holder(known));
         let living = holder.as_ref().and_then(|key| Some((key, self.book.binding(key)?)));
         let ours = living.is_some_and(|(key, known)| {
             output.ownership_at_own_name(key, &known.live.uid) == Ownership::Ours
@@ -29,13 +32,19 @@ impl Reconciler {
         }
         self.metrics.outputs(self.vigil.counts());
         let mut dirty = Dirty::new();
-        if self.book.saw_output(output)
-            && let Some(holder) = holder
-        {
+        if !self.book.saw_output(output) {
+            return dirty;
+        }
+        // Whose it was until now is told too: what lost its proof grants nothing to the one that is gone.
+        if let Some(before) = before.filter(|before| Some(before) != holder.as_ref()) {
+            self.note_grant(&before, &name, &mut dirty);
+            dirty.insert(before);
+        }
+        if let Some(holder) = holder {
             self.note_grant(&holder, &name, &mut dirty);
             dirty.insert(holder);
-            self.forget_rejections(&dirty);
         }
+        self.forget_rejections(&dirty);
         dirty
     }
 
@@ -59,7 +68,7 @@ impl Reconciler {
     pub(super) fn outputs_listed(&mut self, items: Vec<Item>) -> Dirty {
         let before = self.index.availability(Kind::Output);
         let mut dirty = self.apply(Change::Listed(Kind::Output, Vec::new()));
-        let mut listed = std::collections::BTreeSet::new();
+        let mut listed = BTreeSet::new();
         for item in items {
             let Item::Output(output) = item else { continue };
             listed.insert(output.name.clone());
@@ -68,6 +77,7 @@ impl Reconciler {
         for name in self.book.outputs_but(&listed) {
             dirty.extend(self.output_not_listed(&name));
         }
+        dirty.extend(self.answers_on_their_way(&listed));
         // Every binding stands on how well outputs are known.
         if before != self.index.availability(Kind::Output) {
             dirty.extend(self.book.keys());
@@ -75,6 +85,19 @@ impl Reconciler {
             dirty.extend(self.doubts.keys().cloned());
         }
         dirty
+    }
+
+    /// The bindings whose output is not listed while a call that may show it is on its way: what the answer shows can be
+    /// gone since, and no watch that begins with this list would tell.
+    fn answers_on_their_way(&mut self, listed: &BTreeSet<ObjectName>) -> Dirty {
+        let instance = self.index.settings().instance.as_str();
+        let missing = |key: &BindingKey| !listed.contains(&output_name(instance, key));
+        let asking = self.running.iter().filter(|(_, running)| running.shows).map(|(key, _)| key);
+        let doubtful: Dirty = asking.filter(|key| missing(key)).cloned().collect();
+        for key in &doubtful {
+            self.doubts.arises(key);
+        }
+        doubtful
     }
 
     /// An output that a list does not hold is gone, or was created after the list was made: a live look must tell.
@@ -93,7 +116,7 @@ impl Reconciler {
         let mut dirty: Dirty = self.book.keys().collect();
         let running = &self.running;
         self.doubts.end_all_but(|key| running.contains_key(key));
-        for name in self.book.outputs_but(&std::collections::BTreeSet::new()) {
+        for name in self.book.outputs_but(&BTreeSet::new()) {
             dirty.extend(self.output_gone(&name, None));
         }
         dirty

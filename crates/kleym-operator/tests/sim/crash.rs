@@ -1,5 +1,6 @@
 //! Every scenario with a fault at every single call: it must end as it does without one.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -97,22 +98,16 @@ pub(crate) fn survey_of(
         survey.failures.push(format!("{:?} without a fault: {violation:?}", scenario.name));
         return survey;
     }
-    let mut plans = vec![plan.clone()];
-    for number in 0..reference.calls {
-        for fate in fates {
-            let mut one = plan.clone();
-            one.fates.insert(number, *fate);
-            for later in number + 1..number + 1 + twice.len().min(3) as u64 {
-                for death in twice {
-                    let mut two = one.clone();
-                    two.fates.insert(later, *death);
-                    plans.push(two);
-                }
-            }
-            plans.push(one);
-        }
-    }
-    for plan in plans {
+    let alone = (0..reference.calls).flat_map(|number| fates.iter().map(move |fate| (number, *fate)));
+    let all = alone.flat_map(|(number, fate)| {
+        let later = number + 1..number + 1 + twice.len().min(3) as u64;
+        let pairs = later.flat_map(move |later| {
+            twice.iter().map(move |death| BTreeMap::from([(number, fate), (later, *death)]))
+        });
+        pairs.chain([BTreeMap::from([(number, fate)])])
+    });
+    for fates in [BTreeMap::new()].into_iter().chain(all) {
+        let plan = Plan { fates, ..plan.clone() };
         survey.runs += 1;
         let outcome = run(&plan, mutant, false);
         if let Some(how) = differs(&outcome, &reference) {

@@ -93,6 +93,10 @@ pub(crate) enum Deed {
     Remove(Place),
     /// Delete everything in a namespace.
     Clear(&'static str),
+    /// Delete a namespace.
+    EndNamespace(&'static str),
+    /// Make a namespace again, if it is gone.
+    BeginNamespace(&'static str),
     /// Change nothing that anybody decides by.
     Touch(Place),
     /// Put a foreign finalizer on an object.
@@ -125,8 +129,10 @@ pub(crate) enum Deed {
     MustGrant(Place, &'static str),
     /// By now this output must not grant this item any more.
     MustNotGrant(Place, &'static str),
-    /// The operator dies, and another one starts after some milliseconds.
+    /// Every operator dies, and another one starts in its place after some milliseconds.
     Restart(Config, u64),
+    /// A standby leads from now on; who led notices after some milliseconds, and dies.
+    HandOver(u64),
 }
 
 /// A sort of requests.
@@ -170,6 +176,8 @@ pub(crate) fn to_server(server: &mut Server, deed: &Deed) -> bool {
                 }
             }
         }
+        Deed::EndNamespace(namespace) => server.remove_namespace(namespace),
+        Deed::BeginNamespace(namespace) => server.create_namespace(namespace),
         Deed::Touch(place) => {
             let touched = server.now.as_nanos().to_string();
             server.edit_by_hand(place, |object| {
@@ -198,7 +206,8 @@ pub(crate) fn to_server(server: &mut Server, deed: &Deed) -> bool {
         | Deed::Outage(..)
         | Deed::MustGrant(..)
         | Deed::MustNotGrant(..)
-        | Deed::Restart(..) => return false,
+        | Deed::Restart(..)
+        | Deed::HandOver(_) => return false,
     }
     true
 }

@@ -35,8 +35,16 @@ pub(crate) enum Report {
 pub(crate) struct Weather {
     /// Kinds that cannot be read.
     pub(crate) troubles: BTreeMap<Kind, Trouble>,
-    /// Kinds that bring nothing until then.
-    pub(crate) frozen: BTreeMap<Kind, Duration>,
+    /// Kinds that bring nothing until then, to one operator or to all.
+    pub(crate) frozen: BTreeMap<Kind, (Duration, Option<u32>)>,
+}
+
+impl Weather {
+    /// Until when a kind brings nothing to an operator.
+    pub(crate) fn frozen_until(&self, operator: u32, kind: Kind, now: Duration) -> Option<Duration> {
+        let (until, only) = self.frozen.get(&kind)?;
+        (*until > now && only.is_none_or(|only| only == operator)).then_some(*until)
+    }
 }
 
 #[derive(Debug)]
@@ -54,8 +62,8 @@ enum Stage {
 #[derive(Debug)]
 struct Watch {
     stage: Stage,
-    /// How many events of the log were told or are part of the list.
-    cursor: usize,
+    /// The version up to which everything was told or is part of the list.
+    cursor: u64,
     era: usize,
     /// How often the definition had changed when that was last told.
     changes: u64,
@@ -103,9 +111,6 @@ impl Feed {
         weather: &Weather,
         random: &mut Random,
     ) -> (Vec<Report>, Option<Duration>) {
-        if let Some(until) = weather.frozen.get(&kind).filter(|until| **until > server.now) {
-            return (Vec::new(), Some(*until));
-        }
         let mut reports = Vec::new();
         let next = self.step(kind, server, weather, random, &mut reports);
         (reports, next)
@@ -130,9 +135,10 @@ impl Feed {
         if !matches!(watch.stage, Stage::Away) && (absent || watch.era < shelf.ends.len()) {
             // The last events of the definition's objects may still come before the news that it is gone.
             if matches!(watch.stage, Stage::Live) && trouble.is_none() && random.once_in(2) {
-                let rest = &shelf.log[watch.cursor..shelf.ends[watch.era]];
-                reports
-                    .extend(rest.iter().filter(|event| watched(&event.value)).map(|event| told(kind, event)));
+                let end = shelf.ends[watch.era];
+                let rest = server.since(kind, watch.cursor).unwrap_or_default().iter();
+                let rest = rest.take_while(|event| event.version <= end);
+                reports.extend(rest.filter(|event| watched(&event.value)).map(|event| told(kind, event)));
             }
             watch.era = shelf.ends.len();
             watch.first = true;
@@ -163,7 +169,7 @@ impl Feed {
                 let items = server.of_kind(kind).map(|(_, stored)| Rc::clone(&stored.value));
                 let items = items.filter(|value| watched(value)).collect();
                 let ready = server.now + Duration::from_millis(random.within(1, 60));
-                watch.cursor = shelf.log.len();
+                watch.cursor = server.version();
                 watch.era = shelf.ends.len();
                 watch.stage = Stage::Listing { ready, items };
                 Some(ready)
@@ -171,10 +177,12 @@ impl Feed {
             Stage::Listing { ready, .. } if server.now < *ready => Some(*ready),
             Stage::Listing { items, .. } => {
                 let items = std::mem::take(items);
-                if watch.told.take().is_some() && random.once_in(2) {
+                // A list of one namespace says nothing of the others, so that it ends no trouble by itself.
+                let whole = watch.first || namespaces.is_empty() || !kind.namespaced();
+                if watch.told.take().is_some() && (random.once_in(2) || !whole) {
                     reports.push(Report::Trouble(kind, None));
                 }
-                if watch.first || namespaces.is_empty() || !kind.namespaced() {
+                if whole {
                     reports.push(Report::Listed(kind, None, items));
                 } else {
                     for namespace in &namespaces {
@@ -186,7 +194,11 @@ impl Feed {
                 }
                 watch.first = false;
                 watch.stage = Stage::Live;
-                if watch.cursor < shelf.log.len() { soon(random) } else { None }
+                if server.since(kind, watch.cursor).is_ok_and(<[Event]>::is_empty) {
+                    None
+                } else {
+                    soon(random)
+                }
             }
             Stage::Live => {
                 if watch.told.take().is_some() {
@@ -196,9 +208,15 @@ impl Feed {
                     }
                     return soon(random);
                 }
+                let Ok(events) = server.since(kind, watch.cursor) else {
+                    // What happened meanwhile is forgotten: 410.
+                    watch.stage = Stage::Open;
+                    return soon(random);
+                };
                 let some = usize::try_from(random.within(1, 4)).unwrap();
-                let end = shelf.log.len().min(watch.cursor + some);
-                for event in &shelf.log[watch.cursor..end] {
+                let (now, later) = events.split_at(some.min(events.len()));
+                for event in now {
+                    watch.cursor = event.version;
                     if watched(&event.value) {
                         reports.push(told(kind, event));
                         if random.once_in(40) {
@@ -206,8 +224,7 @@ impl Feed {
                         }
                     }
                 }
-                watch.cursor = end;
-                if end < shelf.log.len() { soon(random) } else { None }
+                if later.is_empty() { None } else { soon(random) }
             }
         }
     }

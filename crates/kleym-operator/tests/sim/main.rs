@@ -10,10 +10,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world cannot be built is a failed test")]
 
+mod agreement;
 mod checks;
 mod crash;
 mod deed;
 mod feed;
+mod late;
 mod mutant;
 mod objects;
 mod plan;

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// The operator's first configuration.
     pub(crate) config: Config,
+    /// How many operators there are, of which one leads.
+    pub(crate) replicas: u32,
     /// What happens when.
     pub(crate) deeds: Vec<(Duration, Deed)>,
     /// What becomes of calls, by their number.
@@ -55,6 +57,7 @@ struct Temper {
     meddling: bool,
     restarts: bool,
     fates: bool,
+    standby: bool,
 }
 
 struct Draw {
@@ -75,7 +78,9 @@ impl Plan {
             meddling: random.once_in(2),
             restarts: random.once_in(3),
             fates: !random.once_in(4),
+            standby: Random::new(seed).fork(3).once_in(3),
         };
+        let replicas = if temper.standby { 2 } else { 1 };
         let config = if random.once_in(4) { *random.pick(&CONFIGS) } else { Config::USUAL };
         let mut draw = Draw { random, temper, deeds: Vec::new(), now: Duration::ZERO };
         draw.furnish();
@@ -99,7 +104,7 @@ impl Plan {
         draw.now += milliseconds(draw.random.within(1, 3000));
         let calm = draw.now;
         draw.release();
-        Self { seed, config, deeds: draw.deeds, fates, calm }
+        Self { seed, config, replicas, deeds: draw.deeds, fates, calm }
     }
 }
 
@@ -277,7 +282,7 @@ impl Draw {
     }
 
     fn deed(&mut self) -> Deed {
-        let Temper { definitions, troubles, outages, meddling, restarts, fates: _ } = self.temper;
+        let Temper { definitions, troubles, outages, meddling, restarts, fates: _, standby } = self.temper;
         let weight = |on: bool, weight: u64| if on { weight } else { 0 };
         let sorts = [
             (20, 0),
@@ -293,6 +298,7 @@ impl Draw {
             (weight(outages, 8), 10),
             (weight(restarts, 6), 11),
             (2, 12),
+            (weight(standby, 12), 13),
         ];
         match self.random.weighted(&sorts) {
             0 => self.put_binding(),
@@ -313,12 +319,23 @@ impl Draw {
                 let config = if self.random.once_in(2) { *self.random.pick(&CONFIGS) } else { Config::USUAL };
                 Deed::Restart(config, self.random.within(1, 4000))
             }
+            13 => Deed::HandOver(if self.random.once_in(2) { 0 } else { self.random.within(1, 8000) }),
             _ => match self.random.below(4) {
                 0 => Deed::Hold(self.binding_place()),
                 1 => Deed::Release(self.binding_place()),
                 2 => Deed::Touch(self.binding_place()),
-                _ => Deed::Clear(self.namespace()),
+                _ => self.clear(),
             },
+        }
+    }
+
+    /// A namespace is emptied, or deleted; one that is deleted comes back sooner or later.
+    fn clear(&mut self) -> Deed {
+        let namespace = self.namespace();
+        match self.random.below(4) {
+            0 => Deed::Clear(namespace),
+            1 => Deed::BeginNamespace(namespace),
+            _ => Deed::EndNamespace(namespace),
         }
     }
 
@@ -452,9 +469,12 @@ impl Draw {
         }
         // What was rejected waits for such a change, so without one it would rightly stay as it is.
         self.push(Deed::Redefine(Kind::Output));
+        // A definition that waits for outputs that are held is waited for without end.
+        let all = self.deeds.iter().any(|(_, deed)| *deed == Deed::Undefine(Kind::Output));
         for namespace in NAMESPACES {
+            self.push(Deed::BeginNamespace(namespace));
             for name in BINDINGS {
-                if self.temper.meddling && !self.random.once_in(6) {
+                if (self.temper.meddling && !self.random.once_in(6)) || all {
                     self.push(Deed::Meddle(namespace, name, Meddling::Release));
                 }
             }

@@ -13,7 +13,6 @@ use crate::checks::{Snapshot, Verified, Violation, must, settled, snapshot};
 use crate::deed::Deed;
 use crate::mutant::Mutant;
 use crate::plan::Plan;
-use crate::server::Definition;
 use crate::world::{Tally, World};
 
 /// How long it may take to settle once everything is calm: the longest back-off, and a call that is still held up.
@@ -51,7 +50,7 @@ struct Course {
 
 /// Runs a plan.
 pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
-    let mut world = World::new(plan.seed, plan.config);
+    let mut world = World::new(plan.seed, plan.config, plan.replicas);
     world.mutant = mutant;
     world.fates = plan.fates.clone();
     world.history = keep.then(Vec::new);
@@ -115,10 +114,14 @@ fn rests(world: &mut World) -> Verified {
     world.run()?;
     must(world.calls() == calls, "L3", || "a change that changes nothing costs a call".to_owned())?;
 
-    if world.server.shelf(Kind::Output).definition == Definition::Terminating {
-        // A new operator tries once whether outputs can be created.
-        return Ok(());
-    }
+    // A standby may ask for what it could not look at, but changes nothing.
+    let version = world.server.version();
+    world.plan(now, Deed::HandOver(0));
+    world.run()?;
+    must(world.server.version() == version, "L3", || {
+        "a standby changes something although all is in sync".to_owned()
+    })?;
+
     let (calls, writes) = (world.tally.all(), world.tally.writes());
     let config = world.config;
     world.plan(now, Deed::Restart(config, 1));
@@ -138,14 +141,16 @@ pub(crate) fn shorten(plan: &Plan, rule: &str, mutant: Option<Mutant>) -> Plan {
     let fails =
         |plan: &Plan| run(plan, mutant, false).verified.is_err_and(|violation| violation.rule == rule);
     let mut plan = plan.clone();
+    // What ends all trouble stays, or every plan would fail.
+    let troubled = |plan: &Plan| plan.deeds.partition_point(|(at, _)| *at < plan.calm);
     loop {
         let before = plan.deeds.len() + plan.fates.len();
-        let mut size = plan.deeds.len().div_ceil(2).max(1);
+        let mut size = troubled(&plan).div_ceil(2).max(1);
         loop {
             let mut start = 0;
-            while start < plan.deeds.len() {
+            while start < troubled(&plan) {
                 let mut shorter = plan.clone();
-                shorter.deeds.drain(start..(start + size).min(plan.deeds.len()));
+                shorter.deeds.drain(start..(start + size).min(troubled(&plan)));
                 if fails(&shorter) {
                     plan = shorter;
                 } else {

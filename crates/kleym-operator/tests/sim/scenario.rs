@@ -46,7 +46,12 @@ impl Scenario {
         let of_their_time = |deed: &Deed| {
             matches!(
                 deed,
-                Deed::Meddle(..) | Deed::Undefine(_) | Deed::Define(_) | Deed::Strip(_) | Deed::Hold(_)
+                Deed::EndNamespace(_)
+                    | Deed::Meddle(..)
+                    | Deed::Undefine(_)
+                    | Deed::Define(_)
+                    | Deed::Strip(_)
+                    | Deed::Hold(_)
             )
         };
         let deeds = || self.acts.iter().flatten();
@@ -76,7 +81,14 @@ impl Scenario {
             now += pause;
         }
         let calm = now + milliseconds(200_000);
-        Plan { seed: 1, config: Config::USUAL, deeds, fates: std::collections::BTreeMap::new(), calm }
+        Plan {
+            seed: 1,
+            config: Config::USUAL,
+            replicas: 1,
+            deeds,
+            fates: std::collections::BTreeMap::new(),
+            calm,
+        }
     }
 }
 
@@ -310,6 +322,16 @@ fn of_objects() -> Vec<Scenario> {
             ],
         ),
         scenario("everything in the namespace is deleted", vec![five(), vec![Deed::Clear(NAMESPACE)]]),
+        scenario(
+            "the namespace is deleted, and comes back",
+            vec![
+                five(),
+                vec![Deed::EndNamespace(NAMESPACE)],
+                vec![Deed::BeginNamespace(NAMESPACE)],
+                inputs(),
+                two(),
+            ],
+        ),
         scenario("its finalizer is taken off", vec![two(), vec![Deed::Strip(at(Kind::Binding, "a"))]]),
         scenario("an orphan", vec![two(), vec![Deed::Strip(at(Kind::Binding, "a")), unbind("a")]]),
         scenario(

@@ -166,7 +166,8 @@ impl Seen {
         let version: u64 = seen.live.resource_version.parse().unwrap();
         let uid = seen.live.uid.clone();
         match self.bindings.get(&seen.fact.key) {
-            Some((_, newer)) if *newer > version => {}
+            // The answer that lets a binding go shows it with the version before.
+            Some((known, newer)) if *newer > version || (*newer == version && *known == uid) => {}
             _ => {
                 self.bindings.insert(seen.fact.key.clone(), (uid, version));
                 self.apply(Change::Put(Fact::Binding(Box::new(seen.fact.clone()))));

@@ -11,11 +11,17 @@ use kleym_core::plan::{Failure, Reply, Step};
 use kleym_operator::perform::{Action, Answer, Call};
 use serde_json::{Value, json};
 
+use crate::server::Refused;
+
 /// What is to be done with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
+    /// GET
+    Get,
     /// The list of all objects of one name.
     List,
+    /// A page of the list of all objects.
+    Page,
     /// POST
     Create,
     /// POST with `dryRun=All`
@@ -33,7 +39,7 @@ pub(crate) enum Verb {
 impl Verb {
     /// Whether it changes anything.
     pub(crate) fn writes(self) -> bool {
-        !matches!(self, Verb::List | Verb::TryCreate)
+        !matches!(self, Verb::Get | Verb::List | Verb::Page | Verb::TryCreate)
     }
 }
 
@@ -48,7 +54,7 @@ pub(crate) struct Request {
     pub(crate) namespace: String,
     /// Its name.
     pub(crate) name: String,
-    /// The body; null when there is none.
+    /// The body, or what is asked of a page; null when there is none.
     pub(crate) body: Value,
 }
 
@@ -137,11 +143,16 @@ impl Request {
         }
     }
 
+    /// The read of the object that it is about.
+    pub(crate) fn read(&self) -> Self {
+        Self { verb: Verb::Get, body: Value::Null, ..self.clone() }
+    }
+
     /// What is missing in it: every write is bound to what was seen, every delete to a uid.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let text = |pointer: &str| self.body.pointer(pointer).and_then(Value::as_str).unwrap_or("");
         match self.verb {
-            Verb::List => None,
+            Verb::Get | Verb::List | Verb::Page => None,
             Verb::Create | Verb::TryCreate => (!text("/metadata/resourceVersion").is_empty()
                 || !text("/metadata/uid").is_empty())
             .then_some("a create names a version or a uid"),
@@ -171,7 +182,7 @@ impl Request {
             }
             Verb::PatchFinalizers => format!(" {}", body["metadata"]["finalizers"]),
             Verb::ReplaceStatus => ready(&body["status"]),
-            Verb::List | Verb::TryCreate | Verb::Delete => String::new(),
+            Verb::Get | Verb::List | Verb::Page | Verb::TryCreate | Verb::Delete => String::new(),
         };
         format!("{verb:?} {} {namespace}{slash}{name}{detail}", kind.kind())
     }
@@ -183,24 +194,25 @@ fn ready(status: &Value) -> String {
     ready.map(|condition| format!(" Ready={} {}", condition["status"], condition["reason"])).collect()
 }
 
-/// What a code means, apart from the operator's own table.
-pub(crate) fn failure(code: u16) -> Failure {
-    match code {
-        401 | 403 => Failure::Forbidden,
-        404 => Failure::Absent,
-        409 => Failure::Stale,
-        400 => Failure::FieldUnknown,
-        405 | 413 | 422 => Failure::Rejected,
+/// What a refusal means, apart from the operator's own table.
+pub(crate) fn failure(refused: Refused) -> Failure {
+    match (refused, refused.code()) {
+        (Refused::Terminating, _) => Failure::Transient,
+        (_, 401 | 403) => Failure::Forbidden,
+        (_, 404) => Failure::Absent,
+        (_, 409) => Failure::Stale,
+        (_, 400) => Failure::FieldUnknown,
+        (_, 405 | 413 | 422) => Failure::Rejected,
         _ => Failure::Transient,
     }
 }
 
 /// The answer that a response is.
-pub(crate) fn answer(request: &Request, response: Result<&Rc<Value>, u16>) -> Answer {
+pub(crate) fn answer(request: &Request, response: Result<&Rc<Value>, Refused>) -> Answer {
     let done = |objects| Answer { reply: Reply::Done, objects };
     let body = match response {
         Ok(body) => body,
-        Err(code) => return failed(failure(code)),
+        Err(refused) => return failed(failure(refused)),
     };
     match request.verb {
         Verb::List => match body["items"].as_array().unwrap().as_slice() {

@@ -126,7 +126,9 @@ fn released(server: &Server, commit: &Commit<'_>) -> Verified {
         let own = place.name == output_of(key.namespace.as_str(), key.name.as_str());
         let proofs = Proofs::of(&output.value);
         let with_uid = proofs.uid == Some(&before.uid) && proofs.whose(key, &before.uid) == Whose::Ours;
-        let excused = output.writer != Writer::Operator && !commit.knew(output);
+        // Who does not lead any more cannot know what was written since, nor the other way round.
+        let late = output.writer != Writer::Operator || commit.writer == Writer::Late;
+        let excused = late && !commit.knew(output);
         must(!own || !with_uid || excused, "S1", || {
             format!("the finalizer of {key} is removed while its output {} is there", place.name)
         })?;

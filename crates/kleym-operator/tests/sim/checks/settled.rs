@@ -11,7 +11,7 @@ use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
 use kleym_core::output::{FINALIZER, WantedOutput};
 use kleym_core::plan::{Standing, Wait};
-use kleym_core::refusal::{Refusal, WriteFailure};
+use kleym_core::refusal::Refusal;
 use kleym_core::render::Identity;
 use kleym_core::settings::Settings;
 use kleym_core::status;
@@ -113,14 +113,6 @@ impl End<'_> {
                     obstacles.insert(name);
                     let name = decode::output(&live.value).unwrap().name;
                     Standing::Refused { refusal: Refusal::OutputForeign { name }, kept_by: Vec::new() }
-                }
-                // What cannot be created is refused, until the definition is gone or back.
-                (_, None) if output_kind == Definition::Terminating => {
-                    let name = kleym_core::name::ObjectName::parse(&name).unwrap();
-                    Standing::Refused {
-                        refusal: Refusal::OutputWrite { name, failure: WriteFailure::Rejected },
-                        kept_by: Vec::new(),
-                    }
                 }
                 (_, None) => {
                     let what = format!("{key} is to have {} and has no output", identity.spiffe_id);

@@ -1,9 +1,16 @@
 //! An API server in memory, as far as the operator meets one: objects with uid, resourceVersion and generation, writes
-//! with their preconditions, finalizers, a status subresource, definitions that come and go, and one log of events for
-//! each kind. What happens in it happens at once; who sees it when is not its business.
+//! with their preconditions, finalizers, a status subresource, namespaces and definitions that come and go, pages of
+//! lists, and one log of events for each kind. What happens in it happens at once; who sees it when is not its business.
+//!
+//! `agreement` holds it against a real API server.
 
+mod hands;
+mod reads;
+mod refused;
+mod store;
 mod verbs;
 
+pub(crate) use refused::Refused;
 pub(crate) use verbs::{INPUTS, Response};
 
 use std::collections::BTreeMap;
@@ -65,6 +72,9 @@ pub(crate) struct Stored {
     pub(crate) version: u64,
     /// `metadata.deletionTimestamp` is there.
     pub(crate) deleting: bool,
+    /// Something that its definition adds by default is shown, and was never written: the next write writes it, even one
+    /// that changes nothing.
+    pub(crate) defaulted: bool,
     /// Who wrote it.
     pub(crate) writer: Writer,
     /// An earlier version, or this one, was written by an operator.
@@ -89,6 +99,10 @@ pub(crate) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
 /// One event of a kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
+    /// The version of the server that it made.
+    pub(crate) version: u64,
+    /// The object was not there before.
+    pub(crate) created: bool,
     /// The object is gone; the value is its last state.
     pub(crate) gone: bool,
     /// The object.
@@ -111,14 +125,25 @@ pub(crate) enum Definition {
 pub(crate) struct Shelf {
     /// Its definition.
     pub(crate) definition: Definition,
-    /// How long the log was each time that the definition went away.
-    pub(crate) ends: Vec<usize>,
+    /// The version of the server each time that the definition went away.
+    pub(crate) ends: Vec<u64>,
     /// How often the definition changed.
     pub(crate) changes: u64,
     /// Our version is not served, although the definition is there.
     pub(crate) unserved: bool,
     /// What happened to its objects.
     pub(crate) log: Vec<Event>,
+    /// What happened up to this version is told to nobody any more.
+    pub(crate) forgotten: u64,
+}
+
+/// A namespace that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Namespace {
+    /// Objects can be created in it.
+    Active,
+    /// It is being deleted and waits for its objects to go.
+    Terminating,
 }
 
 /// The server.
@@ -126,6 +151,7 @@ pub(crate) struct Shelf {
 pub(crate) struct Server {
     objects: BTreeMap<Place, Stored>,
     shelves: BTreeMap<Kind, Shelf>,
+    namespaces: BTreeMap<String, Namespace>,
     version: u64,
     uids: u64,
     /// How long the simulation has run.
@@ -133,17 +159,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server without objects that serves every kind.
-    pub(crate) fn new() -> Self {
+    /// A server that serves every kind, with these namespaces and nothing in them.
+    pub(crate) fn new(namespaces: &[&str]) -> Self {
         let shelf = || Shelf {
             definition: Definition::Served,
             ends: Vec::new(),
             changes: 0,
             unserved: false,
             log: Vec::new(),
+            forgotten: 0,
         };
         let shelves = Kind::ALL.into_iter().map(|kind| (kind, shelf())).collect();
-        Self { objects: BTreeMap::new(), shelves, version: 100, uids: 0, now: Duration::ZERO }
+        let active = |name: &&str| ((*name).to_owned(), Namespace::Active);
+        let namespaces = namespaces.iter().map(active).collect();
+        Self { objects: BTreeMap::new(), shelves, namespaces, version: 100, uids: 0, now: Duration::ZERO }
     }
 
     /// The time of day.
@@ -227,142 +256,39 @@ impl Server {
         if self.shelf(kind).definition == Definition::Terminating && self.of_kind(kind).next().is_none() {
             let shelf = self.shelves.get_mut(&kind).unwrap();
             shelf.definition = Definition::Absent;
-            shelf.ends.push(shelf.log.len());
+            shelf.ends.push(self.version);
             shelf.changes += 1;
         }
     }
 
-    /// Deletes an object as a person does. Answers whether it was there.
-    pub(crate) fn delete_by_hand(&mut self, place: &Place) -> bool {
-        let there = self.objects.contains_key(place);
-        if there {
-            self.delete(place);
+    /// What there is of a namespace.
+    pub(crate) fn namespace(&self, name: &str) -> Option<Namespace> {
+        self.namespaces.get(name).copied()
+    }
+
+    /// Creates a namespace; one that is still being deleted goes on going.
+    pub(crate) fn create_namespace(&mut self, name: &str) {
+        self.namespaces.entry(name.to_owned()).or_insert(Namespace::Active);
+    }
+
+    /// Deletes a namespace, and with it everything in it; it goes when the last object is gone.
+    pub(crate) fn remove_namespace(&mut self, name: &str) {
+        let Some(phase) = self.namespaces.get_mut(name) else { return };
+        *phase = Namespace::Terminating;
+        let inside: Vec<Place> =
+            self.objects.keys().filter(|place| place.namespace == name).cloned().collect();
+        for place in inside {
+            self.delete_by_hand(&place);
         }
-        there
+        self.finish_namespace(name);
     }
 
-    /// Creates an object with this spec, or edits the one that is there, as a person does.
-    pub(crate) fn put_by_hand(&mut self, place: &Place, spec: Value) {
-        if self.objects.contains_key(place) {
-            self.edit_by_hand(place, |object| object["spec"] = spec);
-        } else if self.shelf(place.kind).definition == Definition::Served {
-            let metadata = if place.kind.namespaced() {
-                json!({"namespace": place.namespace, "name": place.name})
-            } else {
-                json!({"name": place.name})
-            };
-            self.insert(place, json!({"metadata": metadata, "spec": spec}), Writer::Hand);
+    fn finish_namespace(&mut self, name: &str) {
+        if self.namespaces.get(name) == Some(&Namespace::Terminating)
+            && !self.objects.keys().any(|place| place.namespace == name)
+        {
+            self.namespaces.remove(name);
         }
-    }
-
-    /// Creates an object as a person does, when there is none; the metadata's name and namespace are seen to.
-    pub(crate) fn create_by_hand(&mut self, place: &Place, mut object: Value) {
-        if !self.objects.contains_key(place) && self.shelf(place.kind).definition == Definition::Served {
-            object["metadata"]["name"] = json!(place.name);
-            self.insert(place, object, Writer::Hand);
-        }
-    }
-
-    /// Changes an object as a person does. Answers whether it was there.
-    pub(crate) fn edit_by_hand(&mut self, place: &Place, change: impl FnOnce(&mut Value)) -> bool {
-        let Some(stored) = self.objects.get(place) else { return false };
-        let mut value = Value::clone(&stored.value);
-        change(&mut value);
-        self.update(place, value, Some(Writer::Hand));
-        true
-    }
-
-    /// Changes an object's status as another program does; who wrote the object stays.
-    pub(crate) fn report(&mut self, place: &Place, status: Value) {
-        let Some(stored) = self.objects.get(place) else { return };
-        let mut value = Value::clone(&stored.value);
-        value["status"] = status;
-        self.update(place, value, None);
-    }
-
-    fn insert(&mut self, place: &Place, mut value: Value, writer: Writer) -> Rc<Value> {
-        self.uids += 1;
-        let uid = format!("00000000-0000-4000-8000-{:012x}", self.uids);
-        let created = self.second();
-        value["apiVersion"] = json!(place.kind.api_version());
-        value["kind"] = json!(place.kind.kind());
-        let metadata = value["metadata"].as_object_mut().unwrap();
-        metadata.remove("resourceVersion");
-        metadata.insert("uid".to_owned(), json!(uid));
-        metadata.insert("generation".to_owned(), json!(1));
-        metadata.insert("creationTimestamp".to_owned(), json!(created));
-        if place.kind == Kind::Binding && value.get("status").is_none() {
-            value["status"] = json!({"observedGeneration": -1});
-        }
-        self.store(place, uid, value, Some(writer))
-    }
-
-    /// Puts a changed object in its place: a new resourceVersion, a new generation when its spec changed, gone when it
-    /// is being deleted and nothing holds it. An object that did not change stays as it is.
-    fn update(&mut self, place: &Place, mut value: Value, writer: Option<Writer>) -> Rc<Value> {
-        let old = &self.objects[place];
-        if *old.value == value {
-            return Rc::clone(&old.value);
-        }
-        let uid = old.uid.clone();
-        if old.value.get("spec") != value.get("spec") || old.deleting != is_deleting(&value) {
-            let generation = old.value["metadata"]["generation"].as_i64().unwrap() + 1;
-            value["metadata"]["generation"] = json!(generation);
-        }
-        if is_deleting(&value) && finalizers(&value).next().is_none() {
-            return self.remove(place, value);
-        }
-        self.store(place, uid, value, writer)
-    }
-
-    fn store(&mut self, place: &Place, uid: String, mut value: Value, writer: Option<Writer>) -> Rc<Value> {
-        self.version += 1;
-        let metadata = value["metadata"].as_object_mut().unwrap();
-        metadata.insert("resourceVersion".to_owned(), json!(self.version.to_string()));
-        let value = Rc::new(value);
-        let old = self.objects.get(place).map(|old| (old.writer, old.by_operator, old.identity.clone()));
-        let (known_writer, by_operator, identity) = old.unwrap_or((Writer::Hand, false, None));
-        let writer = writer.unwrap_or(known_writer);
-        let stored = Stored {
-            uid,
-            version: self.version,
-            deleting: is_deleting(&value),
-            by_operator: by_operator || writer != Writer::Hand,
-            value: Rc::clone(&value),
-            writer,
-            identity,
-        };
-        self.objects.insert(place.clone(), stored);
-        self.log(place.kind, Event { gone: false, value: Rc::clone(&value) });
-        value
-    }
-
-    fn remove(&mut self, place: &Place, mut last: Value) -> Rc<Value> {
-        self.objects.remove(place);
-        self.version += 1;
-        last["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let value = Rc::new(last);
-        self.log(place.kind, Event { gone: true, value: Rc::clone(&value) });
-        self.finish_definition(place.kind);
-        value
-    }
-
-    fn delete(&mut self, place: &Place) -> Rc<Value> {
-        let stored = &self.objects[place];
-        let mut value = Value::clone(&stored.value);
-        if finalizers(&value).next().is_none() {
-            return self.remove(place, value);
-        }
-        if !stored.deleting {
-            let now = self.second();
-            value["metadata"]["deletionTimestamp"] = json!(now);
-        }
-        // Who asks for a deletion writes nothing into the object.
-        self.update(place, value, None)
-    }
-
-    fn log(&mut self, kind: Kind, event: Event) {
-        self.shelves.get_mut(&kind).unwrap().log.push(event);
     }
 }
 

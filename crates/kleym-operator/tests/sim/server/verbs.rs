@@ -1,109 +1,120 @@
-//! What a request does: the verbs that the operator uses, with their preconditions, and the codes of their refusals.
+//! What a request does: the verbs that the operator uses, with their preconditions, and how they are refused.
 
 use std::rc::Rc;
 
 use kleym_core::kind::Kind;
 use serde_json::{Value, json};
 
-use super::{Definition, Place, Server, Writer, finalizers};
+use super::{Definition, Namespace, Place, Refused, Server, Stored, Writer, finalizers};
 use crate::wire::{Request, Verb};
 
-/// The body of a 2xx answer, or the code of another.
-pub(crate) type Response = Result<Rc<Value>, u16>;
+/// The body of a 2xx answer, or why there is none.
+pub(crate) type Response = Result<Rc<Value>, Refused>;
+
+/// What the server says of an object, whatever a write says.
+const OF_THE_SERVER: [&str; 5] =
+    ["uid", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 
 impl Server {
     /// Answers a request.
     pub(crate) fn answer(&mut self, request: &Request, writer: Writer) -> Response {
         if !self.serves(request.kind) {
-            return Err(404);
+            return Err(Refused::Unserved);
         }
         let place = Place::new(request.kind, &request.namespace, &request.name);
         match request.verb {
             Verb::List => Ok(self.list(&place)),
+            Verb::Page => self.page(request.kind, &request.namespace, &request.body),
+            Verb::Get => self.get(&place).map(|stored| Rc::clone(&stored.value)).ok_or(Refused::NotFound),
             Verb::Create => self.create(&place, &request.body, writer, false),
             Verb::TryCreate => self.create(&place, &request.body, writer, true),
-            Verb::Replace => self.replace(&place, &request.body, writer),
+            Verb::Replace => self.replace(&place, request.body.clone(), writer),
             Verb::PatchFinalizers => self.patch_finalizers(&place, &request.body),
             Verb::ReplaceStatus => self.replace_status(&place, &request.body),
             Verb::Delete => self.delete_if(&place, &request.body),
         }
     }
 
-    fn list(&self, place: &Place) -> Rc<Value> {
-        let items: Vec<Value> =
-            self.objects.get(place).map(|stored| Value::clone(&stored.value)).into_iter().collect();
-        let kind = place.kind;
-        Rc::new(json!({
-            "apiVersion": kind.api_version(),
-            "kind": format!("{}List", kind.kind()),
-            "metadata": {"resourceVersion": self.version.to_string(), "continue": ""},
-            "items": items,
-        }))
-    }
-
-    fn create(&mut self, place: &Place, body: &Value, writer: Writer, dry: bool) -> Response {
-        if self.objects.contains_key(place) {
-            return Err(409);
+    pub(super) fn create(&mut self, place: &Place, body: &Value, writer: Writer, dry: bool) -> Response {
+        match self.shelf(place.kind).definition {
+            Definition::Served => {}
+            Definition::Terminating => return Err(Refused::Terminating),
+            Definition::Absent => return Err(Refused::Unserved),
         }
-        if self.shelf(place.kind).definition == Definition::Terminating {
-            return Err(405);
+        if place.kind.namespaced() {
+            match self.namespaces.get(&place.namespace) {
+                Some(Namespace::Active) => {}
+                Some(Namespace::Terminating) => return Err(Refused::Terminating),
+                None => return Err(Refused::NoNamespace),
+            }
+        }
+        if self.objects.contains_key(place) {
+            return Err(Refused::AlreadyExists);
         }
         if dry {
-            return Ok(Rc::new(body.clone()));
+            return Ok(Rc::new(self.made(place, body.clone()).1));
         }
         Ok(self.insert(place, body.clone(), writer))
     }
 
-    fn replace(&mut self, place: &Place, body: &Value, writer: Writer) -> Response {
-        let stored = self.objects.get(place).ok_or(404_u16)?;
-        bound(body, &stored.uid, stored.version)?;
-        if stored.deleting && finalizers(body).any(|new| !stored.finalizers().any(|old| old == new)) {
-            return Err(422);
+    pub(super) fn replace(&mut self, place: &Place, mut value: Value, writer: Writer) -> Response {
+        let stored = self.objects.get(place).ok_or(Refused::NotFound)?;
+        bound(&value, &stored.uid, stored.version)?;
+        if version_of(&value).is_empty() {
+            return Err(Refused::Unbound);
         }
-        let mut value = body.clone();
-        let old = &stored.value["metadata"];
+        may_hold(stored, &value)?;
+        let old = &stored.value;
         let metadata = value["metadata"].as_object_mut().unwrap();
-        for kept in ["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"] {
-            if let Some(kept_value) = old.get(kept) {
-                metadata.insert(kept.to_owned(), kept_value.clone());
+        for kept in OF_THE_SERVER {
+            match old["metadata"].get(kept) {
+                Some(kept_value) => drop(metadata.insert(kept.to_owned(), kept_value.clone())),
+                None => drop(metadata.shift_remove(kept)),
             }
         }
-        if let Some(status) = stored.value.get("status") {
-            value["status"] = status.clone();
+        metadata.insert("resourceVersion".to_owned(), old["metadata"]["resourceVersion"].clone());
+        match old.get("status") {
+            Some(status) => value["status"] = status.clone(),
+            None => drop(value.as_object_mut().unwrap().shift_remove("status")),
         }
         Ok(self.update(place, value, Some(writer)))
     }
 
     fn patch_finalizers(&mut self, place: &Place, body: &Value) -> Response {
-        let stored = self.objects.get(place).ok_or(404_u16)?;
-        bound(body, &stored.uid, stored.version)?;
-        if stored.deleting && finalizers(body).any(|new| !stored.finalizers().any(|old| old == new)) {
-            return Err(422);
-        }
+        let stored = self.objects.get(place).ok_or(Refused::NotFound)?;
+        // A patch that says another uid would change the uid, which nobody may.
+        bound(body, &stored.uid, stored.version).map_err(|_| match version_of(body) {
+            version if version.is_empty() || version == stored.version.to_string() => Refused::Invalid,
+            _ => Refused::Conflict,
+        })?;
+        may_hold(stored, body)?;
         let mut value = Value::clone(&stored.value);
-        let wanted = &body["metadata"]["finalizers"];
         let metadata = value["metadata"].as_object_mut().unwrap();
-        if wanted.as_array().is_some_and(Vec::is_empty) {
-            metadata.shift_remove("finalizers");
-        } else {
-            metadata.insert("finalizers".to_owned(), wanted.clone());
-        }
+        metadata.insert("finalizers".to_owned(), body["metadata"]["finalizers"].clone());
         Ok(self.update(place, value, None))
     }
 
     fn replace_status(&mut self, place: &Place, body: &Value) -> Response {
-        let stored = self.objects.get(place).ok_or(404_u16)?;
+        let stored = self.objects.get(place).ok_or(Refused::NotFound)?;
         bound(body, &stored.uid, stored.version)?;
+        if version_of(body).is_empty() {
+            return Err(Refused::Unbound);
+        }
         let mut value = Value::clone(&stored.value);
-        value["status"] = body["status"].clone();
+        match body.get("status") {
+            Some(status) => value["status"] = status.clone(),
+            None => drop(value.as_object_mut().unwrap().shift_remove("status")),
+        }
         Ok(self.update(place, value, None))
     }
 
-    fn delete_if(&mut self, place: &Place, options: &Value) -> Response {
-        let stored = self.objects.get(place).ok_or(404_u16)?;
-        let uid = options.pointer("/preconditions/uid").and_then(Value::as_str);
-        if uid.is_some_and(|uid| uid != stored.uid) {
-            return Err(409);
+    pub(super) fn delete_if(&mut self, place: &Place, options: &Value) -> Response {
+        let stored = self.objects.get(place).ok_or(Refused::NotFound)?;
+        let wanted = |field: &str| options.get("preconditions")?.get(field)?.as_str();
+        if wanted("uid").is_some_and(|uid| uid != stored.uid)
+            || wanted("resourceVersion").is_some_and(|version| version != stored.version.to_string())
+        {
+            return Err(Refused::Precondition);
         }
         let uid = stored.uid.clone();
         let last = self.delete(place);
@@ -114,22 +125,40 @@ impl Server {
             "apiVersion": "v1",
             "kind": "Status",
             "status": "Success",
-            "details": {"name": place.name, "kind": place.kind.plural(), "uid": uid},
+            "details": {
+                "name": place.name,
+                "group": place.kind.group(),
+                "kind": place.kind.plural(),
+                "uid": uid,
+            },
         })))
     }
 }
 
-/// Whether a write is bound to what stands there. A write to a custom resource that is bound to no version is refused.
-fn bound(body: &Value, uid: &str, version: u64) -> Result<(), u16> {
-    let text = |field: &str| body["metadata"].get(field).and_then(Value::as_str);
-    if text("uid").is_some_and(|bound_to| bound_to != uid) {
-        return Err(409);
+fn version_of(body: &Value) -> &str {
+    body["metadata"].get("resourceVersion").and_then(Value::as_str).unwrap_or("")
+}
+
+/// Whether what a write is bound to is what stands there.
+fn bound(body: &Value, uid: &str, version: u64) -> Result<(), Refused> {
+    let bound_to = body["metadata"].get("uid").and_then(Value::as_str);
+    if bound_to.is_some_and(|bound_to| bound_to != uid) {
+        return Err(Refused::Conflict);
     }
-    match text("resourceVersion") {
-        None | Some("") => Err(422),
-        Some(bound_to) if bound_to != version.to_string() => Err(409),
-        Some(_) => Ok(()),
+    match version_of(body) {
+        "" => Ok(()),
+        bound_to if bound_to != version.to_string() => Err(Refused::Conflict),
+        _ => Ok(()),
     }
+}
+
+/// Nobody puts a further finalizer on what is being deleted.
+fn may_hold(stored: &Stored, body: &Value) -> Result<(), Refused> {
+    let held = |finalizer: &str| stored.finalizers().any(|old| old == finalizer);
+    if stored.deleting && finalizers(body).any(|new| !held(new)) {
+        return Err(Refused::Invalid);
+    }
+    Ok(())
 }
 
 /// The kinds of the objects that people write.

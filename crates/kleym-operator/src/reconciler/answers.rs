@@ -1,0 +1,178 @@
+//! What a call answered: what it shows, what it proves, and what it leaves in doubt.
+
+use kleym_api::decode;
+use kleym_api::encode::{StatusDigest, StatusSeen};
+use kleym_core::fact::{Change, Fact, Known};
+use kleym_core::index::{Dirty, Verdict};
+use kleym_core::kind::Kind;
+use kleym_core::name::BindingKey;
+use kleym_core::plan::{Reply, Step};
+use serde_json::Value;
+
+use super::Reconciler;
+use super::book::News;
+use super::turn::StatusWrite;
+use crate::feed::{self, SeenBinding};
+use crate::perform::{Action, Answer, Call};
+
+impl Reconciler {
+    /// Notes what a call answered.
+    pub(super) fn note_answer(&mut self, call: Call, answer: &Answer) {
+        let Call { key, action, binding, output: before } = call;
+        let mut dirty = Dirty::new();
+        if let Action::Step(step) = &action {
+            let uid = binding.as_ref().map(|binding| &binding.uid);
+            let told = &mut self.memory.entry(key.clone()).or_default().told;
+            let news = told.wrote(self.index.settings(), &key, uid, step, &answer.reply, before.as_deref());
+            self.announcements.extend(news);
+        }
+        for (kind, object) in &answer.objects {
+            dirty.extend(self.saw_in_reply(&key, *kind, object));
+        }
+        match &action {
+            Action::Step(step) => {
+                match (step, &answer.reply) {
+                    (Step::LookAtOutput { name }, Reply::ProvedAbsent) => {
+                        // What was seen since the look was sent, it says nothing of.
+                        if let Some(before) = &before {
+                            dirty.extend(self.output_gone(name, Some(&before.uid)));
+                        }
+                    }
+                    (Step::RemoveFinalizer { .. }, Reply::Done) => self.book.released(&key),
+                    (Step::DeleteOutput { .. }, Reply::Done) => {
+                        // A class change deletes too; only what is refused has to cool down.
+                        if matches!(self.index.verdict(&key).verdict, Verdict::Refused(_)) {
+                            let now = self.now();
+                            self.memory.entry(key.clone()).or_default().withdrawn(now);
+                        }
+                    }
+                    _ => {}
+                }
+                if let (
+                    Step::CreateOutput(_) | Step::ReplaceOutput(_) | Step::TryOutput(_),
+                    Reply::Failed(failure),
+                ) = (step, &answer.reply)
+                    && !failure.passes()
+                    && !self.is_redefined()
+                {
+                    self.memory.entry(key.clone()).or_default().rejected = Some(*failure);
+                }
+                if is_certain(step, &answer.reply)
+                    && !self.outputs_are_absent()
+                    && let Some(sent) = self.running.get(&key).map(|running| running.sent)
+                {
+                    self.end_doubt(&key, sent, &mut dirty);
+                }
+                log(&key, step, &answer.reply);
+                if let Some(running) = self.running.get_mut(&key) {
+                    running.turn.take(step, &answer.reply);
+                }
+            }
+            Action::WriteStatus(status) => {
+                let outcome = match answer.reply {
+                    Reply::Failed(failure) => StatusWrite::Failed(failure),
+                    Reply::Done | Reply::Lives(_) | Reply::ProvedAbsent => StatusWrite::Done,
+                };
+                if let (StatusWrite::Done, Some((_, object))) = (outcome, answer.objects.first())
+                    && let Some(known) = self.book.binding_mut(&key)
+                {
+                    let stored = StatusSeen::read(object.get("status")).digest;
+                    known.wrote = Some((StatusDigest::of(status), stored));
+                }
+                if let Some(running) = self.running.get_mut(&key) {
+                    running.status = outcome;
+                }
+            }
+        }
+        self.add(dirty);
+    }
+
+    fn outputs_are_absent(&self) -> bool {
+        self.index.availability(Kind::Output).known == Known::Absent
+    }
+
+    /// Takes an object that an answer showed, as if a watch had.
+    fn saw_in_reply(&mut self, key: &BindingKey, kind: Kind, object: &Value) -> Dirty {
+        match kind {
+            Kind::Binding => match feed::binding(object) {
+                // A binding that is gone is not brought back by a late reply; a newer one takes its place.
+                Ok(seen) if self.book.binding(key).is_some() => self.saw_binding(seen),
+                Ok(_) => Dirty::new(),
+                Err(error) => {
+                    tracing::error!(binding = %key, %error, "the API server answered with an unusable binding");
+                    Dirty::new()
+                }
+            },
+            // The definition went while the call was on its way, and its objects with it. If it is back by now, a list is to
+            // come.
+            Kind::Output if self.outputs_are_absent() => Dirty::new(),
+            Kind::Output => match decode::output(object) {
+                Ok(output) => {
+                    let late =
+                        self.running.get(key).is_some_and(|running| running.gone.contains(&output.uid));
+                    if late { Dirty::new() } else { self.saw_output(output) }
+                }
+                Err(error) => {
+                    tracing::error!(binding = %key, %error, "the API server answered with an unusable ClusterSPIFFEID");
+                    Dirty::new()
+                }
+            },
+            Kind::Objective(_) | Kind::Pool(_) => Dirty::new(),
+        }
+    }
+
+    /// Takes a binding that was seen; answers who must have a turn.
+    pub(super) fn saw_binding(&mut self, seen: SeenBinding) -> Dirty {
+        let mut dirty = Dirty::new();
+        match self.book.saw_binding(&seen) {
+            News::Old => return dirty,
+            News::Quiet => {}
+            News::Judge => {
+                dirty.insert(seen.fact.key.clone());
+            }
+        }
+        let key = seen.fact.key.clone();
+        // A status that comes back changes no fact, and so nothing of what was rejected.
+        dirty.extend(self.apply(Change::Put(Fact::Binding(Box::new(seen.fact)))));
+        self.refresh_grant(&key, &mut dirty);
+        dirty
+    }
+}
+
+/// Whether it is known after this what stands at the output's name. A write that is rejected has not happened; every other
+/// failure leaves a doubt.
+fn is_certain(step: &Step, reply: &Reply) -> bool {
+    match step {
+        Step::LookAtOutput { .. } => matches!(reply, Reply::Done | Reply::ProvedAbsent),
+        Step::CreateOutput(_) | Step::ReplaceOutput(_) => {
+            !matches!(reply, Reply::Failed(failure) if failure.passes())
+        }
+        _ => false,
+    }
+}
+
+fn log(key: &BindingKey, step: &Step, reply: &Reply) {
+    if matches!(reply, Reply::Failed(_)) {
+        return;
+    }
+    match step {
+        Step::CreateOutput(wanted) => {
+            tracing::debug!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity granted");
+        }
+        Step::ReplaceOutput(wanted) => {
+            tracing::debug!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity changed");
+        }
+        Step::DeleteOutput { name, .. } => {
+            tracing::debug!(binding = %key, output = %name, "identity withdrawn");
+        }
+        Step::NeutraliseOutput { name } => {
+            tracing::debug!(binding = %key, output = %name, "output made to select nothing: a foreign finalizer keeps it");
+        }
+        Step::AddFinalizer
+        | Step::RemoveFinalizer { .. }
+        | Step::TryOutput(_)
+        | Step::LookAtOutput { .. }
+        | Step::LookAtBinding { .. }
+        | Step::Settle(_) => {}
+    }
+}

@@ -1,0 +1,150 @@
+//! How a turn ends: what is told and remembered of it, and when there is another one.
+
+use std::time::Duration;
+
+use kleym_core::announce::Settled;
+use kleym_core::index::Dirty;
+use kleym_core::name::{BindingKey, ObjectName};
+use kleym_core::plan::{Failure, Standing, Wait};
+
+use super::Reconciler;
+use super::memory::PATIENCE;
+use super::turn::StatusWrite;
+use crate::metrics::TurnEnd;
+
+/// How long the API server may take to judge by a new definition.
+const REDEFINED_FOR: Duration = Duration::from_secs(10);
+
+/// How soon a binding that waits for other outputs looks again by itself.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Reconciler {
+    /// Ends a turn: rest, or another one when what it waits for can have changed.
+    pub(super) fn end(&mut self, key: &BindingKey, standing: &Standing) {
+        let Some(running) = self.running.remove(key) else { return };
+        self.queue.done(key);
+        let now = self.now();
+        let rejected_early = running.turn.failure().is_some() && self.is_redefined();
+        // A status that is rejected is rejected again, until the binding changes.
+        let unreported = matches!(running.status, StatusWrite::Failed(failure) if failure.passes());
+        let tried_again = rejected_early || unreported || running.turn.tries_again();
+        self.tell(key, standing, tried_again);
+        if tried_again {
+            let delay = self.queue.back_off(key, key.to_string().as_bytes(), now);
+            tracing::debug!(binding = %key, ?delay, "tried again later");
+            // What is not to be granted, or grants too much, waits for no longer back-off.
+            if self.may_grant_too_much(key, standing) {
+                self.queue.add_after(key.clone(), now, PATIENCE);
+            }
+        } else {
+            self.queue.succeeded(key);
+        }
+        self.remember(key, standing, running.turn.failure());
+    }
+
+    /// Whether an output stands that may grant what it is not to grant.
+    fn may_grant_too_much(&self, key: &BindingKey, standing: &Standing) -> bool {
+        let unwanted = match standing {
+            Standing::Leaving | Standing::Refused { .. } | Standing::Waiting(_) => true,
+            Standing::Granted { .. } | Standing::Undecided(_) => false,
+        };
+        unwanted && self.book.output_of(key).is_some_and(|live| !live.selects_nothing())
+    }
+
+    /// Whether the API server may still judge outputs by a definition that has changed a moment ago.
+    pub(super) fn is_redefined(&self) -> bool {
+        self.redefined_at.is_some_and(|at| self.now().saturating_sub(at) < REDEFINED_FOR)
+    }
+
+    /// What was rejected may be tried again: something changed.
+    pub(super) fn forget_rejections(&mut self, changed: &Dirty) {
+        for key in changed {
+            if let Some(memory) = self.memory.get_mut(key) {
+                memory.rejected = None;
+            }
+        }
+    }
+
+    /// Tells and counts how a turn ended.
+    fn tell(&mut self, key: &BindingKey, standing: &Standing, tried_again: bool) {
+        let mode = self.index.binding(key).and_then(|binding| Some(binding.spec.as_ref().ok()?.mode));
+        self.metrics.turn_ends(key, self.now(), &TurnEnd { standing, mode, tried_again });
+        let peer = |name: &ObjectName| {
+            let peer = BindingKey::new(key.namespace.clone(), name.clone());
+            Some(self.book.binding(&peer)?.live.uid.clone())
+        };
+        let settled = Settled {
+            settings: self.index.settings(),
+            key,
+            uid: self.book.binding(key).map(|known| &known.live.uid),
+            standing,
+            output: self.book.output_of(key).map(AsRef::as_ref),
+            peer: &peer,
+        };
+        let news = self.memory.entry(key.clone()).or_default().told.settle(&settled);
+        self.announcements.extend(news);
+    }
+
+    /// Keeps what the next turn needs to know of this one.
+    fn remember(&mut self, key: &BindingKey, standing: &Standing, failure: Option<Failure>) {
+        let now = self.now();
+        match standing {
+            Standing::Leaving if self.book.binding(key).is_none() => {
+                self.memory.remove(key);
+            }
+            Standing::Granted { identity, .. } => {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.settled();
+                memory.written = Some(std::sync::Arc::clone(identity));
+            }
+            Standing::Waiting(Wait::Outputs(blockers)) => {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.stuck(now);
+                let news: Vec<_> = blockers.difference(&memory.blockers).cloned().collect();
+                memory.blockers.clone_from(blockers);
+                // Whose output blocks must look again: it may have to delete it rather than replace it.
+                for owner in news.iter().filter_map(|output| self.book.owner_of(output).cloned()) {
+                    self.queue.add(owner);
+                }
+                for output in blockers {
+                    self.waiters.entry(output.clone()).or_default().insert(key.clone());
+                }
+                // Whether a blocker's mode is known can change without the blocker; looking again costs no call.
+                self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+            }
+            Standing::Waiting(Wait::Cooling) => {
+                self.memory.entry(key.clone()).or_default().stuck(now);
+                if let Some(left) = self.memory.get(key).and_then(|memory| memory.cools_for(now)) {
+                    self.queue.add_after(key.clone(), now, left);
+                }
+            }
+            // That somebody else was faster is no failure, and ends none.
+            Standing::Refused { .. } if failure == Some(Failure::Stale) => {}
+            Standing::Refused { .. } if failure.is_some_and(Failure::passes) => {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.stuck(now);
+                // What grants too much must not wait for a longer back-off.
+                if let Some(left) = memory.patience_left(now) {
+                    self.queue.add_after(key.clone(), now, left);
+                }
+            }
+            Standing::Waiting(Wait::Absence) => {
+                self.memory.entry(key.clone()).or_default().stuck(now);
+                self.queue.back_off(key, key.to_string().as_bytes(), now);
+            }
+            Standing::Waiting(Wait::Finalizers(_)) => {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.stuck(now);
+                // Once more, to say so in the status; after that the watch tells when the finalizers are gone.
+                if !memory.stuck_for(LOOK_AGAIN, now) {
+                    self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+                }
+            }
+            Standing::Leaving | Standing::Undecided(_) | Standing::Refused { .. } => {
+                if let Some(memory) = self.memory.get_mut(key) {
+                    memory.settled();
+                }
+            }
+        }
+    }
+}
