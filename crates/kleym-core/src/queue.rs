@@ -16,6 +16,10 @@ pub type Now = Duration;
 pub const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// The longest delay after failures.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// The longest delay after failures while few keys fail: they go on soon after the cause is gone.
+pub const LONGEST_DELAY_OF_FEW: Duration = Duration::from_secs(10);
+/// How many failing keys are tried a second, so that many do not overwhelm what may be failing because of too much work.
+const TRIED_A_SECOND: u64 = 100;
 
 /// The queue.
 #[derive(Debug)]
@@ -103,8 +107,12 @@ impl<K: Clone + Ord> Queue<K> {
     pub fn back_off(&mut self, key: &K, seed: &[u8], now: Now) -> Duration {
         let failures = self.failures.entry(key.clone()).or_insert(0);
         *failures = failures.saturating_add(1);
+        let failures = *failures;
         let doublings = failures.saturating_sub(1).min(20);
-        let longest = FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
+        let longest = FIRST_DELAY.saturating_mul(1 << doublings);
+        let failing = u64::try_from(self.failures.len()).unwrap_or(u64::MAX);
+        let limit = Duration::from_secs(failing / TRIED_A_SECOND).clamp(LONGEST_DELAY_OF_FEW, LONGEST_DELAY);
+        let longest = longest.min(limit);
         let mut digest = Sha256::new();
         digest.update(seed);
         digest.update(failures.to_be_bytes());
@@ -182,9 +190,21 @@ mod tests {
         let delays: Vec<Duration> = (0..12).map(|_| queue.back_off(&"a", b"a", NOW)).collect();
         assert!(delays[0] <= FIRST_DELAY && delays[0] >= FIRST_DELAY / 2);
         assert!(delays[4] >= FIRST_DELAY * 8 && delays[4] <= FIRST_DELAY * 16);
-        assert!(delays[11] >= LONGEST_DELAY / 2 && delays[11] <= LONGEST_DELAY);
+        assert!(delays[11] >= LONGEST_DELAY_OF_FEW / 2 && delays[11] <= LONGEST_DELAY_OF_FEW);
         queue.succeeded(&"a");
         assert!(queue.back_off(&"a", b"a", NOW) <= FIRST_DELAY);
+    }
+
+    #[test]
+    fn where_many_fail_each_waits_longer_than_where_few_do() {
+        let mut queue = Queue::new();
+        let longest = |queue: &mut Queue<u32>, keys: u32| {
+            let delays = (0..keys).flat_map(|key| (0..12).map(move |_| key));
+            delays.map(|key| queue.back_off(&key, &key.to_be_bytes(), NOW)).max().unwrap()
+        };
+        assert!(longest(&mut queue, 1_000) <= LONGEST_DELAY_OF_FEW);
+        let many = longest(&mut queue, 10_000);
+        assert!(many > LONGEST_DELAY / 2 && many <= LONGEST_DELAY, "{many:?}");
     }
 
     #[test]

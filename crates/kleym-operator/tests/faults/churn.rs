@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, future, stream};
 use kleym_core::kind::Kind;
+use kleym_testenv::eventually;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
+use crate::runs::{Reference, Run, reference};
 use crate::scenario::Scenario;
+use crate::snapshot::{copy, put_back, restart_etcd};
 use crate::world::{OBJECTIVE, POOL, World, install, objective, per_objective, pool, remove};
 
 async fn granted(world: &World) {
@@ -16,26 +20,71 @@ async fn granted(world: &World) {
     world.ready("chat").await;
 }
 
+/// Every scenario that is no restart of the operator, and how it ends when nothing goes wrong.
+async fn references() -> Vec<(Scenario, Reference)> {
+    let all = Scenario::MAIN.into_iter().chain(Scenario::FURTHER);
+    let all = all.filter(|scenario| scenario.restarts_with().is_empty());
+    let references = stream::iter(all).map(|scenario| async move { (scenario, reference(scenario).await) });
+    references.buffer_unordered(8).collect().await
+}
+
+/// All of them at once, prepared on one control plane.
+async fn prepared(world: &World, references: &[(Scenario, Reference)]) -> Vec<(Run, String)> {
+    let runs = stream::iter(references).map(|(scenario, reference)| async {
+        let own = world.beside(&scenario.name()).await;
+        (Run::prepared_with(*scenario, own, false, &[]).await, reference.end.clone())
+    });
+    runs.buffer_unordered(8).collect().await
+}
+
+async fn all_end(runs: Vec<(Run, String)>) {
+    stream::iter(runs)
+        .for_each_concurrent(8, |(run, end)| async move {
+            run.ends(&end).await;
+            run.close().await;
+        })
+        .await;
+}
+
 #[tokio::test]
-async fn an_api_server_that_is_killed_and_started_again_under_churn_costs_nothing() {
+async fn an_api_server_and_an_etcd_that_are_killed_in_the_middle_of_every_scenario_cost_nothing() {
+    let references = references().await;
     let world = World::with_only("killed", &Kind::ALL).await;
-    let _operator = world.operator().await;
-    Scenario::Swap.prepare(&world).await;
-    for _ in 0..3 {
-        Scenario::Swap.act(&world).await;
+    for etcd_too in [false, true] {
+        let mut runs = prepared(&world, &references).await;
+        future::join_all(runs.iter_mut().map(|(run, _)| run.act())).await;
         world.stop_apiserver();
+        if etcd_too {
+            world.stop_etcd();
+            world.start_etcd().await.unwrap();
+        }
         world.start_apiserver().await.unwrap();
-        Scenario::Swap.end(&world).await;
-        let back = json!({"spec": {"containerDiscriminator": {"value": "x"}}});
-        world.edit(Kind::Binding, "b", json!({"spec": {"containerDiscriminator": {"value": "q"}}})).await;
-        world.ready("b").await;
-        world.edit(Kind::Binding, "a", back).await;
-        world.ready("a").await;
-        world.edit(Kind::Binding, "b", json!({"spec": {"containerDiscriminator": {"value": "y"}}})).await;
-        world.ready("b").await;
+        all_end(runs).await;
     }
-    world.at_rest().await;
-    world.is_settled().await;
+}
+
+#[tokio::test]
+async fn after_etcd_was_restored_from_an_older_snapshot_every_scenario_can_be_played_again() {
+    let references = references().await;
+    let world = World::with_only("restored", &Kind::ALL).await;
+    let mut runs = prepared(&world, &references).await;
+    restart_etcd(&world, copy).await;
+    for (run, end) in &mut runs {
+        // Revisions repeat themselves, so that no history can be told.
+        ["S1", "S2", "S3", "S4"].iter().for_each(|rule| run.world.excuse(rule));
+        run.act().await;
+        run.ends(end).await;
+    }
+    restart_etcd(&world, put_back).await;
+    let again = runs.iter_mut().map(|(run, _)| async {
+        let operator = run.take_operator();
+        assert_eq!(operator.end().await.code(), Some(1), "{}", operator.log());
+        drop(operator);
+        run.start().await;
+        run.act().await;
+    });
+    future::join_all(again).await;
+    all_end(runs).await;
 }
 
 #[tokio::test]
@@ -76,11 +125,12 @@ async fn a_hostile_writer_starves_nobody_and_everything_settles_when_it_stops() 
     let until = Instant::now() + Duration::from_secs(20);
     let hostile = async {
         let mut nth = 0_u64;
-        while Instant::now() < until {
+        // A hundred changes a second: a load, and nothing that is waited for.
+        let mut pace = interval(Duration::from_millis(10));
+        while pace.tick().await < until {
             nth += 1;
             let patch = json!({"spec": {"containerDiscriminator": {"value": format!("c{}", nth % 7)}}});
             world.edit(Kind::Binding, "chat", patch).await;
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         nth
     };
@@ -113,8 +163,11 @@ async fn at_rest_for_a_minute_a_leader_renews_its_lease_and_asks_nothing_else() 
     let _operator = world.operator_with(&["--leader-elect"]).await;
     granted(&world).await;
     let mark = world.at_rest().await;
-    let minute = tokio::time::sleep(Duration::from_secs(60));
-    minute.await;
+    let (began, minute) = (Instant::now(), Duration::from_secs(60));
+    let over = eventually("a minute is over", minute * 2, || async move {
+        (began.elapsed() >= minute).then_some(()).ok_or("not yet")
+    });
+    over.await.unwrap();
     let calls = world.calls_so_far(mark);
     assert_eq!(calls, [], "{calls:?}");
     let renewals = world.lease_calls(mark).await;

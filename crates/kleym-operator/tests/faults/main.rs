@@ -13,6 +13,8 @@ mod plans;
 mod runs;
 #[path = "../it/scenario.rs"]
 mod scenario;
+#[path = "../it/snapshot.rs"]
+mod snapshot;
 #[path = "../it/world/mod.rs"]
 mod world;
 mod wrong;

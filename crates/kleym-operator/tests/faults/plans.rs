@@ -1,7 +1,7 @@
 //! Every scenario with every fault at every call that is not like another one.
 //!
 //! `KLEYM_FAULTS_SHARD=2/8` runs the second of eight parts, `KLEYM_FAULTS_ONLY=<text>` those whose names hold a text,
-//! `KLEYM_FAULTS_PLANS` at most so many of them, drawn by `KLEYM_FAULTS_SEED`, and
+//! `KLEYM_FAULTS_PLANS` at most so many of them, mixed by `KLEYM_FAULTS_SEED`, and
 //! `KLEYM_FAULTS_REPLAY=<scenario>/<call>/<fault>` runs one. `KLEYM_FAULTS_AT_ONCE` says how many worlds live side by side.
 
 use std::collections::BTreeMap;
@@ -63,6 +63,8 @@ async fn run(plan: &Plan, expected: &str) -> Outcome {
         // A write that lands late, that nobody could hold back, may overlap until it is swept.
         Wrong::BlackHole => world.excuse("S4"),
         Wrong::Call(kleym_testenv::proxy::Fault::Twice) => world.excuse("wire: sent again"),
+        // The test's own build needs long to read so much.
+        _ if plan.fault.starts_with("200-large") => world.excuse("wire: without a deadline"),
         _ => {}
     }
     let mut run = Run::prepared_with(plan.scenario, world, plan.alone(), plan.flags()).await;
@@ -97,12 +99,11 @@ fn distinct(calls: &[String]) -> Vec<(String, usize)> {
 }
 
 /// SplitMix64.
-fn draw(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+fn mixed(state: u64) -> u64 {
+    let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -125,17 +126,17 @@ fn chosen(mut all: Vec<Plan>) -> Vec<Plan> {
     }
     let seed = number("KLEYM_FAULTS_SEED").unwrap_or(1);
     let there = all.len();
-    // Mixed, so that every part has as much to wait for as the others.
-    let mut state = seed as u64;
-    for last in (1..all.len()).rev() {
-        let other = usize::try_from(draw(&mut state) % (last as u64 + 1)).unwrap();
-        all.swap(last, other);
-    }
+    // Mixed, so that every part has as much to wait for as the others; by name, so that a plan is in the same part of every run,
+    // although the calls of a scenario differ a little from run to run.
+    let place =
+        |plan: &Plan| plan.name().bytes().fold(seed as u64, |state, byte| mixed(state ^ u64::from(byte)));
     let shard = variable("KLEYM_FAULTS_SHARD").unwrap_or_else(|| "1/1".to_owned());
     let (part, parts) = shard.split_once('/').expect("KLEYM_FAULTS_SHARD is like 2/8");
-    let (part, parts): (usize, usize) = (part.parse().unwrap(), parts.parse().unwrap());
+    let (part, parts): (u64, u64) = (part.parse().unwrap(), parts.parse().unwrap());
     assert!((1..=parts).contains(&part), "KLEYM_FAULTS_SHARD is like 2/8");
-    let mut mine: Vec<Plan> = all.into_iter().skip(part - 1).step_by(parts).collect();
+    all.retain(|plan| place(plan) % parts == part - 1);
+    all.sort_by_cached_key(place);
+    let mut mine = all;
     mine.truncate(number("KLEYM_FAULTS_PLANS").unwrap_or(usize::MAX));
     println!("shard {shard} of seed {seed}: {} of {there} plans", mine.len());
     mine

@@ -7,20 +7,14 @@ use anyhow::ensure;
 use kleym_core::kind::Kind;
 use kleym_testenv::eventually;
 use kleym_testenv::proxy::{Asked, Fault, Gate, Proxy};
-use serde_json::json;
 
-use crate::world::{Operator, SOON, World, objective, per_objective, pool};
+use crate::runs::Run;
+use crate::scenario::{Scenario, moved};
+use crate::world::{Operator, SOON, World, objective, per_objective};
 
 /// A world whose operator is behind a proxy, with a Ready binding `a` of the container `x`.
 async fn prepared(name: &str) -> (World, Proxy, Operator) {
-    let world = World::new(name).await;
-    let proxy = world.proxy().await;
-    let operator = world.operator_by(&proxy).await;
-    world.create(pool("llama", &[("app", "vllm")])).await;
-    created(&world, "a", "x").await;
-    world.ready("a").await;
-    world.at_rest().await;
-    (world, proxy, operator)
+    Run::prepared(Scenario::Change, name).await.into_parts()
 }
 
 async fn created(world: &World, name: &str, container: &str) {
@@ -28,11 +22,6 @@ async fn created(world: &World, name: &str, container: &str) {
         world.create(objective(name, "llama")).await;
     }
     world.create(per_objective(name, name, container)).await;
-}
-
-async fn moved(world: &World, name: &str, container: &str) {
-    let patch = json!({"spec": {"containerDiscriminator": {"value": container}}});
-    world.edit(Kind::Binding, name, patch).await;
 }
 
 /// Holds the next such write on outputs.
@@ -146,7 +135,7 @@ async fn a_create_that_lands_after_its_binding_was_displaced_is_swept() {
     created(&world, "b", "y").await;
     gate.reached().await;
     drop(operator);
-    moved(&world, "a", "y").await;
+    moved(&world, &[("a", "y")]).await;
     let _operator = world.operator_by(&proxy).await;
     world.ready("a").await;
     world.refused("b", "IdentityCollision").await;
@@ -161,10 +150,10 @@ async fn a_replace_that_lands_after_its_binding_was_displaced_is_refused_by_its_
     created(&world, "b", "y").await;
     world.ready("b").await;
     let gate = hold(&proxy, "update");
-    moved(&world, "b", "z").await;
+    moved(&world, &[("b", "z")]).await;
     gate.reached().await;
     drop(operator);
-    moved(&world, "a", "z").await;
+    moved(&world, &[("a", "z")]).await;
     let _operator = world.operator_by(&proxy).await;
     world.refused("b", "IdentityCollision").await;
     world.ready("a").await;
@@ -199,8 +188,8 @@ async fn a_watch_that_stands_still_while_everything_changes_costs_no_safety() {
     world.at_rest().await;
     let frozen = proxy.freeze(|asked| asked.is("watch", "clusterspiffeids"));
     // Both move, and the operator does not see what its own writes did but by their answers.
-    moved(&world, "a", "y").await;
-    moved(&world, "b", "x").await;
+    moved(&world, &[("a", "y")]).await;
+    moved(&world, &[("b", "x")]).await;
     let moved_in = |name: &'static str, item: &'static str| {
         let world = &world;
         async move {

@@ -29,6 +29,7 @@ mod revocation;
 mod rights;
 mod runs;
 mod scenario;
+mod snapshot;
 mod spire;
 mod status;
 mod targets;

@@ -1,12 +1,11 @@
 //! Answers from the past: a store that was restored from an older snapshot, and lists from a cache on the way. What was seen
 //! once is not forgotten for the sake of the latter, and nothing of it is believed any more after the former.
 
-use std::path::Path;
-
 use kleym_core::kind::Kind;
 use kleym_testenv::proxy::{Asked, Fault, Reply};
 use serde_json::{Value, json};
 
+use crate::snapshot::{copy, put_back, restart_etcd};
 use crate::world::{OBJECTIVE, POOL, World, objective, per_objective, pool};
 
 /// The list of a kind as it is now, to be replayed.
@@ -15,27 +14,6 @@ async fn list(world: &World, kind: Kind) -> Value {
         if kind.namespaced() { format!("namespaces/{}/", world.namespace) } else { String::new() };
     let path = format!("/apis/{}/{}/{namespace}{}", kind.group(), kind.version(), kind.plural());
     world.client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let place = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &place);
-        } else {
-            std::fs::copy(entry.path(), place).unwrap();
-        }
-    }
-}
-
-/// Stops the control plane, does something to the folder of etcd, and starts it again.
-async fn with_stopped_etcd(world: &World, work: impl FnOnce(&Path, &Path)) {
-    world.stop_apiserver();
-    world.stop_etcd();
-    work(&world.folder().join("etcd"), &world.folder().join("snapshot"));
-    world.start_etcd().await.unwrap();
-    world.start_apiserver().await.unwrap();
 }
 
 async fn granted(world: &World, name: &str) {
@@ -57,7 +35,7 @@ async fn after_etcd_was_restored_from_an_older_snapshot_the_operator_begins_anew
         granted(&world, name).await;
     }
     world.at_rest().await;
-    with_stopped_etcd(&world, copy).await;
+    restart_etcd(&world, copy).await;
     let moved = json!({"spec": {"containerDiscriminator": {"value": "moved"}}});
     world.edit(Kind::Binding, "changed", moved).await;
     world.ready("changed").await;
@@ -65,11 +43,7 @@ async fn after_etcd_was_restored_from_an_older_snapshot_the_operator_begins_anew
     world.gone(Kind::Binding, "deleted").await;
     granted(&world, "lost").await;
     world.at_rest().await;
-    with_stopped_etcd(&world, |etcd, snapshot| {
-        std::fs::remove_dir_all(etcd).unwrap();
-        std::fs::rename(snapshot, etcd).unwrap();
-    })
-    .await;
+    restart_etcd(&world, put_back).await;
     // What is said into the past is heard: the definitions' watch is one of those that find out.
     assert_eq!(operator.end().await.code(), Some(1), "{}", operator.log());
     operator.says("an older state than before").await;

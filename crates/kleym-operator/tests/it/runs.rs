@@ -63,6 +63,12 @@ impl Run {
         self.operator = Some(self.world.start_operator_by(&self.proxy, &flags).await);
     }
 
+    /// What it is made of, for who goes on in another way.
+    pub(crate) fn into_parts(mut self) -> (World, Proxy, Operator) {
+        let operator = self.take_operator();
+        (self.world, self.proxy, operator)
+    }
+
     /// Takes the operator away, to be ended otherwise.
     pub(crate) fn take_operator(&mut self) -> Operator {
         self.operator.take().expect("an operator was started")

@@ -323,7 +323,7 @@ fn crowd(kind: &str) -> Vec<String> {
 }
 
 /// Moves bindings to other containers, all at once.
-async fn moved(world: &World, moves: &[(&str, &str)]) {
+pub(crate) async fn moved(world: &World, moves: &[(&str, &str)]) {
     let patch = |to: &str| json!({"spec": {"containerDiscriminator": {"value": to}}});
     let edits = moves.iter().map(|(name, to)| world.edit(Kind::Binding, name, patch(to)));
     futures::future::join_all(edits).await;

@@ -94,6 +94,12 @@ impl World {
         Self::of(plane, namespace).await
     }
 
+    /// Another world on the same control plane, with an operator of its own.
+    pub(crate) async fn beside(&self, name: &str) -> Self {
+        let namespace = self.namespace(name).await.unwrap();
+        Self::of(self.plane.clone(), namespace).await
+    }
+
     async fn of(plane: Plane, namespace: String) -> Self {
         let (client, audit) = (plane.client().unwrap(), plane.audit().unwrap());
         let user = format!("operator-of-{namespace}");
@@ -142,8 +148,7 @@ impl World {
 
     /// Another namespace, with the same operator's user and instance.
     pub(crate) async fn neighbour(&self, name: &str) -> Self {
-        let namespace = self.namespace(name).await.unwrap();
-        let mut world = Self::of(self.plane.clone(), namespace).await;
+        let mut world = self.beside(name).await;
         world.instance.clone_from(&self.instance);
         world.user.clone_from(&self.user);
         world
