@@ -140,7 +140,7 @@ async fn restart(
         seconds,
     );
     table.note(format!("{all} bindings, restart: seconds of CPU"), cpu.as_secs_f64(), "s");
-    table.count(format!("{all} bindings, restart: writes"), asked.writes.len() + asked.events, 0);
+    table.count(format!("{all} bindings, restart: writes"), asked.writes.len(), 0);
     table.count(format!("{all} bindings, restart: reads of one binding"), asked.reads_of_one(), 0);
     table.at_most(format!("{all} bindings, restart: RSS"), memory_used.now, "MiB", memory);
     table.at_most(format!("{all} bindings, restart: highest RSS"), memory_used.peak, "MiB", memory);
