@@ -18,14 +18,15 @@ const CLUSTER: &str = "examples/cluster";
 const SETTINGS: &str = "--trust-domain example.org --clusterspiffeid-class-name spire-server-spire";
 
 /// Findings that come from what no file and no cluster of the tests can show: a definition that is proved absent or serves
-/// something else, an API that fails, a write that is rejected. Tests of the operator and of `check` meet them.
-const BEYOND_EXAMPLES: [Code; 6] = [
+/// something else, an API that fails, a write that is rejected, a file that is called otherwise. Other tests meet them.
+const BEYOND_EXAMPLES: [Code; 7] = [
     Code::InferenceObjectiveCrdMissing,
     Code::InferencePoolCrdMissing,
     Code::ClusterSpiffeIdCrdMissing,
     Code::ManagedOutputApplyFailed,
     Code::Undecided,
     Code::Unreadable,
+    Code::FileNotRead,
 ];
 
 fn root() -> PathBuf {
