@@ -28,6 +28,11 @@ const MISTYPED: [&str; 9] = [
     "command not found",
 ];
 
+/// Seconds for a line that ends by itself: long, because the machine may be busy.
+const LONG: &str = "120";
+/// Seconds for one that waits for what is not there.
+const SHORT: &str = "15";
+
 /// A cluster in which the quick start was done.
 struct Stage {
     plane: ControlPlane,
@@ -135,8 +140,13 @@ impl Stage {
     /// Types a line into a shell, in a folder that holds what the repository holds, so that a line may write files. What
     /// never ends by itself is ended.
     fn typed(&self, line: &str) -> Said {
+        self.typed_for(LONG, line)
+    }
+
+    /// The same, for so many seconds at most.
+    fn typed_for(&self, seconds: &str, line: &str) -> Said {
         let output = Command::new("timeout")
-            .args(["15", "bash", "-c", &format!("set -o pipefail\n{line}")])
+            .args([seconds, "bash", "-c", &format!("set -o pipefail\n{line}")])
             .current_dir(&self.folder)
             .env("PATH", &self.path)
             .env("KUBECONFIG", &self.kubeconfig)
@@ -218,7 +228,7 @@ async fn what_the_book_says_to_type_can_be_typed() {
             let stage = bare.as_ref().unwrap_or(&healthy);
             for shown in fence.commands().unwrap() {
                 seen += 1;
-                let said = stage.typed(&shown.command);
+                let said = stage.typed_for(if fence.is("cluster") { SHORT } else { LONG }, &shown.command);
                 let kleym = shown.command.starts_with("kleym ");
                 if let Some(why) = said.wrong(fence, &shown.answer, kleym) {
                     wrong.push(format!("{}: `{}`: {why}", fence.place(), shown.command));
