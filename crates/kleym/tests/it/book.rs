@@ -17,8 +17,8 @@ const CLUSTER: &str = "examples/cluster";
 /// Its operator's settings, which a cluster's statuses would tell.
 const SETTINGS: &str = "--trust-domain example.org --clusterspiffeid-class-name spire-server-spire";
 
-/// Findings that come from what no file and no cluster of the tests can show: a definition that is proved absent or serves
-/// something else, an API that fails, a write that is rejected, a file that is called otherwise. Other tests meet them.
+/// Findings that come from what no block of a page can show: a definition that is proved absent or serves something else, an
+/// API that fails, a write that is rejected, the name of a file. Other tests meet them.
 const BEYOND_EXAMPLES: [Code; 7] = [
     Code::InferenceObjectiveCrdMissing,
     Code::InferencePoolCrdMissing,
