@@ -155,7 +155,7 @@ impl<'a> Round<'a> {
         };
         let theirs = masked(&mut self.there, theirs);
         let ours = masked(&mut self.here, ours);
-        self.compare(what.to_owned(), &theirs, &ours)
+        self.compare(what, &theirs, &ours)
     }
 
     async fn watch(&mut self, kind: Kind, namespace: &str, ago: u64) -> Result<Result<(), Difference>> {
@@ -182,7 +182,7 @@ impl<'a> Round<'a> {
         };
         let theirs = json!(mask(&mut self.there, theirs));
         let ours = json!(mask(&mut self.here, ours));
-        Ok(self.compare(format!("watch {kind} in `{namespace}` since {ago} versions"), &theirs, &ours))
+        Ok(self.compare(&format!("watch {kind} in `{namespace}` since {ago} versions"), &theirs, &ours))
     }
 
     /// Requests for an object by which the end of what happened is known.
@@ -199,7 +199,7 @@ impl<'a> Round<'a> {
         self.history.push(format!("{operation:?} {answer}"));
     }
 
-    fn compare(&mut self, what: String, theirs: &Value, ours: &Value) -> Result<(), Difference> {
+    fn compare(&mut self, what: &str, theirs: &Value, ours: &Value) -> Result<(), Difference> {
         self.compared += 1;
         if theirs == ours {
             self.history.push(format!("{what}\n      {theirs}"));

@@ -91,8 +91,8 @@ impl Side {
             Bound::Right => Some(uid.unwrap_or(NOBODY).to_owned()),
             Bound::Wrong => {
                 let states = self.seen.get(place).into_iter().flatten();
-                let others = states.filter_map(|state| state["metadata"]["uid"].as_str());
-                Some(others.filter(|other| Some(*other) != uid).last().unwrap_or(NOBODY).to_owned())
+                let mut others = states.filter_map(|state| state["metadata"]["uid"].as_str());
+                Some(others.rfind(|other| Some(*other) != uid).unwrap_or(NOBODY).to_owned())
             }
         }
     }
@@ -102,11 +102,11 @@ impl Side {
             let states = self.seen.get(place).into_iter().flatten();
             states.filter_map(|state| state["metadata"]["resourceVersion"].as_str())
         };
-        let last = versions().last();
+        let last = versions().next_back();
         match bound {
             Bound::Nothing => None,
             Bound::Right => Some(last.unwrap_or("1").to_owned()),
-            Bound::Wrong => Some(versions().filter(|v| Some(*v) != last).last().unwrap_or("1").to_owned()),
+            Bound::Wrong => Some(versions().rfind(|v| Some(*v) != last).unwrap_or("1").to_owned()),
         }
     }
 

@@ -58,8 +58,9 @@ impl Server {
 
     /// The list of all objects of one name.
     pub(super) fn list(&self, place: &Place) -> Rc<Value> {
-        let items = self.objects.get(place).map(|stored| Value::clone(&stored.value));
-        Rc::new(list(place.kind, self.version, "", items.into_iter().collect()))
+        let items: Vec<Value> =
+            self.objects.get(place).map(|stored| Value::clone(&stored.value)).into_iter().collect();
+        Rc::new(list(place.kind, self.version, "", &items))
     }
 
     /// A page of a list: so many objects at most, from where the page before ended, all as they stood at the first page.
@@ -89,7 +90,7 @@ impl Server {
             (Some(_), Some(last)) => format!("{version}|{}", place(last)),
             _ => String::new(),
         };
-        Ok(Rc::new(list(kind, version, &next, items)))
+        Ok(Rc::new(list(kind, version, &next, &items)))
     }
 
     /// The objects of a kind as they stood at a version.
@@ -112,7 +113,7 @@ impl Server {
     }
 }
 
-fn list(kind: Kind, version: u64, next: &str, items: Vec<Value>) -> Value {
+fn list(kind: Kind, version: u64, next: &str, items: &[Value]) -> Value {
     json!({
         "apiVersion": kind.api_version(),
         "kind": format!("{}List", kind.kind()),
