@@ -56,7 +56,7 @@ pub struct MapNode {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub summary: String,
     /// How many pods it stands for.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub pods: usize,
     /// The containers of the pods.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -158,6 +158,6 @@ pub struct MapPair {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn is_none(count: &usize) -> bool {
+fn is_zero(count: &usize) -> bool {
     *count == 0
 }

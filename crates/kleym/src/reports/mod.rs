@@ -10,7 +10,8 @@ mod lint;
 mod map;
 mod status;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 pub use self::check::{CheckGroup, CheckReport, CheckResult};
@@ -65,7 +66,9 @@ impl<T: Reported> Report<T> {
 /// The schema of every kind of report, by kind.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     fn one<T: Reported>() -> (&'static str, Schema) {
-        let mut schema = SchemaGenerator::default().into_root_schema_for::<Report<T>>();
+        // Of what is written: a field that may be left out is not required.
+        let settings = SchemaSettings::default().for_serialize();
+        let mut schema = settings.into_generator().into_root_schema_for::<Report<T>>();
         if let Some(kind) = schema.pointer_mut("/properties/kind").and_then(serde_json::Value::as_object_mut)
         {
             kind.insert("const".to_owned(), T::KIND.into());
@@ -78,6 +81,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         one::<CheckReport>(),
         one::<DiffReport>(),
         one::<ExplainReport>(),
+        one::<IdentityMap>(),
         one::<LintReport>(),
         one::<StatusReport>(),
     ]

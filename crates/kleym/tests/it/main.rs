@@ -19,6 +19,7 @@ mod paths;
 mod render;
 mod run;
 mod sarif;
+mod schemas;
 mod settings;
 mod status;
 mod tools;
