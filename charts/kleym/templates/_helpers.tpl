@@ -75,7 +75,7 @@ kleym.sonda.red
 {{- end }}
 
 {{/* The settings as variables. */}}
-{{- define "kleym.environment" -}}
+{{- define "kleym.settings" -}}
 - name: KLEYM_TRUST_DOMAIN
   value: {{ include "kleym.trustDomain" . | quote }}
 - name: KLEYM_CLUSTERSPIFFEID_CLASS_NAME
@@ -126,6 +126,22 @@ kleym.sonda.red
 - name: KLEYM_LOG_LEVEL
   value: {{ .Values.log.level | quote }}
 {{- end }}
+{{- end }}
+
+{{/* All variables, each once. */}}
+{{- define "kleym.environment" -}}
+{{- $settings := include "kleym.settings" . }}
+{{- $names := list }}
+{{- range fromYamlArray $settings }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if has .name $names }}
+{{- fail (printf "extraEnv: %s is there already; use the value of the chart that sets it" .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- $settings }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

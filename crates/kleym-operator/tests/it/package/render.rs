@@ -155,6 +155,22 @@ fn the_chart_refuses_what_would_not_work_and_says_what_to_do() {
         (vec![domain, "--set=log.format=xml"], "format"),
         (vec![domain, "--set=fullnameOverride=A_B"], "fullnameOverride"),
         (vec![domain, "--set-json=pathGrants=[\"team\"]"], "pathGrants"),
+        // A comma would be the start of another grant.
+        (vec![domain, "--set-json=pathGrants=[\"team=/a,other=/b\"]"], "pathGrants"),
+        (vec![domain, "--set-json=watchNamespaces=[\"team\",\"team\"]"], "watchNamespaces"),
+        // A rule without ports lets everything out.
+        (vec![domain, "--set-json=networkPolicy.apiServerPorts=[]"], "apiServerPorts"),
+        (
+            vec![domain, "--set-json=extraEnv=[{\"name\":\"KLEYM_TRUST_DOMAIN\",\"value\":\"x\"}]"],
+            "extraEnv: KLEYM_TRUST_DOMAIN is there already",
+        ),
+        (
+            vec![
+                domain,
+                "--set-json=extraEnv=[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"2\"}]",
+            ],
+            "extraEnv: A is there already",
+        ),
     ] {
         let said = refused(&arguments);
         assert!(said.contains(expected), "{arguments:?}: {said}");
@@ -198,6 +214,11 @@ fn every_value_reaches_the_operator_and_means_what_it_says() {
     assert_eq!(configuration.log_format, LogFormat::Text);
     assert_eq!(configuration.log_filter, "info,kleym_operator=debug");
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["args"][0], "--log-level=warn");
+    // The uninstall check asks about the operator that runs: with the same flags and variables.
+    let check = objects(&text).into_iter().find(|object| object["kind"] == "Job").unwrap();
+    let asked = &check["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(asked["args"], json!(["--log-level=warn", "uninstall-check"]));
+    assert_eq!(asked["env"], deployment["spec"]["template"]["spec"]["containers"][0]["env"]);
 
     // With namespaces, the operator's rights over bindings, objectives and pools are given in these only.
     let watched: Vec<(String, String)> = objects(&text)
