@@ -290,7 +290,19 @@ async fn the_policies_deny_what_they_should_and_nothing_else() {
     let post = PostParams::default();
 
     // What the operator writes is taken; each thing that it must not write is not.
-    let good = || proven("good", json!({"namespaceSelector": namespace_selector("team")}));
+    let good = || {
+        let pods = json!({"matchLabels": {"app": "vllm"}});
+        let items = json!(["k8s:ns:team", "k8s:pod-label:app:vllm"]);
+        let spec = json!({
+            "namespaceSelector": namespace_selector("team"),
+            "podSelector": pods,
+            "workloadSelectorTemplates": items,
+            "fallback": false,
+        });
+        let mut object = proven("good", spec);
+        set(&mut object, "spiffeIDTemplate", json!("spiffe://kleym.sonda.red/ns/team/objective/chat"));
+        object
+    };
     assert_eq!(said(as_operator.create(&post, &good()).await), None);
     let bad = |change: &dyn Fn(&mut DynamicObject)| {
         let mut object = good();
@@ -301,7 +313,15 @@ async fn the_policies_deny_what_they_should_and_nothing_else() {
     let proof = "carry its proof";
     let namespace = "selects exactly the namespace of its binding";
     let more = "no admin, downstream, federatesWith or DNS names";
-    let cases: [(DynamicObject, &str); 15] = [
+    let pods = "by their labels, never every pod";
+    let literal = "is literal";
+    let id = "no SPIFFE ID of another namespace";
+    let lifetime = "no fallback and sets no lifetime";
+    let named = |id: &str| {
+        let id = json!(id);
+        bad(&|object| set(object, "spiffeIDTemplate", id.clone()))
+    };
+    let cases = [
         (bad(&|object| object.metadata.labels = None), proof),
         (bad(&|object| object.metadata.annotations = None), proof),
         (without_label(bad(&|_| {}), "kleym.sonda.red/instance"), proof),
@@ -327,6 +347,28 @@ async fn the_policies_deny_what_they_should_and_nothing_else() {
         (bad(&|object| set(object, "federatesWith", json!(["other.example"]))), more),
         (bad(&|object| set(object, "dnsNameTemplates", json!(["a"]))), more),
         (bad(&|object| set(object, "autoPopulateDNSNames", json!(true))), more),
+        (bad(&|object| set(object, "podSelector", Value::Null)), pods),
+        (bad(&|object| set(object, "podSelector", json!({}))), pods),
+        (bad(&|object| set(object, "podSelector", json!({"matchLabels": {}}))), pods),
+        (
+            bad(&|object| {
+                set(object, "podSelector", json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]}));
+            }),
+            pods,
+        ),
+        (named("spiffe://kleym.sonda.red/ns/team/{{ .PodMeta.Name }}"), literal),
+        (bad(&|object| set(object, "workloadSelectorTemplates", json!(["k8s:sa:{{ .PodSpec }}"]))), literal),
+        (named("spiffe://kleym.sonda.red/ns/kube-system/sa/default"), id),
+        (named("spiffe://kleym.sonda.red/ns/tea/objective/chat"), id),
+        (named("spiffe://kleym.sonda.red/ns/team-b/objective/chat"), id),
+        (named("spiffe://kleym.sonda.red/NS/team/objective/chat"), id),
+        (named("spiffe://kleym.sonda.red/ns"), id),
+        (named("spiffe://kleym.sonda.red"), id),
+        (named("spiffe://kleym.sonda.red/spire/server"), id),
+        (named("/ns/team/x/y"), id),
+        (bad(&|object| set(object, "fallback", json!(true))), lifetime),
+        (bad(&|object| set(object, "ttl", json!("8760h"))), lifetime),
+        (bad(&|object| set(object, "jwtTtl", json!("8760h"))), lifetime),
     ];
     for (object, expected) in &cases {
         let refusal = said(as_operator.create(&post, object).await).unwrap_or_default();
@@ -338,14 +380,19 @@ async fn the_policies_deny_what_they_should_and_nothing_else() {
         let refusal = said(as_operator.replace("good", &post, &update).await).unwrap_or_default();
         assert!(refusal.contains(expected), "{object:?}: {refusal}");
     }
-    // Making an output select nothing needs no proof: it is a withdrawal.
+    let dry_run = PostParams { dry_run: true, ..post.clone() };
+    // What lies outside of `/ns/` an administrator granted.
+    for granted in ["spiffe://kleym.sonda.red/models/a/chat", "spiffe://kleym.sonda.red/nsx/chat"] {
+        assert_eq!(said(as_operator.create(&dry_run, &named(granted)).await), None);
+    }
+    // Making an output select nothing needs no proof, whatever else somebody wrote into it: it is a withdrawal.
     let mut nothing = as_operator.get("good").await.unwrap();
     nothing.metadata.labels = None;
+    set(&mut nothing, "podSelector", Value::Null);
+    set(&mut nothing, "spiffeIDTemplate", json!("spiffe://kleym.sonda.red/ns/other/{{ .PodMeta.Name }}"));
+    set(&mut nothing, "workloadSelectorTemplates", json!(["k8s:sa:{{ .PodSpec }}"]));
     set(&mut nothing, "namespaceSelector", namespace_selector("withdrawn.kleym.sonda.red"));
-    assert_eq!(
-        said(as_operator.replace("good", &PostParams { dry_run: true, ..post.clone() }, &nothing).await),
-        None
-    );
+    assert_eq!(said(as_operator.replace("good", &dry_run, &nothing).await), None);
 
     // Nobody else writes what wears our label, old or new; what does not is theirs.
     let refusal = "only the Kleym operator writes ClusterSPIFFEIDs with the label";
