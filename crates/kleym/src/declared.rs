@@ -5,6 +5,7 @@
 mod gathered;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use kleym_api::decode;
 use kleym_core::fact::{Binding, Change, Fact, FactKey};
@@ -55,7 +56,7 @@ pub(crate) struct Declared {
     pub(crate) ignored: BTreeMap<String, usize>,
     /// The bindings as they stand in the cluster, status and all.
     pub(crate) live: BTreeMap<BindingKey, Value>,
-    /// The bindings of files that have a status, as they are written.
+    /// The bindings of files that have a status or are being deleted, as they are written.
     reported: BTreeMap<BindingKey, Value>,
     /// What there is beside what the engine reads: outputs, pods, nodes, namespaces.
     beside: Live,
@@ -90,16 +91,35 @@ struct Objection {
 impl Declared {
     /// Takes what stands in files; `home` is the namespace of objects that name none.
     pub(crate) fn read(files: Files, home: &Namespace, settings: Settings) -> Self {
+        let Ok(declared) = Self::gather(files, None, home, |_| Ok::<_, Infallible>(settings));
+        declared
+    }
+
+    /// Takes what stands in files; `settings` makes the settings of the bindings that have a status.
+    ///
+    /// # Errors
+    /// Those of `settings`.
+    pub(crate) fn settled<E>(
+        files: Files,
+        home: &Namespace,
+        settings: impl FnOnce(&BTreeMap<BindingKey, Value>) -> Result<Settings, E>,
+    ) -> Result<Self, E> {
         Self::gather(files, None, home, settings)
     }
 
     /// Takes what a cluster holds, with files laid over it: an object that is live keeps its uid and age, one that is
     /// not is newest.
     pub(crate) fn over(live: Live, files: Files, home: &Namespace, settings: Settings) -> Self {
-        Self::gather(files, Some(live), home, settings)
+        let Ok(declared) = Self::gather(files, Some(live), home, |_| Ok::<_, Infallible>(settings));
+        declared
     }
 
-    fn gather(files: Files, live: Option<Live>, home: &Namespace, settings: Settings) -> Self {
+    fn gather<E>(
+        files: Files,
+        live: Option<Live>,
+        home: &Namespace,
+        settings: impl FnOnce(&BTreeMap<BindingKey, Value>) -> Result<Settings, E>,
+    ) -> Result<Self, E> {
         let mut gathered = Gathered::new(home);
         let mut problems = Vec::new();
         let mut parsed = Vec::new();
@@ -111,9 +131,9 @@ impl Declared {
             });
             problems.extend(unreadable.into_iter().map(|problem| (id, problem)));
         }
-        let mut index = Index::new(settings);
         let Gathered { home: _, mut facts, declared, ignored, objections, labels, reported, beside } =
             gathered;
+        let mut index = Index::new(settings(&reported)?);
         let mut declared = Self {
             files,
             documents: parsed.len(),
@@ -164,7 +184,7 @@ impl Declared {
         index.apply(Change::Listed(Kind::Output, Vec::new()));
         declared.index = index;
         declared.lay_beside(live, beside);
-        declared
+        Ok(declared)
     }
 
     /// The facts of a kind: the live ones, and over them those of files.
@@ -226,7 +246,12 @@ impl Declared {
 
     /// What was reported of a binding: by the cluster, or by the file that was made of one.
     pub(crate) fn status(&self, binding: &BindingKey) -> Option<&Value> {
-        self.live.get(binding).or_else(|| self.reported.get(binding))?.get("status")
+        self.as_written(binding)?.get("status").filter(|status| !status.is_null())
+    }
+
+    /// A binding as the cluster has it, or the file that was made of one.
+    pub(crate) fn as_written(&self, binding: &BindingKey) -> Option<&Value> {
+        self.live.get(binding).or_else(|| self.reported.get(binding))
     }
 
     /// The outputs that bindings are to have, by namespace and name.

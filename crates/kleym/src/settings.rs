@@ -1,5 +1,6 @@
-//! What the engine's settings are: from flags, else from the environment, by the rules that the operator has too; with a
-//! cluster, else from what every binding's status reports, when they all agree.
+//! What the engine's settings are: from flags, else from the environment, by the rules that the operator has too; where
+//! live bindings are looked at, in a cluster or in files made of one, else from what every binding's status reports, when
+//! they all agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 

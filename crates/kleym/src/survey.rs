@@ -52,15 +52,20 @@ impl Survey {
         let Question { input, settings: typed, beside } = question;
         let args::Input { filename, recursive, scope, connection } = input;
         let named = scope.namespace.as_deref().map(namespace).transpose()?;
+        // Wrong flags are told before a file is read or a cluster is asked for anything.
+        settings(typed, environment)?;
         if !filename.is_empty() {
-            let settings = settings(typed, environment)?;
             let home = named.clone().unwrap_or_else(default_namespace);
             let files = Files::read(filename, *recursive)?;
-            let declared = Declared::read(files, &home, settings);
-            return Ok(Self { declared, cluster: None, scope: named, remark: None });
+            let (mut remark, mut findings) = (None, Vec::new());
+            let mut declared = Declared::settled(files, &home, |reported| {
+                let chosen = with_status(typed, environment, reported.values())?;
+                (remark, findings) = (chosen.remark, chosen.findings);
+                Ok::<_, Failure>(chosen.settings)
+            })?;
+            declared.remark(findings);
+            return Ok(Self { declared, cluster: None, scope: named, remark });
         }
-        // Wrong flags are told before a cluster is asked for anything.
-        settings(typed, environment)?;
         let cluster = Cluster::connect(connection, environment)?;
         let home = named.unwrap_or_else(|| cluster.namespace().clone());
         let scope = (!scope.all_namespaces).then(|| home.clone());

@@ -9,6 +9,7 @@ use super::{Format, Input, Manager, Settings};
 /// Walks the chain from the pod's labels over service account, pool, objective, binding, container, output and class to
 /// spire-controller-manager (SCM), and stops at the first link that is broken: what was read, from which object and
 /// field, and what to do. With files instead of a cluster it reads what `kubectl get -o yaml` printed, pods included.
+/// Engine settings default to what the bindings' status reports.
 ///
 /// Exit codes: 0 every link holds or could not be seen, 2 a link is broken, 3 there is no such pod, binding or SPIFFE ID.
 #[derive(Args, Debug)]

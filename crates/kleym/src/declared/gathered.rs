@@ -30,7 +30,7 @@ pub(super) struct Gathered<'a> {
     pub(super) objections: Vec<Objection>,
     /// The labels of the bindings.
     pub(super) labels: BTreeMap<BindingKey, Pairs>,
-    /// The bindings that have a status, as they are written.
+    /// The bindings that were in a cluster, for they have a status or are being deleted, as they are written.
     pub(super) reported: BTreeMap<BindingKey, Value>,
     /// What is beside the engine's kinds.
     pub(super) beside: BTreeMap<Resource, Vec<Value>>,
@@ -156,7 +156,8 @@ impl<'a> Gathered<'a> {
         let key = fact.key();
         if let Fact::Binding(binding) = &fact {
             self.labels.insert(binding.key.clone(), decode::Meta::of(object).labels());
-            if object.get("status").is_some_and(|status| !status.is_null()) {
+            let there = |pointer| object.pointer(pointer).is_some_and(|value: &Value| !value.is_null());
+            if there("/status") || there("/metadata/deletionTimestamp") {
                 self.reported.insert(binding.key.clone(), object.clone());
             }
             for unknown in unknown_fields(object) {

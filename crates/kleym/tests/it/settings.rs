@@ -79,6 +79,61 @@ fn bad_settings_are_named_in_one_line() {
     assert_snapshot!(answers.join("\n\n"));
 }
 
+/// What `kubectl get -o yaml` prints of a binding that an operator has reported on.
+fn reported(name: &str, trust_domain: &str) -> String {
+    let status = format!(
+        "status: {{observedGeneration: 1, trustDomain: {trust_domain}, \
+         clusterSPIFFEIDClassName: spire-spire, instance: east}}\n"
+    );
+    format!("{}{status}", binding(name, &ENOUGH, VLLM))
+}
+
+#[test]
+fn files_of_a_cluster_bring_the_operators_settings() {
+    let folder =
+        Folder::with(&[("dump.yaml", &file([reported("chat", "example.org").as_str(), GOAL, LLAMA]))]);
+    let id = "spiffe://example.org/ns/llm/objective/goal";
+    for command in ["explain binding/chat", "inspect binding chat", "status", "graph"] {
+        let answer = folder.kleym(&format!("{command} -f dump.yaml"));
+        let said = "settings as the status of 1 binding reports: trust domain `example.org`, class `spire-spire`, instance `east`";
+        assert!(answer.err.contains(said), "{answer}");
+        let shown = if command == "graph" { "spiffe://example.org/ns/llm" } else { id };
+        assert!(answer.out.contains(shown) || command == "status", "{answer}");
+        assert!(!answer.err.contains("KLM9104"), "{answer}");
+    }
+    // What is given comes first, and that it differs is said.
+    let answer = folder.kleym("explain binding/chat -f dump.yaml --trust-domain example.net");
+    assert!(answer.out.contains("spiffe://example.net/ns/llm/objective/goal"), "{answer}");
+    assert!(
+        answer.err.contains("warning[KLM9104]: the trust domain given here is `example.net`"),
+        "{answer}"
+    );
+    // A variable is given, too.
+    let answer =
+        folder.run("explain binding/chat -f dump.yaml", &[("KLEYM_TRUST_DOMAIN", "example.net")], b"");
+    assert!(answer.out.contains("spiffe://example.net/ns/llm/objective/goal"), "{answer}");
+}
+
+#[test]
+fn files_whose_status_disagrees_bring_no_settings() {
+    let both = [reported("chat", "example.org"), reported("other", "example.net")];
+    let folder = Folder::with(&[("dump.yaml", &file([both[0].as_str(), both[1].as_str(), GOAL, LLAMA]))]);
+    let answer = folder.kleym("explain binding/chat -f dump.yaml");
+    assert!(answer.err.contains("warning[KLM9104]"), "{answer}");
+    assert!(!answer.err.contains("settings as"), "{answer}");
+    assert!(answer.out.contains("spiffe://kleym.sonda.red/ns/llm/objective/goal"), "{answer}");
+}
+
+#[test]
+fn manifests_mean_what_the_flags_say_whatever_status_they_carry() {
+    let folder =
+        Folder::with(&[("dump.yaml", &file([reported("chat", "example.org").as_str(), GOAL, LLAMA]))]);
+    let answer = folder.kleym("render -f dump.yaml");
+    assert!(answer.out.contains("spiffe://kleym.sonda.red/ns/llm/objective/goal"), "{answer}");
+    let answer = folder.kleym("lint -f dump.yaml -o json");
+    assert!(answer.out.contains("kleym.sonda.red") && !answer.err.contains("settings as"), "{answer}");
+}
+
 #[test]
 fn wrong_calls_are_usage_errors() {
     let folder = Folder::new();
