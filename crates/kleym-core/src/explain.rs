@@ -2,6 +2,8 @@
 //! is broken. Repeats what the engine and the model of SPIRE say; decides nothing of its own.
 
 mod chain;
+mod differs;
+mod ending;
 mod links;
 
 use std::cmp::Reverse;
@@ -11,16 +13,20 @@ use crate::fact::Binding;
 use crate::name::BindingKey;
 use crate::relation::Precedence;
 use crate::report::{Finding, Scene};
-use crate::spire::Answer;
+use crate::spire::{Answer, ContainerKind};
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark, Reported};
+pub use self::ending::Deletion;
 
 /// What is asked, beside the scene.
+#[derive(Clone, Copy)]
 pub struct Question<'a> {
     /// Everything that can be seen.
     pub scene: Scene<'a>,
     /// What the status of a binding reports, if there is one.
     pub status: &'a dyn Fn(&BindingKey) -> Option<Reported>,
+    /// What a binding's metadata says of its deletion, when it is being deleted.
+    pub deletion: &'a dyn Fn(&BindingKey) -> Option<Deletion>,
     /// Where SCM's settings were read.
     pub manager_at: Option<&'a str>,
     /// Only this container of the pod.
@@ -38,13 +44,35 @@ pub struct Given {
     pub identities: BTreeSet<(Box<str>, Box<str>, Answer)>,
 }
 
-/// The answer for a pod.
+/// A container that is given nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The container.
+    pub container: Box<str>,
+    /// Why.
+    pub why: Finding,
+}
+
+/// A binding that would give the pod an identity, and gives none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The binding.
+    pub binding: BindingKey,
+    /// Why it gives none.
+    pub why: Finding,
+}
+
+/// The answer for a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Explanation {
     /// The chains that hold, or the one that leads furthest.
     pub chains: Vec<Chain>,
     /// What each container is given by everybody.
     pub given: Vec<Given>,
+    /// The containers that run on and are given nothing, though a chain of the pod holds.
+    pub left: Vec<Left>,
+    /// The bindings without a chain here that would give this pod an identity.
+    pub claims: Vec<Claim>,
     /// What else there is to say about the bindings of these chains.
     pub findings: Vec<Finding>,
 }
@@ -67,17 +95,20 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
         // No binding speaks of this pod: what is there without one is the answer.
         chains.push(links::chain(question, Some(pod), None));
     }
-    if chains.iter().any(|chain| chain.broken().is_none()) {
-        chains.retain(|chain| chain.broken().is_none());
+    let mut rest: Vec<Chain> = Vec::new();
+    let holds = chains.iter().any(|chain| chain.broken().is_none());
+    if holds {
+        rest.extend(chains.extract_if(.., |chain| chain.broken().is_some()));
     } else {
         chains.sort_by_key(|chain| Reverse(chain.depth()));
-        chains.truncate(1);
+        rest.extend(chains.drain(1.min(chains.len())..));
     }
+    let claims = rest.iter().filter_map(|chain| claim(scene, chain)).collect();
     let given = scene.world.pods[pod]
         .containers
         .iter()
         .filter(|container| question.container.is_none_or(|only| *container.name == *only));
-    let given = given
+    let given: Vec<Given> = given
         .map(|container| Given {
             container: container.name.clone(),
             kind: container.kind.as_str(),
@@ -95,5 +126,32 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
         let Some(binding) = chain.binding.as_ref().and_then(|key| scene.index.binding(key)) else { continue };
         findings.extend(crate::report::neighbours(scene, binding));
     }
-    Explanation { chains, given, findings }
+    // Of one container that was asked for, the chain itself speaks.
+    let left = if holds && question.container.is_none() { left(question, pod, &given) } else { Vec::new() };
+    Explanation { chains, given, left, claims, findings }
+}
+
+/// What a chain that is not shown would have given: its binding selects the pod, and is itself what is wrong.
+fn claim(scene: &Scene<'_>, chain: &Chain) -> Option<Claim> {
+    let binding = chain.binding.as_ref()?;
+    let broken = chain.broken().filter(|link| link.kind == LinkKind::Binding)?;
+    scene.index.resolved(binding)?.ok()?;
+    Some(Claim { binding: binding.clone(), why: broken.finding.clone()? })
+}
+
+/// Why containers are given nothing; one that ends needs nothing.
+fn left(question: &Question<'_>, index: usize, given: &[Given]) -> Vec<Left> {
+    let pod = &question.scene.world.pods[index];
+    let stays = |name: &str| {
+        let container = pod.containers.iter().find(|container| *container.name == *name);
+        container.is_some_and(|container| container.kind != ContainerKind::Init)
+    };
+    let without = given.iter().filter(|one| one.identities.is_empty() && stays(&one.container));
+    let why = without.filter_map(|one| {
+        let asked = Question { container: Some(&one.container), ..*question };
+        let answer = self::pod(&asked, index);
+        let why = answer.chains.first()?.broken()?.finding.clone()?;
+        Some(Left { container: one.container.clone(), why })
+    });
+    why.collect()
 }

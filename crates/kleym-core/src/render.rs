@@ -1,7 +1,7 @@
 //! From a resolved binding to its identity: one SPIFFE ID and one proved selector set. A pure function; the stages
 //! run in the order in which failures are reported.
 
-use crate::fact::{BindingSpec, Mode};
+use crate::fact::{BindingSpec, Mode, Target};
 use crate::name::{BindingKey, ObjectName};
 use crate::refusal::Refusal;
 use crate::resolve::{Resolved, ResolvedPool};
@@ -52,7 +52,9 @@ pub fn render(
     resolved: &Resolved,
 ) -> Result<Identity, Refusal> {
     let discriminator = discriminator(spec, resolved)?;
-    let value = |placeholder| value_of(placeholder, settings, binding, spec, resolved);
+    let objective = resolved.objective.as_ref().map(|(name, _)| name);
+    let pool = Some(&resolved.pool.name);
+    let value = |placeholder| value_of(placeholder, settings, binding, spec, objective, pool);
 
     let mut rendered = Vec::with_capacity(spec.selector_templates.len());
     for (index, source) in spec.selector_templates.iter().enumerate() {
@@ -103,6 +105,26 @@ pub fn render(
     Ok(Identity { mode: spec.mode, subject, pool: resolved.pool.clone(), spiffe_id, selectors })
 }
 
+/// The SPIFFE ID that a binding asks for, as text, as far as its target is known: to find a binding that has none by what
+/// it would have. It is not checked and grants nothing.
+pub fn asked_for(
+    settings: &Settings,
+    binding: &BindingKey,
+    spec: &BindingSpec,
+    resolved: Option<&Resolved>,
+) -> Option<String> {
+    let (objective, pool) = match (&spec.target, resolved) {
+        (Target::Objective { name, .. }, resolved) => (Some(name), resolved.map(|to| &to.pool.name)),
+        (Target::Pool { name, .. }, _) => (None, Some(name)),
+    };
+    let subject = match (spec.mode, objective) {
+        (Mode::PerObjective, Some(objective)) => Some(Subject::Objective(objective.clone())),
+        _ => pool.map(|pool| Subject::Pool(pool.clone())),
+    };
+    let value = |placeholder| value_of(placeholder, settings, binding, spec, objective, pool);
+    spiffe_id_text(settings, binding, spec, &subject?, value).ok()
+}
+
 /// The stage of mode and discriminator: the discriminator's item, in PerObjective.
 fn discriminator(spec: &BindingSpec, resolved: &Resolved) -> Result<Option<Item>, Refusal> {
     match (spec.mode, &spec.discriminator) {
@@ -142,13 +164,14 @@ fn value_of<'a>(
     settings: &'a Settings,
     binding: &'a BindingKey,
     spec: &'a BindingSpec,
-    resolved: &'a Resolved,
+    objective: Option<&'a ObjectName>,
+    pool: Option<&'a ObjectName>,
 ) -> Option<&'a str> {
     match placeholder {
         Placeholder::Namespace => Some(binding.namespace.as_str()),
         Placeholder::BindingName => Some(binding.name.as_str()),
-        Placeholder::ObjectiveName => resolved.objective.as_ref().map(|(name, _)| name.as_str()),
-        Placeholder::PoolName => Some(resolved.pool.name.as_str()),
+        Placeholder::ObjectiveName => objective.map(ObjectName::as_str),
+        Placeholder::PoolName => pool.map(ObjectName::as_str),
         Placeholder::Mode => Some(spec.mode.as_str()),
         Placeholder::ContainerDiscriminatorType => spec.discriminator.as_ref().map(|d| d.kind.as_str()),
         Placeholder::ContainerDiscriminatorValue => spec.discriminator.as_ref().map(|d| &*d.value),

@@ -1,7 +1,7 @@
 //! Each link: what it says, what was read for it, and what breaks it.
 
-use super::Question;
 use super::chain::{Chain, Evidence, Link, LinkKind};
+use super::{Question, differs, ending};
 use crate::fact::{Binding, Pool};
 use crate::index::Verdict;
 use crate::kind::PoolGroup;
@@ -9,8 +9,8 @@ use crate::label::Labels;
 use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
 use crate::report::{
-    Code, FieldPath, Finding, Reference, Scene, Standing, binding_key, output, poison, refused, reported,
-    watched, workloads,
+    Code, Finding, Reference, Scene, Standing, binding_key, output, poison, refused, reported, watched,
+    workloads,
 };
 use crate::resolve::{Halt, Resolved};
 use crate::spire::{Answer, Pod, Why, item_matches};
@@ -127,6 +127,11 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// Whether the target leads to several pools, so that it leads to none for sure.
+    fn leads_apart(&self) -> bool {
+        matches!(self.refusal(), Some(Refusal::Ambiguous { .. }))
+    }
+
     fn pods_in(&self, labels: &Labels) -> Vec<&'a Pod> {
         let namespace = self.namespace();
         let pods = self.scene.world.pods.iter();
@@ -199,7 +204,12 @@ impl<'a> Subject<'a> {
             };
         }
         let Some(resolved) = self.resolution() else {
-            return Link::unseen(kind, "no pool to take them from");
+            let why = if self.leads_apart() {
+                "the target leads to several pools"
+            } else {
+                "no pool to take them from"
+            };
+            return Link::unseen(kind, why);
         };
         let labels = shown(&resolved.pool.labels);
         if !self.scene.pods_known {
@@ -324,6 +334,7 @@ impl<'a> Subject<'a> {
                 Link::holds(kind, format!("{} ({}/{})", pool.name, pool.group, version(pool.group)))
                     .read([Evidence::new(object(pool.name.as_str()), "metadata.name", pool.name.as_str())])
             }
+            None if self.leads_apart() => Link::unseen(kind, "the target leads to several"),
             None => Link::unseen(kind, "the target leads to none"),
         }
     }
@@ -430,16 +441,7 @@ impl<'a> Subject<'a> {
         match &self.verdict {
             Verdict::Wanted(_) => Link::holds(kind, says()).read(seen),
             Verdict::Refused(refusal) => self.refused(kind, binding, refusal).read(seen),
-            Verdict::Deleting => {
-                let finding = Finding::new(
-                    Code::BindingDeleting,
-                    format!("`{}` is being deleted, so its identity is withdrawn", binding.key),
-                )
-                .about(&binding_key(&binding.key))
-                .at(binding_key(&binding.key), FieldPath::dotted("metadata.deletionTimestamp"))
-                .hint("create it again when the identity is still wanted");
-                Link::broken(kind, finding).read(seen)
-            }
+            Verdict::Deleting => ending::link(self.question, binding),
             Verdict::Waiting(kinds) => {
                 let kinds = quoted_list(kinds.keys().map(|kind| kind.kind()));
                 Link::unseen(kind, format!("{}   not decided: {kinds} could not be read", binding.key.name))
@@ -496,9 +498,15 @@ impl<'a> Subject<'a> {
                 format!("{} may match: {items} cannot be told from a pod", unknown.join(", ")),
             );
         }
-        if let Some(link) = self.displaced(binding) {
+        let elsewhere = pod.containers.iter().any(|container| {
+            crate::spire::set_matches(identity.selectors.texts(), pod, container, space).possible()
+        });
+        let displaced = self.displaced(binding);
+        if let Some(link) = displaced.clone().filter(|_| elsewhere) {
             return link;
         }
+        // One that is asked for is the only candidate, but what no container has is not missing in that one alone.
+        let candidates: Vec<_> = if elsewhere { candidates } else { pod.containers.iter().collect() };
         let item = identity.selectors.texts().find(|item| {
             candidates.iter().all(|container| item_matches(item, pod, container, space) == Answer::No)
         });
@@ -511,12 +519,31 @@ impl<'a> Subject<'a> {
             Some(item) if item.starts_with("k8s:container-") => Code::NoSuchContainer,
             _ => Code::NothingMatches,
         };
-        let message = format!("no container of pod `{}` {what}; it has {names}", pod.name);
+        let message = match self.question.container.filter(|_| elsewhere) {
+            Some(container) => match item {
+                Some(item) => {
+                    format!("container `{container}` of pod `{}` does not have {}", pod.name, Quoted(item))
+                }
+                None => format!(
+                    "container `{container}` of pod `{}` does not match all selectors of the binding",
+                    pod.name
+                ),
+            },
+            None => format!("no container of pod `{}` {what}; it has {names}", pod.name),
+        };
         let hint = format!(
             "correct `spec.containerDiscriminator` or the selectors of `{}`, or the pod",
             binding.key
         );
-        Link::broken(kind, self.pod_finding(code, message, hint))
+        let mut finding = self.pod_finding(code, message, hint);
+        finding.note = displaced.and_then(|link| link.finding).and(self.question.container).map(|container| {
+            format!(
+                "`{}` takes the fallback identity of the whole pod away and gives it none, so `{container}` has none either ({})",
+                binding.key,
+                Code::FallbackDisplaced
+            )
+        });
+        Link::broken(kind, finding)
             .read([Evidence::new(pod_object(pod), "spec.containers", names)])
             .read(read)
     }
@@ -574,19 +601,25 @@ impl<'a> Subject<'a> {
                     return Link::broken(kind, finding).read([read]);
                 }
                 let read = match &standing {
-                    Standing::Missing => Evidence::new(object, "metadata.name", "<not found>"),
-                    Standing::Foreign(live) | Standing::Orphan(live) => Evidence::new(
+                    Standing::Missing => vec![Evidence::new(object, "metadata.name", "<not found>")],
+                    Standing::Foreign(live) | Standing::Orphan(live) => vec![Evidence::new(
                         object,
                         "metadata.annotations[kleym.sonda.red/binding-uid]",
                         live.annotations
                             .get(crate::output::ANNOTATION_BINDING_UID)
                             .map_or("<none>", |uid| &**uid),
-                    ),
-                    Standing::Drifted(_, fields) => Evidence::new(object, fields.join(", "), "<differs>"),
-                    Standing::Unknown | Standing::InSync(_) => Evidence::new(object, "", ""),
+                    )],
+                    Standing::Drifted(live, fields) => {
+                        let wanted = self.scene.wanted_output(binding, identity, live);
+                        let value = |field: &&'static str| {
+                            Evidence::new(&*object, *field, differs::values(field, live, &wanted))
+                        };
+                        fields.iter().map(value).collect()
+                    }
+                    Standing::Unknown | Standing::InSync(_) => Vec::new(),
                 };
                 match output(self.scene, binding, identity) {
-                    Some(finding) => Link::broken(kind, finding).read([read]),
+                    Some(finding) => Link::broken(kind, finding).read(read),
                     None => Link::unseen(kind, name.as_str()),
                 }
             }

@@ -165,8 +165,13 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
             binding.key.namespace,
             Quoted(pattern.pattern())
         );
-        let hint =
-            "anchor the pattern (`^kube-system$`) or take it out, or move the workload to another namespace";
+        let name = binding.key.namespace.as_str();
+        let exact = pattern.pattern().trim_start_matches('^').trim_end_matches('$') == name;
+        let hint = if exact {
+            "take the pattern out of `ignoreNamespaces`, or move the workload to another namespace"
+        } else {
+            "anchor the pattern (`^kube-system$`) or take it out, or move the workload to another namespace"
+        };
         found.push(about(Code::NamespaceIgnored, binding, message).hint(hint));
     }
     if let Some(theirs) =

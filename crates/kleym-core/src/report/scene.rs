@@ -106,17 +106,19 @@ impl<'a> Scene<'a> {
         match ownership {
             Ownership::Foreign => Standing::Foreign(live),
             Ownership::Orphan => Standing::Orphan(live),
-            Ownership::Ours => {
-                // Without its own uid the binding cannot say which the annotation should hold.
-                let theirs = live.proven_binding(self.index.settings()).map(|(_, uid)| uid);
-                let uid = binding.uid.as_ref().or(theirs.as_ref());
-                let wanted = WantedOutput::of(self.index.settings(), &binding.key, uid, identity);
-                match live.drift(&wanted) {
-                    fields if fields.is_empty() => Standing::InSync(live),
-                    fields => Standing::Drifted(live, fields),
-                }
-            }
+            Ownership::Ours => match live.drift(&self.wanted_output(binding, identity, live)) {
+                fields if fields.is_empty() => Standing::InSync(live),
+                fields => Standing::Drifted(live, fields),
+            },
         }
+    }
+
+    /// What the live output of a binding is to be.
+    pub fn wanted_output(&self, binding: &Binding, identity: &Identity, live: &LiveOutput) -> WantedOutput {
+        // Without its own uid the binding cannot say which the annotation should hold.
+        let theirs = live.proven_binding(self.index.settings()).map(|(_, uid)| uid);
+        let uid = binding.uid.as_ref().or(theirs.as_ref());
+        WantedOutput::of(self.index.settings(), &binding.key, uid, identity)
     }
 
     /// The object of that place.

@@ -3,12 +3,14 @@
 
 use std::io::{self, Write};
 
-use kleym_core::explain::{self, Chain, Explanation, Given, Mark, Reported};
+use kleym_api::decode;
+use kleym_core::explain::{self, Chain, Claim, Deletion, Explanation, Given, Left, Mark, Reported};
 use kleym_core::fact::Binding;
-use kleym_core::index::Verdict;
+use kleym_core::index::{Index, Verdict};
 use kleym_core::name::BindingKey;
 use kleym_core::refusal::Refusal;
-use kleym_core::report::Finding;
+use kleym_core::render;
+use kleym_core::report::{Code, Finding};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::Answer;
 use kleym_core::text::Quoted;
@@ -80,6 +82,8 @@ impl Subject {
 /// An answer, whatever it is about.
 struct Answered {
     title: String,
+    /// What is to be typed to ask the same again.
+    again: String,
     explanation: Explanation,
 }
 
@@ -97,9 +101,11 @@ pub(super) fn run(
     let sight = Sight::of(&survey.declared, survey.cluster.is_some(), known);
     let scene = sight.scene(&survey.declared, survey.scope.as_ref());
     let status = |key: &BindingKey| survey.declared.status(key).and_then(reported);
+    let deletion = |key: &BindingKey| survey.declared.as_written(key).and_then(deletion);
     let question = explain::Question {
         scene,
         status: &status,
+        deletion: &deletion,
         manager_at: sight.manager_at.as_deref(),
         container: container.as_deref(),
     };
@@ -111,16 +117,19 @@ pub(super) fn run(
         Subject::Binding(name) => of_binding(&question, &survey, name),
         Subject::Id(id) => of_id(&question, id),
     };
-    let Answered { title, explanation } = match answered {
+    let Answered { title, again, explanation } = match answered {
         Ok(answered) => answered,
         Err(message) => {
             console.remark(&format!("error: {message}"));
+            if input.scope.namespace.is_none() && survey.scope.is_some() {
+                console.remark("  = help: name another namespace with -n, or look in all of them with -A");
+            }
             told(console, &survey, &sight, &[]);
             return Ok(Exit::NotFound);
         }
     };
     match format {
-        None => print(&mut console.out, &title, &explanation, Marks::of(environment))?,
+        None => print(&mut console.out, &again, &title, &explanation, Marks::of(environment))?,
         Some(format) => {
             output::report(&mut console.out, *format, ExplainReport::of(what, &explanation))?;
         }
@@ -137,7 +146,7 @@ pub(super) fn run(
 /// Says what is to be said beside the chain; answers whether a file could not be parsed.
 fn told(console: &mut Console, survey: &Survey, sight: &Sight, findings: &[Finding]) -> bool {
     let mut all = survey.declared.told([], |_| false);
-    let unreadable = all.iter().any(|told| told.finding.code == kleym_core::report::Code::Unparsable);
+    let unreadable = all.iter().any(|told| told.finding.code == Code::Unparsable);
     all.extend(sight.findings.iter().chain(findings).cloned().map(Told::alone));
     output::tell(console, &survey.declared.files, &all);
     unreadable
@@ -156,14 +165,23 @@ fn reported(status: &Value) -> Option<Reported> {
     })
 }
 
+/// What the metadata of a binding says of its deletion.
+fn deletion(binding: &Value) -> Option<Deletion> {
+    let meta = decode::Meta::of(binding);
+    let timestamp = binding.pointer("/metadata/deletionTimestamp").filter(|_| meta.deleting())?;
+    Some(Deletion {
+        timestamp: timestamp.as_str().unwrap_or_default().to_owned(),
+        finalizers: meta.finalizers().map(str::to_owned).collect(),
+    })
+}
+
 fn of_pod(question: &explain::Question<'_>, survey: &Survey, name: &str) -> Result<Answered, String> {
     let pods = question.scene.world.pods;
     let mut found = pods.iter().enumerate().filter(|(_, pod)| {
         pod.name.as_str() == name && survey.scope.as_ref().is_none_or(|scope| *scope == pod.namespace)
     });
-    let place = survey.scope.as_ref().map(|scope| format!(" in namespace `{scope}`")).unwrap_or_default();
     let Some((index, pod)) = found.next() else {
-        return Err(format!("there is no pod {}{place}", Quoted(name)));
+        return Err(format!("there is no pod {}{}", Quoted(name), place(survey)));
     };
     if let Some(container) = question.container
         && !pod.containers.iter().any(|one| *one.name == *container)
@@ -180,15 +198,20 @@ fn of_pod(question: &explain::Question<'_>, survey: &Survey, name: &str) -> Resu
         pod.phase.as_str(),
         if containers.is_empty() { output::NONE.to_owned() } else { containers.join(", ") }
     );
-    Ok(Answered { title, explanation: explain::pod(question, index) })
+    let again = format!("pod/{} -n {}", pod.name, pod.namespace);
+    Ok(Answered { title, again, explanation: explain::pod(question, index) })
+}
+
+/// Where it was looked.
+fn place(survey: &Survey) -> String {
+    survey.scope.as_ref().map(|scope| format!(" in namespace `{scope}`")).unwrap_or_default()
 }
 
 fn of_binding(question: &explain::Question<'_>, survey: &Survey, name: &str) -> Result<Answered, String> {
     let mut bindings = question.scene.index.bindings();
     let found = bindings.find(|binding| binding.key.name.as_str() == name && survey.covers(&binding.key));
-    let place = survey.scope.as_ref().map(|scope| format!(" in namespace `{scope}`")).unwrap_or_default();
-    let binding =
-        found.ok_or_else(|| format!("there is no InferenceIdentityBinding {}{place}", Quoted(name)))?;
+    let binding = found
+        .ok_or_else(|| format!("there is no InferenceIdentityBinding {}{}", Quoted(name), place(survey)))?;
     Ok(through(question, binding))
 }
 
@@ -197,7 +220,12 @@ fn through(question: &explain::Question<'_>, binding: &Binding) -> Answered {
     let id = chain.spiffe_id.as_deref().map(|id| format!("   {id}")).unwrap_or_default();
     let title = format!("binding/{}   {}{id}", binding.key.name, binding.key.namespace);
     let findings = kleym_core::report::neighbours(&question.scene, binding);
-    Answered { title, explanation: Explanation { chains: vec![chain], given: Vec::new(), findings } }
+    let again = format!("binding/{} -n {}", binding.key.name, binding.key.namespace);
+    Answered {
+        title,
+        again,
+        explanation: Explanation { chains: vec![chain], findings, ..Explanation::default() },
+    }
 }
 
 /// The binding that has the ID; else one that would have it; else whoever else gives it.
@@ -217,8 +245,8 @@ fn of_id(question: &explain::Question<'_>, id: &str) -> Result<Answered, String>
     }
     let entries: Vec<_> =
         scene.prediction.entries.iter().filter(|entry| entry.spiffe_id.text() == Some(id)).collect();
-    let Some(first) = entries.first() else {
-        return Err(format!("nothing that was read gives anybody {}", Quoted(id)));
+    let Some(first) = entries.iter().find(|entry| scene.binding_of(entry.by).is_none()) else {
+        return of_asked(question, id, entries.first().map(|entry| entry.by));
     };
     let object = &scene.object(first.by).name;
     let title = format!("{id}   given by ClusterSPIFFEID {object}, which is not of a binding that was read");
@@ -235,8 +263,33 @@ fn of_id(question: &explain::Question<'_>, id: &str) -> Result<Answered, String>
     });
     Ok(Answered {
         title,
-        explanation: Explanation { chains: Vec::new(), given: given.collect(), findings: Vec::new() },
+        again: id.to_owned(),
+        explanation: Explanation { given: given.collect(), ..Explanation::default() },
     })
+}
+
+/// A binding that is to have no such identity: its output gives it still, or it asks for it.
+fn of_asked(question: &explain::Question<'_>, id: &str, by: Option<usize>) -> Result<Answered, String> {
+    let scene = &question.scene;
+    let asks = |binding: &&Binding| asked_for(scene.index, binding).is_some_and(|asked| asked == id);
+    let still = by.and_then(|by| Some((&scene.object(by).name, scene.binding_of(by)?)));
+    let (title, binding) = match still {
+        Some((object, binding)) => (format!("given by ClusterSPIFFEID {object}, the output of"), binding),
+        None => match scene.index.bindings().find(asks) {
+            Some(binding) => ("given by nothing that was read; asked for by".to_owned(), binding),
+            None => return Err(format!("nothing that was read gives anybody {}, or would", Quoted(id))),
+        },
+    };
+    let BindingKey { namespace, name } = &binding.key;
+    let title = format!("{id}   {title} binding/{name} of namespace {namespace}");
+    Ok(Answered { title, ..through(question, binding) })
+}
+
+/// The SPIFFE ID that a binding asks for, whatever stands in its way.
+fn asked_for(index: &Index, binding: &Binding) -> Option<String> {
+    let spec = binding.spec.as_ref().ok()?;
+    let resolved = index.resolved(&binding.key).and_then(Result::ok);
+    render::asked_for(index.settings(), &binding.key, spec, resolved.as_ref())
 }
 
 /// How marks look.
@@ -273,8 +326,14 @@ impl Marks {
     }
 }
 
-fn print(out: &mut dyn Write, title: &str, explanation: &Explanation, marks: Marks) -> io::Result<()> {
-    let Explanation { chains, given, findings: _ } = explanation;
+fn print(
+    out: &mut dyn Write,
+    again: &str,
+    title: &str,
+    explanation: &Explanation,
+    marks: Marks,
+) -> io::Result<()> {
+    let Explanation { chains, given, left, claims, findings: _ } = explanation;
     writeln!(out, "{title}")?;
     for chain in chains {
         links(out, chain, marks)?;
@@ -284,6 +343,18 @@ fn print(out: &mut dyn Write, title: &str, explanation: &Explanation, marks: Mar
     }
     for chain in chains {
         cause(out, chain)?;
+    }
+    for Left { container, why } in left {
+        writeln!(out, "none   container `{container}` has no identity: {} {}", why.code, why.message)?;
+        writeln!(out, "       see `kleym explain {again} -c {container}`")?;
+    }
+    for Claim { binding, why } in claims {
+        let how = if why.code == Code::BindingDeleting { "being deleted" } else { "refused" };
+        writeln!(
+            out,
+            "also   claims this pod: `{}`, {how} {}, see `kleym explain binding/{} -n {}`",
+            binding.name, why.code, binding.name, binding.namespace
+        )?;
     }
     Ok(())
 }

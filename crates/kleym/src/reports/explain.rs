@@ -1,6 +1,6 @@
 //! What `kleym explain` answers.
 
-use kleym_core::explain::{Chain, Explanation, Given, Mark};
+use kleym_core::explain::{Chain, Claim, Explanation, Given, Left, Mark};
 use kleym_core::spire::Answer;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,6 +18,12 @@ pub struct ExplainReport {
     /// What each container is given, by everybody.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<ContainerIdentities>,
+    /// The containers that run on and are given nothing, though a chain of the pod holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_identity: Vec<ContainerWithout>,
+    /// The other bindings that would give this pod an identity, and are refused or being deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_claims: Vec<OtherClaim>,
     /// What else there is to say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingEntry>,
@@ -93,6 +99,26 @@ pub struct ContainerIdentities {
     pub identities: Vec<GivenIdentity>,
 }
 
+/// A container that is given nothing.
+#[derive(Serialize, JsonSchema, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerWithout {
+    /// The container.
+    pub container: String,
+    /// Why.
+    pub cause: FindingEntry,
+}
+
+/// A binding that would give a pod an identity.
+#[derive(Serialize, JsonSchema, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherClaim {
+    /// The binding, as `namespace/name`.
+    pub binding: String,
+    /// Why it gives none.
+    pub cause: FindingEntry,
+}
+
 /// An identity that a container is given.
 #[derive(Serialize, JsonSchema, Debug, Clone)]
 #[serde(rename_all = "camelCase")]
@@ -112,11 +138,21 @@ impl Reported for ExplainReport {
 
 impl ExplainReport {
     pub(crate) fn of(subject: &str, explanation: &Explanation) -> Self {
-        let Explanation { chains, given, findings } = explanation;
+        let Explanation { chains, given, left, claims, findings } = explanation;
+        let without = |one: &Left| ContainerWithout {
+            container: one.container.to_string(),
+            cause: FindingEntry::from(&one.why),
+        };
+        let claim = |one: &Claim| OtherClaim {
+            binding: one.binding.to_string(),
+            cause: FindingEntry::from(&one.why),
+        };
         Self {
             subject: subject.to_owned(),
             chains: chains.iter().map(ExplainedChain::of).collect(),
             containers: given.iter().map(ContainerIdentities::of).collect(),
+            without_identity: left.iter().map(without).collect(),
+            other_claims: claims.iter().map(claim).collect(),
             findings: findings.iter().map(FindingEntry::from).collect(),
         }
     }

@@ -19,7 +19,8 @@ pub use self::diff::{
     BindingChange, ChangeName, DiffReport, DiffSummary, FindingChanges, IdentitySide, WorkloadChange,
 };
 pub use self::explain::{
-    ContainerIdentities, ExplainReport, ExplainedChain, ExplainedLink, GivenIdentity, LinkMark, ReadField,
+    ContainerIdentities, ContainerWithout, ExplainReport, ExplainedChain, ExplainedLink, GivenIdentity,
+    LinkMark, OtherClaim, ReadField,
 };
 pub use self::finding::{FindingEntry, ObjectReference, SeverityName, SourcePlace};
 pub use self::inspect::{

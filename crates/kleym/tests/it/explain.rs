@@ -245,6 +245,141 @@ fn a_sidecar_that_lost_its_fallback_identity_is_told() {
 }
 
 #[test]
+fn a_pod_whose_chain_holds_says_which_container_has_no_identity_and_why() {
+    let answer = h().with("default.yaml", FALLBACK).explain();
+    assert_eq!(answer.exit, Some(0), "{answer}");
+    assert!(answer.out.contains("none   container `proxy` has no identity: KLM6101 `llm/chat` "), "{answer}");
+    assert!(answer.out.contains("see `kleym explain pod/vllm-0 -n llm -c proxy`"), "{answer}");
+    // Without a fallback identity it never had one, and the binding's words say why.
+    let answer = h().explain();
+    let why = "KLM2111 container `proxy` of pod `vllm-0` does not have `k8s:container-name:vllm`";
+    assert!(answer.out.contains(why), "{answer}");
+    let json = h().kleym("explain pod/vllm-0 -o json");
+    let read: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(read["withoutIdentity"][0]["container"], "proxy");
+    assert_eq!(read["withoutIdentity"][0]["cause"]["code"], "KLM2111");
+    // One that ends needs none.
+    let init = h().edit("pod.yaml", ", restartPolicy: Always", "").explain();
+    assert!(!init.out.contains("has no identity"), "{init}");
+}
+
+#[test]
+fn another_binding_that_claims_the_pod_and_is_refused_is_named() {
+    let rival_has_it = rival().kleym("render --instance default");
+    assert_eq!(rival_has_it.exit, Some(2), "{rival_has_it}");
+    let dump = rival().without("output.yaml").with("output.yaml", &rival_has_it.out);
+    let answer = dump.explain();
+    let line = "also   claims this pod: `chat`, refused KLM4001, see `kleym explain binding/chat -n llm`";
+    assert!(answer.out.contains(line), "{answer}");
+    let json = dump.kleym("explain pod/vllm-0 -o json");
+    let read: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(read["otherClaims"][0]["binding"], "llm/chat");
+    assert_eq!(read["otherClaims"][0]["cause"]["code"], "KLM4001");
+    // One of another pool does not claim it.
+    let elsewhere = rival()
+        .edit("batch.yaml", "{name: llama}", "{name: other}")
+        .with("other.yaml", &POOL.replace("name: llama", "name: other").replace("app: vllm", "app: other"))
+        .edit("rival.yaml", "'k8s:ns:llm', ", "")
+        .explain();
+    assert!(!elsewhere.out.contains("claims this pod"), "{elsewhere}");
+}
+
+#[test]
+fn a_drifted_output_is_shown_value_by_value() {
+    let edited = h()
+        .edit("output.yaml", "      app: vllm", "      app: vllm\n      pod-template-hash: 6c4f8d7b5c")
+        .edit("output.yaml", "hint: llm/chat", "hint: llm/other")
+        .edit("output.yaml", "\n  - k8s:ns:llm", "")
+        .explain();
+    let read: Vec<&str> =
+        edited.out.lines().filter_map(|line| line.split_once(": spec.").map(|all| all.1)).collect();
+    assert_eq!(
+        read,
+        [
+            "podSelector = + pod-template-hash: 6c4f8d7b5c",
+            "workloadSelectorTemplates = - k8s:ns:llm",
+            "hint = + llm/other, - llm/chat",
+        ],
+        "{edited}"
+    );
+}
+
+/// A binding that is being deleted, and these finalizers hold it.
+fn ending(finalizers: &str) -> Dump {
+    let ends =
+        format!("generation: 3, deletionTimestamp: '2026-11-02T08:00:00Z', finalizers: [{finalizers}]");
+    let status =
+        "status: {observedGeneration: 2, conditions: [{type: Ready, status: 'True', reason: Reconciled}]}\n";
+    let binding = BINDING.replace("generation: 3", &ends) + status;
+    h().without("binding.yaml").with("binding.yaml", &binding).without("output.yaml")
+}
+
+#[test]
+fn a_binding_that_does_not_go_says_what_holds_it() {
+    insta::assert_snapshot!("held_by_another", ending("acme.io/audit").explain());
+    let own = "kleym.sonda.red/inferenceidentitybinding-finalizer";
+    insta::assert_snapshot!("held_by_kleym", ending(own).explain());
+    let both = ending(&format!("{own}, acme.io/audit")).explain();
+    assert!(both.out.contains("fix    it stays until `acme.io/audit` is removed"), "{both}");
+    assert!(both.out.contains(&format!("{own} (Kleym's), acme.io/audit (not Kleym's)")), "{both}");
+}
+
+#[test]
+fn a_spiffe_id_that_nobody_has_leads_to_the_binding_that_asks_for_it() {
+    let id = "spiffe://example.org/ns/llm/objective/chat";
+    let asked = |dump: Dump| dump.kleym(&format!("explain {id}"));
+    for (dump, code) in [
+        (ending("acme.io/audit"), "KLM5101"),
+        (h().without("objective.yaml").without("output.yaml"), "KLM1001"),
+        (h().without("pool.yaml").without("output.yaml"), "KLM1002"),
+    ] {
+        let answer = asked(dump);
+        assert_eq!((answer.exit, cause(&answer)), (Some(2), Some(code)), "{answer}");
+        let title =
+            format!("{id}   given by nothing that was read; asked for by binding/chat of namespace llm");
+        assert!(answer.out.starts_with(&title), "{answer}");
+    }
+    let held =
+        h().edit("binding.yaml", "generation: 3", "generation: 3, deletionTimestamp: '2026-11-02T08:00:00Z'");
+    let answer = asked(held);
+    assert!(answer.out.contains(", the output of binding/chat of namespace llm\n"), "{answer}");
+    // What takes the pool's name is not known without the pool.
+    let template = "spec:\n  spiffeIDTemplate: 'spiffe://example.org/ns/llm/{{ .PoolName }}'";
+    let unknown = h().edit("binding.yaml", "spec:", template).without("pool.yaml").without("output.yaml");
+    assert_eq!(unknown.kleym("explain spiffe://example.org/ns/llm/llama").exit, Some(3));
+}
+
+#[test]
+fn a_container_of_a_pod_that_is_given_nothing_is_not_told_that_others_are() {
+    let dump =
+        h().edit("pod.yaml", "name: vllm, image", "name: server, image").with("default.yaml", FALLBACK);
+    let answer = dump.kleym("explain pod/vllm-0 -c proxy");
+    assert_eq!(cause(&answer), Some("KLM2111"), "{answer}");
+    assert!(!answer.out.contains("an identity, but not container"), "{answer}");
+    insta::assert_snapshot!("no_container_of_the_pod", answer);
+}
+
+#[test]
+fn a_target_that_leads_to_several_pools_is_not_said_to_lead_to_none() {
+    let other = OBJECTIVE
+        .replace("llm-d.ai/", "inference.networking.x-k8s.io/")
+        .replace("name: llama", "name: mistral");
+    let pool = POOL.replace("name: llama", "name: mistral").replace("app: vllm", "app: mistral");
+    let dump = h().with("other.yaml", &format!("{other}---\n{pool}")).without("output.yaml");
+    let answer = dump.kleym("explain binding/chat");
+    assert!(answer.out.contains("the target leads to several") && !answer.out.contains("none"), "{answer}");
+}
+
+#[test]
+fn a_pattern_that_is_the_namespace_is_not_to_be_anchored() {
+    for (pattern, anchor) in [("llm", false), ("^llm$", false), ("l.m", true)] {
+        let answer = h().edit("manager.yaml", "kube-system", pattern).explain();
+        assert_eq!(cause(&answer), Some("KLM6002"), "{answer}");
+        assert_eq!(answer.out.contains("anchor the pattern"), anchor, "{answer}");
+    }
+}
+
+#[test]
 fn a_foreign_object_that_gives_another_id_is_told() {
     let foreign = FALLBACK.replace("fallback: true", "fallback: false");
     insta::assert_snapshot!(h().with("default.yaml", &foreign).explain());

@@ -1,0 +1,71 @@
+//! A binding that is being deleted: what holds it, and what to do until it is gone.
+
+use super::Question;
+use super::chain::{Evidence, Link, LinkKind};
+use crate::fact::Binding;
+use crate::output::FINALIZER;
+use crate::report::{Code, FieldPath, Finding, binding_key};
+use crate::text::quoted_list;
+
+/// What `metadata` says of a deletion.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// `metadata.deletionTimestamp`, as it is written.
+    pub timestamp: String,
+    /// `metadata.finalizers`
+    pub finalizers: Vec<String>,
+}
+
+/// The broken link of the binding.
+pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
+    let key = binding_key(&binding.key);
+    let deletion = (question.deletion)(&binding.key).unwrap_or_default();
+    let (own, foreign): (Vec<&str>, Vec<&str>) =
+        deletion.finalizers.iter().map(String::as_str).partition(|finalizer| *finalizer == FINALIZER);
+    let again = "when the binding is gone, create it again if the identity is still wanted";
+    let hint = match (own.is_empty(), foreign.as_slice()) {
+        (true, []) => format!("nothing seems to hold it: see that it goes; {again}"),
+        (false, []) => format!(
+            "see that kleym-operator runs and leads (`kleym check`), for it has not let go of the binding yet; {again}"
+        ),
+        (_, foreign) => format!(
+            "it stays until {} {} removed: wait for whoever set {}, or clear {} if nobody will; {again}",
+            quoted_list(foreign.iter().copied()),
+            if foreign.len() == 1 { "is" } else { "are" },
+            if foreign.len() == 1 { "it" } else { "them" },
+            if foreign.len() == 1 { "it" } else { "them" },
+        ),
+    };
+    let finding = Finding::new(
+        Code::BindingDeleting,
+        format!("`{}` is being deleted, so its identity is withdrawn", binding.key),
+    )
+    .about(&key)
+    .at(key, FieldPath::dotted("metadata.deletionTimestamp"))
+    .hint(hint);
+
+    let object = format!("InferenceIdentityBinding {}", binding.key);
+    let mut read = Vec::new();
+    if !deletion.timestamp.is_empty() {
+        read.push(Evidence::new(&*object, "metadata.deletionTimestamp", deletion.timestamp.as_str()));
+    }
+    if !deletion.finalizers.is_empty() {
+        let whose = |finalizer: &String| match finalizer == FINALIZER {
+            true => format!("{finalizer} (Kleym's)"),
+            false => format!("{finalizer} (not Kleym's)"),
+        };
+        let finalizers: Vec<String> = deletion.finalizers.iter().map(whose).collect();
+        read.push(Evidence::new(&*object, "metadata.finalizers", finalizers.join(", ")));
+    }
+    let status = (question.status)(&binding.key);
+    read.extend(status.map(|status| {
+        // Nobody reports that an identity is granted once it is withdrawn.
+        let before = if status.ready == "True" { " (from before the deletion)" } else { "" };
+        Evidence::new(
+            object,
+            "status.conditions[Ready]",
+            format!("{} {}{before}", status.ready, status.reason),
+        )
+    }));
+    Link::broken(LinkKind::Binding, finding).read(read)
+}
