@@ -31,6 +31,9 @@ pub struct Left {
     pub bindings: BTreeSet<String>,
     /// Outputs of this instance, by name.
     pub outputs: BTreeSet<String>,
+    /// Outputs of this instance for bindings of namespaces that it does not watch, by name. The bindings cannot be read,
+    /// but while there is an output its binding has the finalizer.
+    pub unwatched: BTreeSet<String>,
     instance: String,
 }
 
@@ -63,12 +66,16 @@ pub async fn check(configuration: &Configuration) -> anyhow::Result<Left> {
     if served(&client, Kind::Output).await? {
         let ours = format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_INSTANCE}={}", left.instance);
         let outputs = list(&client, Kind::Output, None, ListParams::default().labels(&ours)).await?;
-        let ours = outputs.iter().filter(|output| {
+        for output in outputs {
             let labels = output.labels();
-            labels.contains_key(LABEL_BINDING_NAME)
-                && labels.get(LABEL_BINDING_NAMESPACE).is_some_and(|namespace| watched(namespace))
-        });
-        left.outputs.extend(ours.map(ResourceExt::name_any));
+            let (Some(namespace), true) =
+                (labels.get(LABEL_BINDING_NAMESPACE), labels.contains_key(LABEL_BINDING_NAME))
+            else {
+                continue;
+            };
+            let named = if watched(namespace) { &mut left.outputs } else { &mut left.unwatched };
+            named.insert(output.name_any());
+        }
     }
     Ok(left)
 }
@@ -117,7 +124,7 @@ async fn list(
 impl Left {
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
-        self.bindings.is_empty() && self.outputs.is_empty()
+        self.bindings.is_empty() && self.outputs.is_empty() && self.unwatched.is_empty()
     }
 
     /// What is left, and what to do about it.
@@ -139,6 +146,14 @@ impl Left {
                 counted(self.outputs.len(), "identity is", "identities are"),
                 names(&self.outputs),
                 self.instance
+            ));
+        }
+        if !self.unwatched.is_empty() {
+            text.push_str(&format!(
+                "{} still granted by this operator in namespaces that it does not watch:\n{}watch these namespaces again, delete \
+                 their bindings, wait until they are gone, and uninstall then\n",
+                counted(self.unwatched.len(), "identity is", "identities are"),
+                names(&self.unwatched)
             ));
         }
         text
@@ -167,6 +182,7 @@ mod tests {
         let left = Left {
             bindings: (0..22).map(|number| format!("team/b{number:02}")).collect(),
             outputs: ["kleym-team-b00-0".to_owned()].into(),
+            unwatched: ["kleym-other-b-0".to_owned()].into(),
             instance: "default".to_owned(),
         };
         let message = left.message();
@@ -177,5 +193,9 @@ mod tests {
             "{message}"
         );
         assert!(message.contains("kubectl delete clusterspiffeids -l kleym.sonda.red/managed-by=kleym,kleym.sonda.red/instance=default"));
+        let alone = Left { bindings: BTreeSet::new(), outputs: BTreeSet::new(), ..left };
+        assert!(!alone.is_empty());
+        let expected = "1 identity is still granted by this operator in namespaces that it does not watch:\n  kleym-other-b-0\n";
+        assert!(alone.message().starts_with(expected), "{}", alone.message());
     }
 }

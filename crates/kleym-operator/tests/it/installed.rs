@@ -235,8 +235,12 @@ async fn an_uninstall_is_refused_while_anything_is_left_that_only_the_operator_c
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
-    // What another instance granted, or other namespaces hold, is not in the way of this one.
-    assert_eq!(check(&["--watch-namespace=default"]).0, Some(0));
+    // What another instance granted is not in the way of this one; what this one granted while it watched more is.
+    assert_eq!(check(&["--instance=another", "--watch-namespace=default"]).0, Some(0));
+    let (code, said) = check(&["--watch-namespace=default"]);
+    assert_eq!(code, Some(1), "{said}");
+    let named = format!("in namespaces that it does not watch:\n  {}\n", world.output_name("chat"));
+    assert!(said.contains("1 identity is still granted by this operator") && said.contains(&named), "{said}");
 
     world.delete(Kind::Binding, "chat").await;
     world.gone(Kind::Binding, "chat").await;
