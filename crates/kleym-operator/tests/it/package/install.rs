@@ -77,6 +77,25 @@ async fn every_way_of_installing_is_valid_and_taken_without_a_warning() {
 }
 
 #[tokio::test]
+async fn install_yaml_can_be_applied_again_and_leaves_what_kubectl_set() {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let install = std::fs::read_to_string(root().join("install.yaml")).unwrap();
+    let kubeconfig = format!("--kubeconfig={}", plane.kubeconfig().unwrap().display());
+    let kubectl = |arguments: &[&str]| {
+        let all = [&[kubeconfig.as_str(), "--namespace=kleym-system"], arguments].concat();
+        printed("kubectl", &all, "")
+    };
+    apply(&plane, &install);
+    let settings = ["KLEYM_TRUST_DOMAIN=example.org", "KLEYM_CLUSTERSPIFFEID_CLASS_NAME=spire-server-spire"];
+    kubectl(&[&["set", "env", "deployment/kleym-operator"], &settings[..]].concat());
+    apply(&plane, &install);
+    let variables = kubectl(&["set", "env", "deployment/kleym-operator", "--list"]);
+    for setting in settings {
+        assert!(variables.lines().any(|line| line == setting), "{variables}");
+    }
+}
+
+#[tokio::test]
 async fn a_release_that_serves_some_namespaces_works_with_rights_in_these_only() {
     let mut world = World::with_only("scoped", &Kind::ALL).await;
     let namespace = world.namespace.clone();

@@ -34,8 +34,14 @@ fn compared(text: &str) -> BTreeMap<String, Value> {
         if object["kind"] == "CustomResourceDefinition" {
             object["metadata"].as_object_mut().unwrap().remove("labels");
         }
-        // Variables have names, so their order says nothing.
+        // Variables have names, so their order says nothing. Two that every user sets are left out of the manifests; the
+        // chart sets them in any case, here to the defaults.
         if let Some(Value::Array(variables)) = object.pointer_mut("/spec/template/spec/containers/0/env") {
+            let defaults =
+                [("KLEYM_TRUST_DOMAIN", "kleym.sonda.red"), ("KLEYM_CLUSTERSPIFFEID_CLASS_NAME", "")];
+            variables.retain(|variable| {
+                !defaults.contains(&(as_text(&variable["name"]), as_text(&variable["value"])))
+            });
             variables.sort_by_key(|variable| as_text(&variable["name"]).to_owned());
         }
         let of = |field: &str| as_text(&object["metadata"][field]).to_owned();
