@@ -52,8 +52,8 @@ pub(crate) struct Declared {
     pub(crate) index: Index,
     /// How many documents were read.
     pub(crate) documents: usize,
-    /// How many objects of kinds that Kleym does not read, by what they are.
-    pub(crate) ignored: BTreeMap<String, usize>,
+    /// How many objects of kinds that Kleym does not read, by what they are; none for what is no object.
+    pub(crate) ignored: BTreeMap<Option<String>, usize>,
     /// The bindings as they stand in the cluster, status and all.
     pub(crate) live: BTreeMap<BindingKey, Value>,
     /// The bindings of files that have a status or are being deleted, as they are written.

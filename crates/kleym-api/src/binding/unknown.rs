@@ -12,10 +12,29 @@ use super::definition;
 /// The most that are told of one object.
 const MOST: usize = 16;
 
+/// The fields of every object's metadata; nothing below them is looked at.
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// A field that the schema does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownField {
-    /// Where it stands.
+    /// Where its name stands.
     pub path: FieldPath,
     /// Its name.
     pub name: String,
@@ -23,7 +42,7 @@ pub struct UnknownField {
     pub known: Vec<&'static str>,
 }
 
-/// The fields of a binding's `spec`, and beside it, that its schema does not have; at most 16, in the order in which they
+/// The fields of a binding's `spec` and `metadata`, and beside them, that its schema does not have; at most 16, in the order in which they
 /// are written. What is of another type than the schema wants is for the decoder to refuse, and is not looked into.
 pub fn unknown_fields(object: &Value) -> Vec<UnknownField> {
     let mut found = Vec::new();
@@ -37,10 +56,12 @@ static SCHEMA: LazyLock<JSONSchemaProps> = LazyLock::new(|| {
     let object = JSONSchemaProps::default;
     let mut root = schema;
     let fields = root.properties.get_or_insert_default();
-    for everywhere in ["apiVersion", "kind", "metadata", "status"] {
+    for everywhere in ["apiVersion", "kind", "status"] {
         // Kubernetes' own, and what only the operator writes: nothing below them is looked at.
         fields.insert(everywhere.to_owned(), object());
     }
+    let metadata = METADATA.into_iter().map(|field| (field.to_owned(), object())).collect();
+    fields.insert("metadata".to_owned(), JSONSchemaProps { properties: Some(metadata), ..object() });
     root
 });
 
@@ -50,10 +71,10 @@ fn look(schema: &'static JSONSchemaProps, value: &Value, at: &FieldPath, found: 
         if found.len() == MOST {
             return;
         }
-        let path = at.clone().field(name);
         match known.get(name) {
-            Some(schema) => look(schema, value, &path, found),
+            Some(schema) => look(schema, value, &at.clone().field(name), found),
             None => {
+                let path = at.clone().key(name);
                 let known = known.keys().map(String::as_str).collect();
                 found.push(UnknownField { path, name: name.clone(), known });
             }

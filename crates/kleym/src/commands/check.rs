@@ -24,7 +24,7 @@ use crate::reports::{CheckGroup, CheckReport, CheckResult, FindingEntry};
 use crate::settings::{settings, with_status};
 use crate::sight::{BESIDE, Sight};
 use crate::source::Files;
-use crate::source::cluster::{Cluster, Collection, Found, Resource};
+use crate::source::cluster::{Cluster, Collection, Found, Limit, Resource, Why};
 use crate::survey::{Survey, namespace};
 
 /// The label by which Kleym's Deployment is known, whoever installed it.
@@ -71,6 +71,13 @@ pub(super) fn run(
     // The whole cluster, unless a namespace is named.
     let scope = if scope.all_namespaces { None } else { named };
     let (live, rest) = read(&cluster, scope.as_ref());
+    let unread = nothing_read(&live, &rest);
+    if let Some(limit) = &unread
+        && limit.why != Why::Forbidden
+    {
+        return Err(limit.failure(cluster.server()));
+    }
+    let everything = !live.values().any(|found| matches!(found, Found::Limited(_)));
 
     let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
     let chosen = with_status(flags, environment, bindings.iter())?;
@@ -86,8 +93,11 @@ pub(super) fn run(
     let known = KnownManager::of(&survey, manager)?;
     let sight = Sight::of(&survey.declared, survey.cluster.is_some(), known);
     groups.push(spire(&survey, &sight, chosen.findings));
-    groups.push(identities(&survey, &sight));
-    if permissions.results.is_empty() {
+    groups.push(identities(&survey, &sight, everything));
+    let limited = |code| matches!(code, Code::LimitedByRbac | Code::Unreadable);
+    let found = groups.iter().flat_map(|group| &group.results);
+    let elsewhere = found.filter(|result| matches!(result, Outcome::Found(finding) if limited(finding.code)));
+    if permissions.results.is_empty() && elsewhere.count() == 0 {
         permissions.fine("everything could be read");
     }
     groups.push(permissions);
@@ -106,7 +116,27 @@ pub(super) fn run(
         counted(errors, "error", "errors"),
         counted(warnings, "warning", "warnings")
     ));
+    if let (Some(limit), Some(cluster)) = (unread, &survey.cluster) {
+        return Err(Failure::Unusable {
+            problems: vec![format!("{}: nothing could be read: no `list` is permitted", cluster.server())],
+            hint: Some(limit.hint()),
+        });
+    }
     Ok(if errors > 0 || strictness.strict && warnings > 0 { Exit::Findings } else { Exit::Fine })
+}
+
+/// Why, when nothing at all could be read; a refusal before all else, because it can be mended kind by kind.
+fn nothing_read(live: &Live, rest: &Rest) -> Option<Limit> {
+    let mut limits = Vec::new();
+    for found in live.values().chain([&rest.definitions, &rest.deployments]) {
+        match found {
+            Found::All(_) | Found::Absent => return None,
+            Found::Limited(limit) => limits.push(limit),
+            Found::NotAsked => {}
+        }
+    }
+    let refused = limits.iter().find(|limit| limit.why == Why::Forbidden);
+    refused.or(limits.first()).map(|limit| (*limit).clone())
 }
 
 /// What is read beside what the engine and SPIRE are seen by.
@@ -148,8 +178,8 @@ fn read(cluster: &Cluster, scope: Option<&kleym_core::name::Namespace>) -> (Live
         }
     }
     let leases = match limited {
-        Some(limited) if all.is_empty() => limited,
-        _ => Found::All(all),
+        Some(limited) => limited,
+        None => Found::All(all),
     };
     (resources.into_iter().zip(found).collect(), Rest { definitions, deployments, leases })
 }
@@ -293,7 +323,9 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
         .filter(|object| object.fallback && object.problem.is_none() && manager.watches(object).0.possible())
         .map(|object| &*object.name)
         .collect();
-    if fallbacks.is_empty() {
+    if matches!(survey.declared.beside(Resource::Kind(Kind::Output)), Found::Limited(_)) {
+        // Told with the permissions; what could not be listed may hold fallbacks.
+    } else if fallbacks.is_empty() {
         group.fine("no ClusterSPIFFEID is a fallback that bindings could displace");
     } else {
         group.fine(format!(
@@ -306,7 +338,7 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
 }
 
 /// What is to be said of bindings and outputs: one line a code.
-fn identities(survey: &Survey, sight: &Sight) -> Group {
+fn identities(survey: &Survey, sight: &Sight, everything: bool) -> Group {
     let mut group = Group::new("identities");
     let index = &survey.declared.index;
     if index.availability(Kind::Binding).known == Known::Nothing {
@@ -323,7 +355,7 @@ fn identities(survey: &Survey, sight: &Sight) -> Group {
     for finding in found {
         by_code.entry(finding.code).or_default().push(finding);
     }
-    if by_code.is_empty() {
+    if by_code.is_empty() && everything {
         group.fine(format!("nothing is wrong with {}", counted(bindings, "binding", "bindings")));
     }
     for (code, findings) in by_code {

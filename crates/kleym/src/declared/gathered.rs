@@ -24,8 +24,8 @@ pub(super) struct Gathered<'a> {
     pub(super) facts: BTreeMap<Kind, Vec<Fact>>,
     /// Where each is declared first.
     pub(super) declared: BTreeMap<FactKey, Origin>,
-    /// How many objects of kinds that Kleym does not read, by what they are.
-    pub(super) ignored: BTreeMap<String, usize>,
+    /// How many objects of kinds that Kleym does not read, by what they are; none for what is no object.
+    pub(super) ignored: BTreeMap<Option<String>, usize>,
     /// What is wrong with declarations.
     pub(super) objections: Vec<Objection>,
     /// The labels of the bindings.
@@ -59,7 +59,7 @@ impl<'a> Gathered<'a> {
             return self.astray(astray, object, origin);
         }
         let (Some(api_version), Some(kind_name)) = (api_version, kind_name) else {
-            return self.ignore("documents that are no Kubernetes objects".to_owned());
+            return self.ignore(None);
         };
         if let Some(element) = kind_name.strip_suffix("List") {
             match object.get("items") {
@@ -73,11 +73,11 @@ impl<'a> Gathered<'a> {
             self.beside.entry(resource).or_default().push(object);
         }
         match decode::kind(object) {
-            Some(Kind::Output) => self.ignore(in_words(api_version, kind_name)),
+            Some(Kind::Output) => self.ignore(Some(in_words(api_version, kind_name))),
             Some(kind) => self.fact(kind, object, origin),
             None => match other_version(kind_name) {
                 Some(kind) => self.unsupported(kind, api_version, object, origin),
-                None => self.ignore(in_words(api_version, kind_name)),
+                None => self.ignore(Some(in_words(api_version, kind_name))),
             },
         }
     }
@@ -188,7 +188,7 @@ impl<'a> Gathered<'a> {
             "kubectl refuses it by default; what other clients send, the API server drops without a word"
                 .to_owned(),
         );
-        finding.hint = Some(match known.iter().find(|known| known.eq_ignore_ascii_case(&name)) {
+        finding.hint = Some(match nearest(&name, &known) {
             Some(meant) => format!("write `{meant}`"),
             None => format!("correct or remove it; what may stand there: {}", quoted_list(known)),
         });
@@ -260,7 +260,7 @@ impl<'a> Gathered<'a> {
         self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
     }
 
-    fn ignore(&mut self, what: String) {
+    fn ignore(&mut self, what: Option<String>) {
         *self.ignored.entry(what).or_default() += 1;
     }
 }
@@ -277,7 +277,25 @@ struct Astray {
     write: String,
 }
 
-/// As many letters may be wrong in a kind for it to be taken for a slip.
+/// The one name that was probably meant: as near as a slip, and none of the others is as near.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let name = name.to_ascii_lowercase();
+    // In a short name two slips leave too little of it.
+    let slips = if name.len() < 6 { 1 } else { SLIPS };
+    let mut near: Vec<(usize, &str)> = known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(&known.to_ascii_lowercase(), &name), *known))
+        .filter(|(distance, _)| *distance <= slips)
+        .collect();
+    near.sort_unstable();
+    match near.as_slice() {
+        [(_, only)] => Some(only),
+        [(first, meant), (second, _), ..] if first < second => Some(meant),
+        _ => None,
+    }
+}
+
+/// As many letters may be wrong in a name for it to be taken for a slip.
 const SLIPS: usize = 2;
 
 /// Whether an object was meant to be one that Kleym reads, and has a kind that its group does not have, or a group that does

@@ -71,8 +71,15 @@ pub(crate) fn what_was_read(console: &mut Console, declared: &Declared) {
     let documents = counted(declared.documents, "document", "documents");
     console.remark(&format!("read {documents} in {files}"));
     if !declared.ignored.is_empty() {
-        let ignored: Vec<String> =
-            declared.ignored.iter().map(|(what, number)| format!("{number} {what}")).collect();
+        let said = |(what, number): (&Option<String>, &usize)| match what {
+            Some(kind) => format!("{} of kind {kind}", counted(*number, "object", "objects")),
+            None => counted(
+                *number,
+                "document that is no Kubernetes object",
+                "documents that are no Kubernetes objects",
+            ),
+        };
+        let ignored: Vec<String> = declared.ignored.iter().map(said).collect();
         console.remark(&format!("ignored {}", ignored.join(", ")));
     }
 }

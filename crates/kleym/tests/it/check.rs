@@ -107,9 +107,56 @@ async fn without_permissions_a_check_names_verb_and_resource_and_goes_on() {
         assert!(answer.out.contains(&format!("`{resource}")), "{resource}: {answer}");
     }
     assert!(answer.out.contains("KLM9102"), "{answer}");
-    assert_eq!(answer.exit, Some(0), "{answer}");
-    let strict = cluster.kleym(&format!("check --strict {FLAGS}"));
-    assert_eq!(strict.exit, Some(2), "{strict}");
+    // Nothing at all may be read: that is no health.
+    assert_eq!(answer.exit, Some(4), "{answer}");
+    assert!(!answer.out.contains("  ok  "), "{answer}");
+    assert!(answer.err.contains("nothing could be read"), "{answer}");
+}
+
+/// A server that gives every call the same answer, as long as the tests run.
+fn always(status: &'static str, body: &'static str) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let mut asked = [0; 4096];
+            // A call that broke off is for the caller to tell.
+            drop(stream.read(&mut asked));
+            let length = body.len();
+            drop(write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            ));
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_check_that_could_read_nothing_is_no_success() {
+    let html = "<html>a proxy</html>";
+    for server in [
+        "http://127.0.0.1:1".to_owned(),
+        always("401 Unauthorized", html),
+        always("403 Forbidden", html),
+        always("404 Not Found", html),
+        always("500 Internal Server Error", html),
+        always("200 OK", html),
+    ] {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "k", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        });
+        let folder = Folder::with(&[("k", &config.to_string())]);
+        let answer = folder.kleym("check --kubeconfig k");
+        assert_eq!(answer.exit, Some(4), "{answer}");
+        assert!(!answer.out.contains("  ok  "), "{answer}");
+        assert_eq!(answer.err.matches("error: ").count(), 1, "{answer}");
+    }
 }
 
 /// An operator's Deployment that is ready, with these arguments.

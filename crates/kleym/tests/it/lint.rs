@@ -98,3 +98,48 @@ fn a_field_that_the_definition_does_not_know_is_told_where_it_stands() {
     let folder = Folder::with(&[("misspelt.yaml", &file([misspelt.as_str(), GOAL, LLAMA]))]);
     assert_snapshot!("unknown_fields", folder.kleym("lint -f . --strict"));
 }
+
+#[test]
+fn a_misspelt_field_is_shown_at_its_name_with_the_one_that_was_meant() {
+    for (right, wrong, line) in [
+        ("  name: chat\n", "  name: chat\n  lables: {a: b}\n", "x.yaml:5:3"),
+        ("  name: chat\n", "  name: chat\n  anotations: {a: b}\n", "x.yaml:5:3"),
+        ("  namespace: llm\n", "  namespace: llm\n  namepsace: llm\n", "x.yaml:6:3"),
+        ("spec:\n", "sepc: {a: b}\nspec:\n", "x.yaml:6:1"),
+        ("    value:", "    vlaue: x\n    value:", "vlaue"),
+        ("  containerDiscriminator:", "  containerDiscriminater: x\n  containerDiscriminator:", "x.yaml:"),
+        ("  selectorSource:", "  slectorSuorce: x\n  selectorSource:", "x.yaml:"),
+    ] {
+        let text = chat();
+        assert!(text.contains(right), "{right}: {text}");
+        let folder =
+            Folder::with(&[("x.yaml", &file([text.replacen(right, wrong, 1).as_str(), GOAL, LLAMA]))]);
+        let answer = folder.kleym("lint -f .");
+        let misspelt = wrong
+            .lines()
+            .map(|line| line.trim().split(':').next().unwrap())
+            .find(|field| !text.contains(&format!("{field}:")));
+        let misspelt = misspelt.unwrap();
+        assert!(
+            answer.out.contains(&format!(
+                "warning[KLM9106]: InferenceIdentityBinding llm/chat has the unknown field `{misspelt}`"
+            )),
+            "{answer}"
+        );
+        assert!(answer.out.contains(line) && answer.out.contains("= help: write `"), "{answer}");
+        // The caret is below the name.
+        let lines: Vec<&str> = answer.out.lines().collect();
+        let carets = lines.iter().position(|line| line.contains('^')).unwrap();
+        let column = lines[carets].find('^').unwrap();
+        assert!(lines[carets - 1][column..].starts_with(misspelt), "{answer}");
+    }
+}
+
+#[test]
+fn what_is_ignored_is_counted_in_words() {
+    let pod = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n";
+    let folder = Folder::with(&[("x.yaml", &file([good().as_str(), "a: 1\n", pod, pod]))]);
+    let answer = folder.kleym("lint -f . -v");
+    let says = "ignored 1 document that is no Kubernetes object, 2 objects of kind Service (v1)";
+    assert!(answer.err.contains(says), "{answer}");
+}

@@ -96,8 +96,9 @@ values: of a chart
     assert_eq!(
         folder.kleym("render -f . -v").err,
         "read 10 documents in 3 files\n\
-         ignored 1 ClusterSPIFFEID (spire.spiffe.io/v1alpha1), 2 Deployment (apps/v1), 1 Service (v1), \
-         3 documents that are no Kubernetes objects\n\
+         ignored 3 documents that are no Kubernetes objects, \
+         1 object of kind ClusterSPIFFEID (spire.spiffe.io/v1alpha1), 2 objects of kind Deployment (apps/v1), \
+         1 object of kind Service (v1)\n\
          1 binding, 1 identity, 0 errors, 0 warnings\n"
     );
 }
