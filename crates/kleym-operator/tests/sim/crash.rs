@@ -195,7 +195,8 @@ pub(crate) fn notices(mutant: Option<Mutant>) -> Option<String> {
     if let Some(how) = calm.find_map(|(scenario, pace)| breaks(&scenario, pace, mutant)) {
         return Some(how);
     }
-    let pressed = [crate::scenario::impatient(503), crate::scenario::outdated()];
+    let pressed =
+        [crate::scenario::impatient(503), crate::scenario::outdated(), crate::scenario::unreadable()];
     if let Some(how) = pressed.iter().find_map(|scenario| breaks(scenario, Pace::Steady, mutant)) {
         return Some(how);
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use kleym_core::fact::Trouble;
 use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
 use serde_json::{Value, json};
 
@@ -484,6 +485,21 @@ pub(crate) fn impatient(code: u16) -> Scenario {
             Vec::new(),
             Vec::new(),
             vec![gone],
+        ],
+    )
+}
+
+/// A binding is deleted while outputs cannot be read, which proves nothing of them.
+pub(crate) fn unreadable() -> Scenario {
+    scenario(
+        "deleted while outputs cannot be read",
+        vec![
+            vec![contain("a", "vllm")],
+            vec![Deed::Trouble(Kind::Output, Trouble::Failing)],
+            Vec::new(),
+            vec![unbind("a")],
+            Vec::new(),
+            vec![Deed::NoTrouble(Kind::Output)],
         ],
     )
 }

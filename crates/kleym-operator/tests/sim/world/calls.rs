@@ -221,6 +221,10 @@ impl World {
     fn commit(&mut self, number: u64, writer: Writer) -> Result<Response, Violation> {
         let Some(sent) = self.sent.get(&number) else { return Ok(Err(Refused::Misfortune(500))) };
         let request = Mutant::sends(self.mutant, &sent.request, &self.server);
+        // What arrives counts, not what was meant to be sent.
+        if let Some(fault) = request.fault() {
+            return Err(Violation { rule: "wire", what: fault.to_owned() });
+        }
         let place = Place::new(request.kind, &request.namespace, &request.name);
         let before = self.server.get(&place).cloned();
         let response = self.server.answer(&request, writer);
