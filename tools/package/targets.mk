@@ -47,7 +47,7 @@ package-check: build ## Check manifests, chart, alerts and workflows by pinned t
 	$(call say,'manifests and chart on a real API server')
 	$(CARGO) clippy --package kleym-operator --features package --tests -- --deny warnings
 	@$(BIN)/kleym-testenv assets
-	KLEYM_TOOLS=$(PACKAGE_TOOLS) $(PACKAGE_TESTS) --skip package::released --skip package::book
+	KLEYM_TOOLS=$(PACKAGE_TOOLS) $(PACKAGE_TESTS) --skip package::released
 
 .PHONY: package-test
 package-test: package-check image ## The same, and with the static program in its image; needs musl-gcc and user namespaces
