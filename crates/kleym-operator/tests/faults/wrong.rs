@@ -34,28 +34,13 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
     let watches = |kind: &'static str| move |asked: &Asked| asked.is("watch", kind);
     match wrong.clone() {
         Wrong::Kill(point) => {
-            let mut sprung = run.proxy.trap(the_call, 0, point);
-            run.act().await;
-            let reached = tokio::select! {
-                sprung = sprung.wait_for(|sprung| *sprung) => sprung.is_ok(),
-                () = run.ends(expected) => false,
-            };
-            if reached {
-                drop(run.take_operator());
-                run.proxy.heal();
-                run.start().await;
-            }
-            return reached;
+            return run.killed_at(the_call, 0, point, expected).await;
         }
         Wrong::KillTwice(point) => {
             let mut sprung = run.proxy.trap(the_call, 0, point);
             run.act().await;
             for _ in 0..2 {
-                let reached = tokio::select! {
-                    sprung = sprung.wait_for(|sprung| *sprung) => sprung.is_ok(),
-                    () = run.ends(expected) => false,
-                };
-                if !reached {
+                if !run.is_trapped(&mut sprung, expected).await {
                     return false;
                 }
                 drop(run.take_operator());
@@ -72,10 +57,11 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             let gate = Gate::new();
             run.proxy.once(the_call, Fault::HoldAnswer(gate.clone()));
             run.act().await;
-            let reached = tokio::select! {
-                () = gate.reached() => true,
-                () = run.ends(expected) => false,
+            let held = async {
+                gate.reached().await;
+                true
             };
+            let reached = run.comes_to(held, expected).await;
             if reached {
                 let operator = run.take_operator();
                 operator.signal("TERM");

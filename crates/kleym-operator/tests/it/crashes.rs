@@ -15,16 +15,8 @@ const AT_ONCE: usize = 3;
 async fn crashed(scenario: Scenario, nth: usize, point: Point, expected: &str) -> bool {
     let mut run =
         Run::prepared(scenario, &format!("{}-{nth}-{point:?}", scenario.name()).to_lowercase()).await;
-    let mut sprung = run.proxy.trap(counts, nth, point);
-    run.act().await;
-    let reached = tokio::select! {
-        sprung = sprung.wait_for(|sprung| *sprung) => sprung.is_ok(),
-        () = run.ends(expected) => false,
-    };
+    let reached = run.killed_at(counts, nth, point, expected).await;
     if reached {
-        drop(run.take_operator());
-        run.proxy.heal();
-        run.start().await;
         run.ends(expected).await;
     }
     run.close().await;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use kleym_testenv::eventually;
-use kleym_testenv::proxy::{Asked, Proxy};
+use kleym_testenv::proxy::{Asked, Point, Proxy};
+use tokio::sync::watch;
 
 use crate::scenario::Scenario;
 use crate::world::{Operator, World};
@@ -99,6 +100,38 @@ impl Run {
         eventually(what, END_WITHIN, settled).await.unwrap_or_else(|error| panic!("{error:#}"));
         self.world.at_rest().await;
         settled().await.unwrap_or_else(|error| panic!("it was settled, and is no more: {error:#}"));
+    }
+
+    /// Waits for something that is to happen on the way; false when the scenario came to its end without it.
+    pub(crate) async fn comes_to(&self, happens: impl Future<Output = bool>, expected: &str) -> bool {
+        tokio::select! {
+            happened = happens => happened,
+            () = self.ends(expected) => false,
+        }
+    }
+
+    /// The same for a trap of the proxy.
+    pub(crate) async fn is_trapped(&self, sprung: &mut watch::Receiver<bool>, expected: &str) -> bool {
+        self.comes_to(async { sprung.wait_for(|sprung| *sprung).await.is_ok() }, expected).await
+    }
+
+    /// Acts, is killed at a call, and goes on with the next operator; whether it came to that call.
+    pub(crate) async fn killed_at(
+        &mut self,
+        calls: impl Fn(&Asked) -> bool + Send + 'static,
+        skip: usize,
+        point: Point,
+        expected: &str,
+    ) -> bool {
+        let mut sprung = self.proxy.trap(calls, skip, point);
+        self.act().await;
+        let reached = self.is_trapped(&mut sprung, expected).await;
+        if reached {
+            drop(self.take_operator());
+            self.proxy.heal();
+            self.start().await;
+        }
+        reached
     }
 
     /// Who the calls are about.
