@@ -4,6 +4,7 @@
 //! - [`cluster_spiffe_id`]: ClusterSPIFFEID, which Kleym writes;
 //! - [`decode`]: wire to fact, the objects that Kleym reads;
 //! - [`encode`]: fact to wire, the objects that Kleym writes;
+//! - [`resource`]: where the objects of a kind are served;
 //! - [`rights`]: what Kleym's accounts may do, from which the roles are generated;
 //! - [`standin`]: definitions of the foreign kinds, for tests and the demo.
 //!
@@ -13,5 +14,6 @@ pub mod binding;
 pub mod cluster_spiffe_id;
 pub mod decode;
 pub mod encode;
+pub mod resource;
 pub mod rights;
 pub mod standin;

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
 use kleym_core::name::Namespace;
 use kleym_core::output::{
     FINALIZER, LABEL_BINDING_NAME, LABEL_BINDING_NAMESPACE, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY,
 };
-use kube::api::{ApiResource, ListParams, PartialObjectMeta};
+use kube::api::{ListParams, PartialObjectMeta};
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
 
@@ -97,13 +98,7 @@ async fn list(
     namespace: Option<&Namespace>,
     mut parameters: ListParams,
 ) -> anyhow::Result<Vec<PartialObjectMeta<DynamicObject>>> {
-    let resource = ApiResource {
-        group: kind.group().to_owned(),
-        version: kind.version().to_owned(),
-        api_version: kind.api_version(),
-        kind: kind.kind().to_owned(),
-        plural: kind.plural().to_owned(),
-    };
+    let resource = api_resource(kind);
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace.as_str(), &resource),
         None => Api::all_with(client.clone(), &resource),

@@ -7,11 +7,12 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
+use kleym_api::resource::api_resource;
 use kleym_api::{binding, standin};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, output_name};
 use kleym_testenv::{Audit, Call, ControlPlane, Mark, Options, apply_yaml, eventually};
-use kube::api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -93,13 +94,7 @@ impl Field {
 
     /// The objects of a kind in a namespace, or all of them.
     pub(crate) fn api(&self, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject> {
-        let resource = ApiResource {
-            group: kind.group().to_owned(),
-            version: kind.version().to_owned(),
-            api_version: kind.api_version(),
-            kind: kind.kind().to_owned(),
-            plural: kind.plural().to_owned(),
-        };
+        let resource = api_resource(kind);
         match namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),

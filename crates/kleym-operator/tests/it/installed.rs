@@ -8,11 +8,12 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
 use kleym_operator::settings::Flags;
 use kleym_testenv::{Mark, apply_yaml, eventually};
 use kube::Api;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
@@ -167,7 +168,7 @@ pub(crate) async fn lifecycle(installed: &Installed) {
     world.ready("chat").await;
 
     // An output that a foreign finalizer holds is made to select nothing.
-    let outputs = Api::<DynamicObject>::all_with(as_operator, &output_resource());
+    let outputs = Api::<DynamicObject>::all_with(as_operator, &api_resource(Kind::Output));
     let mut held = outputs.get(&name).await.unwrap();
     held.metadata.finalizers = Some(vec!["example.com/hold".to_owned()]);
     outputs.replace(&name, &PostParams::default(), &held).await.unwrap();
@@ -185,12 +186,6 @@ pub(crate) async fn lifecycle(installed: &Installed) {
         world.gone(Kind::Binding, binding).await;
     }
     world.gone(Kind::Output, &name).await;
-}
-
-fn output_resource() -> ApiResource {
-    let (group, version) = (Kind::Output.group().to_owned(), Kind::Output.version().to_owned());
-    let (kind, plural) = (Kind::Output.kind().to_owned(), Kind::Output.plural().to_owned());
-    ApiResource { group, version, api_version: Kind::Output.api_version(), kind, plural }
 }
 
 #[tokio::test]
@@ -288,7 +283,7 @@ async fn the_policies_deny_what_they_should_and_nothing_else() {
     world.excuse("wire");
     installed.fenced().await;
     let operator = world.client_as(USER, &[]).unwrap();
-    let resource = output_resource();
+    let resource = api_resource(Kind::Output);
     let as_operator = Api::<DynamicObject>::all_with(operator.clone(), &resource);
     let as_admin = world.api(Kind::Output);
     let post = PostParams::default();

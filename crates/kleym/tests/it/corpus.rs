@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
 use kleym_operator::run;
 use kleym_operator::settings::Flags;
 use kleym_testenv::{ControlPlane, Options, apply_yaml, eventually};
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -48,19 +49,9 @@ fn cases() -> Vec<Case> {
     paths.iter().map(case).collect()
 }
 
-fn resource(kind: Kind) -> ApiResource {
-    ApiResource {
-        group: kind.group().to_owned(),
-        version: kind.version().to_owned(),
-        api_version: kind.api_version(),
-        kind: kind.kind().to_owned(),
-        plural: kind.plural().to_owned(),
-    }
-}
-
 /// Every object of a kind, as the API server has it.
 async fn all(plane: &ControlPlane, kind: Kind) -> Vec<Value> {
-    let api: Api<DynamicObject> = Api::all_with(plane.client().unwrap(), &resource(kind));
+    let api: Api<DynamicObject> = Api::all_with(plane.client().unwrap(), &api_resource(kind));
     let list = api.list(&ListParams::default()).await.unwrap();
     list.items
         .iter()
@@ -123,7 +114,7 @@ async fn the_offline_render_the_live_inspect_and_the_status_agree_on_every_case(
     }
     operators.spawn(run::run(configuration));
 
-    let bindings: Api<DynamicObject> = Api::all_with(client.clone(), &resource(Kind::Binding));
+    let bindings: Api<DynamicObject> = Api::all_with(client.clone(), &api_resource(Kind::Binding));
     eventually("every binding is decided as its case says", SOON, || async {
         let list = bindings.list(&ListParams::default()).await?;
         let mut reasons: BTreeMap<(String, String), String> = BTreeMap::new();

@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kleym_api::resource::api_resource;
 use kleym_api::{binding, standin};
 use kleym_core::kind::Kind;
 use kleym_testenv::{Audit, ControlPlane, Mark, Options, apply_yaml, eventually};
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -123,13 +124,7 @@ impl Cluster {
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        let resource = ApiResource {
-            group: kind.group().to_owned(),
-            version: kind.version().to_owned(),
-            api_version: kind.api_version(),
-            kind: kind.kind().to_owned(),
-            plural: kind.plural().to_owned(),
-        };
+        let resource = api_resource(kind);
         match kind {
             Kind::Output => Api::all_with(self.client.clone(), &resource),
             _ => Api::default_namespaced_with(self.client.clone(), &resource),

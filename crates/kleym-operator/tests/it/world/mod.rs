@@ -18,11 +18,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
+use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, output_name};
 use kleym_testenv::proxy::Proxy;
 use kleym_testenv::{Audit, ControlPlane, eventually};
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::Value;
 
@@ -188,13 +189,7 @@ impl World {
 
     /// The objects of a kind: in the namespace, or all where the kind has none.
     pub(crate) fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        let resource = ApiResource {
-            group: kind.group().to_owned(),
-            version: kind.version().to_owned(),
-            api_version: kind.api_version(),
-            kind: kind.kind().to_owned(),
-            plural: kind.plural().to_owned(),
-        };
+        let resource = api_resource(kind);
         if kind.namespaced() {
             Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
         } else {

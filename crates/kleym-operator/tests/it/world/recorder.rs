@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use futures::StreamExt;
+use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
+use kube::api::{Api, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::{Client, Config};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -98,14 +99,7 @@ pub(crate) struct Recorder {
 
 /// All objects of a kind, in every namespace.
 fn all(client: &Client, kind: Kind) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: kind.group().to_owned(),
-        version: kind.version().to_owned(),
-        api_version: kind.api_version(),
-        kind: kind.kind().to_owned(),
-        plural: kind.plural().to_owned(),
-    };
-    Api::all_with(client.clone(), &resource)
+    Api::all_with(client.clone(), &api_resource(kind))
 }
 
 fn revision(text: Option<&String>) -> u64 {
