@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::Request;
-use kleym_testenv::ControlPlane;
+use kleym_testenv::{ControlPlane, eventually};
 use serde_json::{Value, json};
 
 use super::root;
@@ -12,12 +13,12 @@ use super::root;
 /// Writes one schema for each kind the API server knows; gives the pattern that kubeconform finds them by.
 pub(super) async fn write(plane: &ControlPlane) -> String {
     let client = plane.client().unwrap();
-    let get = |path: String| {
-        let client = client.clone();
-        async move {
-            let request = Request::get(path).body(Vec::new()).unwrap();
-            client.request::<Value>(request).await.unwrap()
-        }
+    // The API server gathers this document anew after every change of a definition, and answers 200 without a body
+    // where a part is not there yet.
+    let get = async |path: String| {
+        let published = format!("the API server publishes {path}");
+        let attempt = || client.request::<Value>(Request::get(&path).body(Vec::new()).unwrap());
+        eventually(&published, Duration::from_secs(30), attempt).await.unwrap()
     };
     let folder: PathBuf = root().join("target/package-schemas");
     let groups = get("/openapi/v3".to_owned()).await;
@@ -25,7 +26,9 @@ pub(super) async fn write(plane: &ControlPlane) -> String {
         if !path.starts_with("api") {
             continue;
         }
-        let mut document = get(group["serverRelativeURL"].as_str().unwrap().to_owned()).await;
+        // The address carries a checksum of what it names, which may be replaced by now.
+        let address = group["serverRelativeURL"].as_str().unwrap();
+        let mut document = get(address.split('?').next().unwrap().to_owned()).await;
         let schemas = document["components"]["schemas"].as_object_mut().unwrap();
         for schema in schemas.values_mut() {
             close(schema);
