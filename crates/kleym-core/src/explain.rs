@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 use crate::fact::Binding;
 use crate::name::BindingKey;
 use crate::relation::Precedence;
-use crate::report::{Finding, Scene};
+use crate::report::{Finding, Reported, Scene};
 use crate::spire::{Answer, ContainerKind};
 
-pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark, Reported};
+pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
 pub use self::ending::Deletion;
 
 /// What is asked, beside the scene.

@@ -27,11 +27,31 @@ mod live;
 mod place;
 mod reference;
 mod scene;
+mod stale;
+mod workload;
 
 pub use self::code::{Code, PAGES, Severity};
 pub use self::declared::{findings, refused};
 pub use self::finding::{Finding, Reference, Related, binding_key};
-pub use self::live::{foreseen, live, neighbours, of_binding, output, poison, reported, watched, workloads};
+pub use self::live::{neighbours, output, poison, reported, watched};
 pub use self::place::{FieldPath, Place, Step};
 pub use self::reference::references;
-pub use self::scene::{Places, Scene, Standing};
+pub use self::scene::{Places, Reported, Scene, Standing, Statuses};
+pub use self::workload::{no_entry, workloads};
+use crate::index::Index;
+
+/// Everything there is to say of what is declared.
+pub fn declarations(index: &Index, in_cluster: bool) -> Vec<Finding> {
+    let mut found = findings(index);
+    found.extend(references(index, in_cluster));
+    found
+}
+
+/// Everything there is to say: of what is declared, of what statuses report, of what was written, and of what SPIRE makes of
+/// that. Whoever speaks of less takes the findings that are about it; nobody collects others.
+pub fn everything(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut found = declarations(scene.index, scene.in_cluster);
+    found.extend(scene.index.bindings().filter_map(|binding| stale::stale(scene, binding)));
+    found.extend(live::live(scene));
+    found
+}

@@ -13,7 +13,7 @@ use kleym_core::index::{Index, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace};
 use kleym_core::output::{Pairs, WantedOutput};
-use kleym_core::report::{self, Code, FieldPath, Finding, Place};
+use kleym_core::report::{Code, FieldPath, Finding, Place};
 use kleym_core::settings::Settings;
 use kleym_core::text::Quoted;
 use serde_json::Value;
@@ -63,7 +63,7 @@ pub(crate) struct Declared {
     /// The labels of the bindings.
     labels: BTreeMap<BindingKey, Pairs>,
     /// Whether a cluster was read.
-    in_cluster: bool,
+    pub(crate) in_cluster: bool,
     /// What is to be said of the reading itself.
     remarks: Vec<Finding>,
     parsed: Vec<Document>,
@@ -280,19 +280,15 @@ impl Declared {
         self.remarks.extend(findings);
     }
 
-    /// Everything there is to say, the most serious first: of the files, then of the bindings, then what else was found;
-    /// of bindings only where they are among the chosen.
-    pub(crate) fn told(
-        &self,
-        more: impl IntoIterator<Item = Finding>,
-        chosen: impl Fn(&BindingKey) -> bool,
-    ) -> Vec<Told> {
-        let mut told = self.all_told(more);
+    /// What is to be said of the reading itself, and what was found, the most serious first; of bindings only where they are
+    /// among the chosen.
+    pub(crate) fn told(&self, found: Vec<Finding>, chosen: impl Fn(&BindingKey) -> bool) -> Vec<Told> {
+        let mut told = self.all_told(found);
         told.retain(|told| told.finding.about_binding().is_none_or(|binding| chosen(&binding)));
         told
     }
 
-    fn all_told(&self, more: impl IntoIterator<Item = Finding>) -> Vec<Told> {
+    fn all_told(&self, found: Vec<Finding>) -> Vec<Told> {
         let mut outlines = Outlines::default();
         let unparsed = self.problems.iter().map(|(file, problem)| {
             let mut finding = Finding::new(Code::Unparsable, problem.message.clone());
@@ -317,9 +313,6 @@ impl Declared {
         }
         told.sort_by_key(|told| told.at.as_ref().map(|spot| (spot.file, spot.range.start)));
         told.extend(self.remarks.iter().cloned().map(Told::alone));
-        let mut found = report::findings(&self.index);
-        found.extend(report::references(&self.index, self.in_cluster));
-        found.extend(more);
         for mut finding in found {
             if !self.problems.is_empty() && is_not_found(finding.code) {
                 finding.note = Some("a file that cannot be parsed may declare it".to_owned());

@@ -1,11 +1,9 @@
-//! How one binding stands, in short: what its status reports, when it is live; else what the engine decides. And where
-//! the two contradict each other.
+//! How one binding stands, in short: what its status reports, when it is live; else what the engine decides.
 
 use kleym_core::fact::{Binding, Target};
 use kleym_core::index::Verdict;
-use kleym_core::name::{BindingKey, output_name};
-use kleym_core::report::{Code, FieldPath, Finding, binding_key};
-use kleym_core::status::{REASON_INITIALIZING, REASON_RECONCILED, Truth, conditions_of};
+use kleym_core::name::output_name;
+use kleym_core::status::{REASON_INITIALIZING, Truth, conditions_of};
 use serde_json::Value;
 
 use crate::declared::Declared;
@@ -79,55 +77,4 @@ fn decided(declared: &Declared, binding: &Binding) -> BindingRow {
         Verdict::Gone | Verdict::Deleting => {}
     }
     row
-}
-
-/// Bindings whose status says something else than the engine. What the engine cannot know (whether an output could be
-/// written) is not compared.
-pub(crate) fn stale<'a>(
-    declared: &'a Declared,
-    chosen: impl Fn(&BindingKey) -> bool + 'a,
-) -> impl Iterator<Item = Finding> + 'a {
-    declared.live.iter().filter(move |(key, _)| chosen(key)).filter_map(move |(key, live)| {
-        let decision = declared.index.verdict(key);
-        if !decision.held.is_empty() {
-            return None;
-        }
-        let wanted = match &decision.verdict {
-            Verdict::Wanted(_) => REASON_RECONCILED,
-            Verdict::Refused(refusal) => refusal.reason().as_str(),
-            Verdict::Gone | Verdict::Deleting | Verdict::Waiting(_) => return None,
-        };
-        let object = binding_key(key);
-        let finding = |message: String| {
-            Finding::new(Code::StatusStale, message)
-                .about(&object)
-                .at(object.clone(), FieldPath::dotted("status.conditions"))
-                .hint("when it stays so: see that kleym-operator runs, leads, and watches this namespace")
-        };
-        let generation = live.pointer("/metadata/generation").and_then(Value::as_i64);
-        let observed = live.pointer("/status/observedGeneration").and_then(Value::as_i64);
-        match live.get("status").and_then(|status| condition(status, "Ready")) {
-            None => Some(finding(format!("`{key}` has no status yet; the engine says `{wanted}`"))),
-            Some(_) if generation.is_some() && observed < generation => Some(finding(format!(
-                "the status of `{key}` speaks of generation {}, but it has generation {}; the engine says `{wanted}`",
-                observed.unwrap_or_default(),
-                generation.unwrap_or_default()
-            ))),
-            Some((_, reason)) if reason == wanted || after_the_verdict(reason, &decision.verdict) => None,
-            Some((_, reason)) => {
-                Some(finding(format!("the status of `{key}` says `{reason}`, the engine says `{wanted}`")))
-            }
-        }
-    })
-}
-
-/// Whether a reason only says how the writing of a wanted output goes.
-fn after_the_verdict(reason: &str, verdict: &Verdict) -> bool {
-    const WRITING: [&str; 4] = [
-        REASON_INITIALIZING,
-        "ClusterSPIFFEIDCRDMissing",
-        "ManagedOutputConflict",
-        "ManagedOutputApplyFailed",
-    ];
-    matches!(verdict, Verdict::Wanted(_)) && WRITING.contains(&reason)
 }

@@ -7,7 +7,7 @@ use kleym_api::decode;
 use kleym_core::kind::Kind;
 use kleym_core::name::Namespace;
 use kleym_core::output::{LABEL_MANAGED_BY, LiveOutput, MANAGED_BY};
-use kleym_core::report::{Finding, Places, Scene};
+use kleym_core::report::{Finding, Places, Reported, Scene, Statuses};
 use kleym_core::spire::{Manager, Node, Pod, Prediction, Registration, Space, World, predict};
 use serde_json::Value;
 
@@ -25,9 +25,11 @@ pub(crate) struct Sight {
     registrations: Vec<Registration>,
     outputs: Option<Vec<LiveOutput>>,
     no_output_kind: bool,
+    statuses: Statuses,
     /// Every pod.
     pub(crate) pods: Vec<Pod>,
     pods_known: bool,
+    pods_complete: bool,
     nodes: Option<Vec<Node>>,
     spaces: Vec<Space>,
     manager: Manager,
@@ -63,8 +65,10 @@ impl Sight {
             registrations,
             outputs,
             no_output_kind,
+            statuses: statuses(declared),
             pods: all(pods.items(), |object| decode::pod(object, None)),
             pods_known: matches!(pods, Found::All(_)),
+            pods_complete: live || pods.items().iter().any(was_in_a_cluster),
             nodes: matches!(nodes, Found::All(_)).then(|| all(nodes.items(), decode::node)),
             spaces: spaces(declared, live),
             manager: known.manager,
@@ -95,8 +99,10 @@ impl Sight {
             registrations,
             outputs: None,
             no_output_kind: false,
+            statuses: Statuses::new(),
             pods,
             pods_known: true,
+            pods_complete: false,
             nodes: None,
             spaces: spaces(declared, true),
             manager: manager::fitting(Manager::default(), declared.index.settings(), false),
@@ -111,7 +117,7 @@ impl Sight {
     fn foreseen(mut self, declared: &Declared) -> Self {
         self.prediction = predict(self.world());
         let outputs = self.outputs.as_deref().unwrap_or_default();
-        self.places = Places::of(&declared.index, &self.registrations, outputs);
+        self.places = Places::of(&declared.index, &self.registrations, outputs, &self.pods);
         self
     }
 
@@ -135,10 +141,13 @@ impl Sight {
     pub(crate) fn scene<'a>(&'a self, declared: &'a Declared, scope: Option<&'a Namespace>) -> Scene<'a> {
         Scene {
             index: &declared.index,
+            in_cluster: declared.in_cluster,
+            statuses: &self.statuses,
             scope,
             outputs: self.outputs.as_deref(),
             no_output_kind: self.no_output_kind,
             pods_known: self.pods_known,
+            pods_complete: self.pods_complete,
             world: self.world(),
             prediction: &self.prediction,
             places: &self.places,
@@ -160,7 +169,35 @@ fn spaces(declared: &Declared, live: bool) -> Vec<Space> {
 fn comes_from_a_cluster(object: &Value) -> bool {
     let meta = decode::Meta::of(object);
     let ours = meta.labels().get(LABEL_MANAGED_BY).is_some_and(|by| **by == *MANAGED_BY);
-    ours || meta.uid().is_some() || object.get("status").is_some_and(|status| !status.is_null())
+    ours || was_in_a_cluster(object)
+}
+
+/// Whether an API server gave an object a uid, or somebody a status.
+fn was_in_a_cluster(object: &Value) -> bool {
+    decode::Meta::of(object).uid().is_some() || object.get("status").is_some_and(|status| !status.is_null())
+}
+
+/// What the status of each binding says; of files, of those that have one.
+fn statuses(declared: &Declared) -> Statuses {
+    let keys = declared.index.bindings().map(|binding| &binding.key);
+    let says = keys.filter_map(|key| match declared.status(key) {
+        Some(status) => Some((key.clone(), reported(status))),
+        None => declared.live.contains_key(key).then(|| (key.clone(), None)),
+    });
+    says.collect()
+}
+
+/// What a status says of the condition Ready.
+pub(crate) fn reported(status: &Value) -> Option<Reported> {
+    let conditions = status.get("conditions")?.as_array()?;
+    let ready = conditions.iter().find(|one| one.get("type").and_then(Value::as_str) == Some("Ready"))?;
+    let text = |field: &str| ready.get(field).and_then(Value::as_str).map(str::to_owned);
+    Some(Reported {
+        ready: text("status")?,
+        reason: text("reason")?,
+        message: text("message").unwrap_or_default(),
+        observed: status.get("observedGeneration").and_then(Value::as_i64),
+    })
 }
 
 /// An output as it is live; one in a file may lack what the API server gives it.

@@ -57,14 +57,7 @@ impl Survey {
         if !filename.is_empty() {
             let home = named.clone().unwrap_or_else(default_namespace);
             let files = Files::read(filename, *recursive)?;
-            let (mut remark, mut findings) = (None, Vec::new());
-            let mut declared = Declared::settled(files, &home, |reported| {
-                let chosen = with_status(typed, environment, reported.values())?;
-                (remark, findings) = (chosen.remark, chosen.findings);
-                Ok::<_, Failure>(chosen.settings)
-            })?;
-            declared.remark(findings);
-            return Ok(Self { declared, cluster: None, scope: named, remark });
+            return Ok(Self { scope: named, ..Self::of_files(files, &home, typed, environment)? });
         }
         let cluster = Cluster::connect(connection, environment)?;
         let home = named.unwrap_or_else(|| cluster.namespace().clone());
@@ -75,6 +68,42 @@ impl Survey {
         let mut declared = Declared::over(live, Files::default(), &home, chosen.settings);
         declared.remark(chosen.findings);
         Ok(Self { declared, cluster: Some(cluster), scope, remark: chosen.remark })
+    }
+
+    /// What files alone say.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub(crate) fn of_files(
+        files: Files,
+        home: &Namespace,
+        typed: &args::Settings,
+        environment: Environment<'_>,
+    ) -> Result<Self, Failure> {
+        let (mut remark, mut findings) = (None, Vec::new());
+        let mut declared = Declared::settled(files, home, |reported| {
+            let chosen = with_status(typed, environment, reported.values())?;
+            (remark, findings) = (chosen.remark, chosen.findings);
+            Ok::<_, Failure>(chosen.settings)
+        })?;
+        declared.remark(findings);
+        Ok(Self { declared, cluster: None, scope: None, remark })
+    }
+
+    /// What a command that reads nothing but files needs.
+    ///
+    /// # Errors
+    /// What is wrong with flags or files.
+    pub(crate) fn of_source(
+        source: &args::Source,
+        typed: &args::Settings,
+        environment: Environment<'_>,
+    ) -> Result<Self, Failure> {
+        let args::Source { filename, recursive, namespace: home } = source;
+        let home = namespace(home)?;
+        // Wrong flags are told before a file is read.
+        settings(typed, environment)?;
+        Self::of_files(Files::read(filename, *recursive)?, &home, typed, environment)
     }
 
     /// Whether a binding is looked at.

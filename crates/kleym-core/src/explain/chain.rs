@@ -183,16 +183,3 @@ impl Chain {
         self.broken().is_some_and(|link| link.kind == LinkKind::Labels)
     }
 }
-
-/// What a binding's status reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reported {
-    /// Of the condition Ready.
-    pub ready: String,
-    /// Of the condition Ready.
-    pub reason: String,
-    /// Of the condition Ready.
-    pub message: String,
-    /// `status.observedGeneration`
-    pub observed: Option<i64>,
-}

@@ -88,9 +88,9 @@ impl Finding {
         self.code.severity()
     }
 
-    /// The binding that it is about, when it is about one.
+    /// The binding that it is about, when it is about one or what is one's.
     pub fn about_binding(&self) -> Option<BindingKey> {
-        let first = self.references.first().filter(|reference| reference.kind == Kind::Binding.kind())?;
+        let first = self.references.iter().find(|reference| reference.kind == Kind::Binding.kind())?;
         let namespace = Namespace::parse(first.namespace.as_deref()?).ok()?;
         Some(BindingKey::new(namespace, ObjectName::parse(&first.name).ok()?))
     }

@@ -1,66 +1,39 @@
-//! What there is to say about pods, live outputs and SPIRE. Everything here is read from a [`Scene`]; what could not be
+//! What there is to say about live outputs and SPIRE. Everything here is read from a [`Scene`]; what could not be
 //! read is not spoken of.
 
 use super::code::Code;
 use super::finding::{Finding, Reference, binding_key};
-use super::place::{self, FieldPath};
+use super::place::FieldPath;
 use super::scene::{Scene, Standing};
-use crate::fact::{Binding, DiscriminatorType};
-use crate::index::Verdict;
+use super::workload::workloads;
+use crate::fact::Binding;
 use crate::output::LiveOutput;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
-use crate::selector::ItemKey;
-use crate::spire::{Answer, Container, NotWatched, Pod, Why, item_matches};
+use crate::spire::{Answer, Container, NotWatched, Pod};
 use crate::text::{Quoted, quoted_list};
 
-/// Everything there is to say, by binding; then what concerns none.
-pub fn live(scene: &Scene<'_>) -> Vec<Finding> {
+/// What there is to say of every binding that is to have an identity; then of outputs without one, and of what stops SCM.
+pub(super) fn live(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (binding, identity) in scene.wanted() {
-        found.extend(of_wanted(scene, binding, &identity));
+        found.extend(output(scene, binding, &identity));
+        found.extend(watched(scene, binding));
+        found.extend(reported(scene, binding));
+        found.extend(workloads(scene, binding, &identity));
+        found.extend(neighbours(scene, binding));
     }
     found.extend(orphans(scene));
     found.extend(poison(scene));
     found
 }
 
-/// Everything there is to say of one binding; nothing of one that is to have no identity.
-pub fn of_binding(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
-    match scene.index.verdict(&binding.key).verdict {
-        Verdict::Wanted(identity) => of_wanted(scene, binding, &identity),
-        _ => Vec::new(),
-    }
-}
-
-fn of_wanted(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Vec<Finding> {
-    let mut found: Vec<Finding> = output(scene, binding, identity).into_iter().collect();
-    found.extend(watched(scene, binding));
-    found.extend(reported(scene, binding));
-    found.extend(workloads(scene, binding, identity));
-    found.extend(neighbours(scene, binding));
-    found
-}
-
-/// What can be said before anything is written: whether SCM would look at the outputs, and whether they fit the pods there
-/// are.
-pub fn foreseen(scene: &Scene<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for (binding, identity) in scene.wanted() {
-        found.extend(watched(scene, binding));
-        found.extend(workloads(scene, binding, &identity));
-        found.extend(neighbours(scene, binding));
-    }
-    found.extend(poison(scene));
-    found
-}
-
-fn about(code: Code, binding: &Binding, message: String) -> Finding {
+pub(super) fn about(code: Code, binding: &Binding, message: String) -> Finding {
     let key = binding_key(&binding.key);
     Finding::new(code, message).about(&key).at(key, FieldPath::name())
 }
 
-fn object_reference(name: &str) -> Reference {
+pub(super) fn object_reference(name: &str) -> Reference {
     Reference { kind: "ClusterSPIFFEID", namespace: None, name: name.into() }
 }
 
@@ -69,17 +42,17 @@ fn pod_reference(pod: &Pod) -> Reference {
 }
 
 impl Finding {
-    fn with(mut self, reference: Reference) -> Self {
+    pub(super) fn with(mut self, reference: Reference) -> Self {
         self.references.push(reference);
         self
     }
 
-    fn with_pods<'a>(self, pods: impl IntoIterator<Item = &'a Pod>) -> Self {
+    pub(super) fn with_pods<'a>(self, pods: impl IntoIterator<Item = &'a Pod>) -> Self {
         pods.into_iter().fold(self, |finding, pod| finding.with(pod_reference(pod)))
     }
 }
 
-fn names<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> String {
+pub(super) fn names<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> String {
     let names: Vec<&str> = pods.into_iter().map(|pod| pod.name.as_str()).collect();
     let noun = if names.len() == 1 { "pod" } else { "pods" };
     format!("{noun} {}", quoted_list(names))
@@ -97,6 +70,10 @@ pub fn output(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Opti
             let mut finding = about(Code::ClusterSpiffeIdCrdMissing, binding, refusal.what());
             finding.hint = refusal.hint();
             return Some(finding);
+        }
+        Standing::Missing if let Some(said) = not_written(scene, binding) => {
+            about(Code::ManagedOutputApplyFailed, binding, said.to_owned())
+                .hint("see the log of kleym-operator for the API server's answer")
         }
         Standing::Missing => about(
             Code::OutputMissing,
@@ -124,6 +101,12 @@ pub fn output(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Opti
         .hint("kleym-operator repairs this by itself: see that it runs and leads, and with these settings (`kleym check`)"),
     };
     Some(finding.with(object_reference(name.as_str())))
+}
+
+/// Why the operator could not write an output, as the status says.
+fn not_written<'a>(scene: &Scene<'a>, binding: &Binding) -> Option<&'a str> {
+    let status = scene.statuses.get(&binding.key)?.as_ref()?;
+    (status.reason == Reason::ManagedOutputApplyFailed.as_str()).then_some(&*status.message)
 }
 
 /// Whether SCM looks at the output: class, namespace, trust domain.
@@ -239,130 +222,6 @@ fn not_picked_up(binding: &Binding, live: &LiveOutput) -> Finding {
     about(Code::NotPickedUp, binding, message)
         .hint("compare --clusterspiffeid-class-name of kleym-operator with `className` of spire-controller-manager, and see that the latter runs")
         .with(object_reference(live.name.as_str()))
-}
-
-/// Whether the selectors fit the pods there are.
-pub fn workloads(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Vec<Finding> {
-    if !scene.pods_known {
-        return Vec::new();
-    }
-    let Some((place, fate)) = scene.fate(&binding.key) else { return Vec::new() };
-    if !fate.watched.possible() || !fate.ignored.is_empty() {
-        return Vec::new();
-    }
-    let selected: Vec<&Pod> =
-        scene.selected(place).map(|(_, pod)| pod).filter(|pod| !pod.phase.ended()).collect();
-    if selected.is_empty() {
-        let message = format!(
-            "no pod of namespace `{}` has the labels that `{}` selects",
-            binding.key.namespace, binding.key
-        );
-        let labels: Vec<String> = identity.selectors.pod_labels().map(|(k, v)| format!("{k}={v}")).collect();
-        let hint = format!("see `kubectl get pods -n {} -l {}`", binding.key.namespace, labels.join(","));
-        return vec![about(Code::NoPodSelected, binding, message).hint(hint)];
-    }
-    let mut found = Vec::new();
-    let pending: Vec<&Pod> = scene
-        .prediction
-        .failures_by(place)
-        .iter()
-        .filter(|failure| failure.why == Why::Unscheduled)
-        .map(|failure| &scene.world.pods[failure.pod])
-        .collect();
-    if !pending.is_empty() {
-        let message = format!(
-            "{} of `{}` {} not on a node yet, so there is no entry yet",
-            names(pending.iter().copied()),
-            binding.key,
-            if pending.len() == 1 { "is" } else { "are" }
-        );
-        found.push(about(Code::PodsPending, binding, message).with_pods(pending));
-    }
-    let account = identity.selectors.service_account();
-    let with_account: Vec<&Pod> =
-        selected.iter().copied().filter(|pod| &*pod.service_account == account).collect();
-    if with_account.is_empty() {
-        let mut accounts: Vec<&str> = selected.iter().map(|pod| &*pod.service_account).collect();
-        accounts.sort_unstable();
-        accounts.dedup();
-        let message = format!(
-            "no pod that `{}` selects runs as service account `{account}`; they run as {}",
-            binding.key,
-            quoted_list(accounts.iter().copied())
-        );
-        let item = format!("k8s:sa:{account}");
-        let mut finding = about(Code::AccountNotUsed, binding, message)
-            .at(binding_key(&binding.key), place::of_item(binding, &item));
-        finding.hint = Some(match accounts.as_slice() {
-            [only] => format!(
-                "name it in the binding: `k8s:sa:{only}`, or set `serviceAccountName: {account}` in the pods"
-            ),
-            _ => format!("set `serviceAccountName: {account}` in the pods"),
-        });
-        found.push(finding.with_pods(selected));
-    } else {
-        found.extend(unmatched(scene, binding, identity, &with_account));
-    }
-    found
-}
-
-/// An item beside the service account that no container of the pods holds.
-fn unmatched(scene: &Scene<'_>, binding: &Binding, identity: &Identity, pods: &[&Pod]) -> Option<Finding> {
-    let items = identity.selectors.items();
-    let item = items.iter().find(|item| {
-        item.key() != ItemKey::ServiceAccount
-            && pods.iter().all(|pod| {
-                let space = scene.world.space(pod);
-                pod.containers
-                    .iter()
-                    .all(|container| !item_matches(item.as_str(), pod, container, space).possible())
-            })
-    })?;
-    let there: Vec<&str> = match item.key() {
-        ItemKey::ContainerName => pods.iter().flat_map(|pod| &pod.containers).map(|c| &*c.name).collect(),
-        ItemKey::ContainerImage => pods
-            .iter()
-            .flat_map(|pod| &pod.containers)
-            .filter_map(|container| container.running.as_ref())
-            .flat_map(|image| [&*image.image, &*image.id])
-            .collect(),
-        _ => Vec::new(),
-    };
-    let mut there: Vec<&str> = there;
-    there.sort_unstable();
-    there.dedup();
-    let list = quoted_list(there.iter().copied());
-    let message = match item.key() {
-        ItemKey::ContainerName => format!(
-            "no container of the pods that `{}` selects is called {}; they are {list}",
-            binding.key,
-            Quoted(item.value())
-        ),
-        _ => {
-            let are = if there.is_empty() { String::new() } else { format!("; there are {list}") };
-            format!(
-                "no container of the pods that `{}` selects has {}{are}",
-                binding.key,
-                Quoted(item.as_str())
-            )
-        }
-    };
-    let code = match item.key() {
-        ItemKey::ContainerName | ItemKey::ContainerImage => Code::NoSuchContainer,
-        _ => Code::NothingMatches,
-    };
-    let discriminator = binding.spec.as_ref().ok().and_then(|spec| spec.discriminator.as_ref());
-    let discriminates = discriminator.is_some_and(|d| {
-        *d.value == *item.value()
-            && (d.kind == DiscriminatorType::ContainerName) == (item.key() == ItemKey::ContainerName)
-    });
-    let field = if discriminates {
-        FieldPath::dotted("spec.containerDiscriminator.value")
-    } else {
-        place::of_item(binding, item.as_str())
-    };
-    let finding = about(code, binding, message).at(binding_key(&binding.key), field);
-    Some(finding.hint("correct the binding, or the pods").with_pods(pods.iter().copied()))
 }
 
 /// What else the same pods are given, or lose.
@@ -536,7 +395,8 @@ fn orphans(scene: &Scene<'_>) -> Vec<Finding> {
             found.push(
                 Finding::new(Code::OrphanOutput, message)
                     .hint(hint)
-                    .with(object_reference(output.name.as_str())),
+                    .with(object_reference(output.name.as_str()))
+                    .about(&binding_key(&key)),
             );
         }
     }

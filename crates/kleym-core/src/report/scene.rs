@@ -9,11 +9,31 @@ use crate::output::{LiveOutput, Ownership, WantedOutput};
 use crate::render::Identity;
 use crate::spire::{Answer, Entry, Fate, Pod, Prediction, Registration, World};
 
+/// What the status of a binding says: of the condition Ready, and of which generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// Of the condition Ready.
+    pub ready: String,
+    /// Of the condition Ready.
+    pub reason: String,
+    /// Of the condition Ready.
+    pub message: String,
+    /// `status.observedGeneration`
+    pub observed: Option<i64>,
+}
+
+/// The bindings that are in a cluster, and what their status says; nothing when nobody has reported yet.
+pub type Statuses = BTreeMap<BindingKey, Option<Reported>>;
+
 /// What can be seen of a cluster, or of files that stand for one.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
     /// What is declared.
     pub index: &'a Index,
+    /// Whether this is a cluster, and not files: then every kind that was listed is installed.
+    pub in_cluster: bool,
+    /// What the bindings' status says.
+    pub statuses: &'a Statuses,
     /// The namespace that was read; `None` when all were.
     pub scope: Option<&'a Namespace>,
     /// The live outputs; None when they could not be read, or when there is no cluster to hold any.
@@ -22,6 +42,9 @@ pub struct Scene<'a> {
     pub no_output_kind: bool,
     /// Whether the pods could be read.
     pub pods_known: bool,
+    /// Whether the pods are a cluster's, so that one that is not among them does not exist. Files may hold one pod and leave
+    /// the others to controllers.
+    pub pods_complete: bool,
     /// What SCM looks at.
     pub world: World<'a>,
     /// What will come of that.
@@ -36,15 +59,19 @@ pub struct Places {
     of_binding: BTreeMap<BindingKey, usize>,
     of_object: BTreeMap<usize, BindingKey>,
     live: BTreeMap<ObjectName, usize>,
+    pods: BTreeMap<Namespace, Vec<usize>>,
 }
 
 impl Places {
-    /// Looks every binding's output up once.
-    pub fn of(index: &Index, registrations: &[Registration], outputs: &[LiveOutput]) -> Self {
+    /// Looks every binding's output up once, and every namespace's pods.
+    pub fn of(index: &Index, registrations: &[Registration], outputs: &[LiveOutput], pods: &[Pod]) -> Self {
         let by_name: BTreeMap<&str, usize> =
             registrations.iter().enumerate().map(|(place, object)| (&*object.name, place)).collect();
         let live = outputs.iter().enumerate().map(|(place, output)| (output.name.clone(), place));
         let mut places = Self { live: live.collect(), ..Self::default() };
+        for (place, pod) in pods.iter().enumerate() {
+            places.pods.entry(pod.namespace.clone()).or_default().push(place);
+        }
         for binding in index.bindings() {
             let name = output_name(index.settings().instance.as_str(), &binding.key);
             if let Some(place) = by_name.get(name.as_str()) {
@@ -132,14 +159,15 @@ impl<'a> Scene<'a> {
         Some((place, self.prediction.fates.get(place)?))
     }
 
-    /// The pods an object selects.
-    pub fn selected(&self, place: usize) -> impl Iterator<Item = (usize, &'a Pod)> {
-        let selects = self.prediction.fates.get(place).map(|fate| &fate.selects);
-        selects
-            .into_iter()
-            .flatten()
-            .filter(|(_, answer)| answer.possible())
-            .map(|(pod, _)| (*pod, &self.world.pods[*pod]))
+    /// The pods with the labels that an identity selects, in the namespace of its binding; whether anybody has written its
+    /// output, and whether SCM watches that, is another question.
+    pub fn selected(&self, binding: &BindingKey, identity: &Identity) -> Vec<&'a Pod> {
+        let pods = self.places.pods.get(&binding.namespace).into_iter().flatten();
+        let has = |pod: &&'a Pod| {
+            let mut labels = identity.selectors.pod_labels();
+            labels.all(|(key, value)| pod.labels.get(key).is_some_and(|own| **own == *value))
+        };
+        pods.map(|pod| &self.world.pods[*pod]).filter(has).collect()
     }
 
     /// The binding whose output an object is.

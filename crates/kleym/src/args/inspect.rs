@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
-use super::{Input, Settings, Strictness, View};
+use super::{Input, Manager, Settings, Strictness, View};
 use crate::complete;
 
 /// Show everything about one binding: what it declares, what the engine computes, what its status says, what its output
@@ -27,6 +27,9 @@ pub(crate) struct Inspect {
 
     #[command(flatten)]
     pub(crate) strictness: Strictness,
+
+    #[command(flatten)]
+    pub(crate) manager: Manager,
 
     #[command(flatten)]
     pub(crate) settings: Settings,

@@ -2,11 +2,13 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Selector, Settings, Source, Strictness};
+use super::{Manager, Selector, Settings, Source, Strictness};
 
 /// Say what is wrong with the bindings in files, and where
 ///
-/// Findings go to stdout, in the chosen format, with the line of the file that shows them.
+/// Findings go to stdout, in the chosen format, with the line of the file that shows them. Files that come from a cluster
+/// are looked at like one: what bindings report, what was written for them, which pods run, and what
+/// spire-controller-manager (SCM) makes of it. Engine settings default to what the bindings' status reports.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kleym lint -f deploy/ -R
@@ -25,6 +27,9 @@ pub(crate) struct Lint {
     /// How the findings are printed
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = LintFormat::Text)]
     pub(crate) output: LintFormat,
+
+    #[command(flatten)]
+    pub(crate) manager: Manager,
 
     #[command(flatten)]
     pub(crate) settings: Settings,

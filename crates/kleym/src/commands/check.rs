@@ -346,8 +346,7 @@ fn identities(survey: &Survey, sight: &Sight, everything: bool) -> Group {
     }
     let scene = sight.scene(&survey.declared, survey.scope.as_ref());
     let bindings = index.bindings().count();
-    let mut found = report::findings(index);
-    found.extend(report::live(&scene));
+    let mut found = report::everything(&scene);
     // What holds of every output alike was said with SPIRE.
     let said = [Code::ClassNotWatched, Code::TrustDomainDiffers, Code::NamespaceIgnored];
     found.retain(|finding| finding.severity() != Severity::Info && !said.contains(&finding.code));

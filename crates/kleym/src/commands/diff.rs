@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use kleym_core::index::Verdict;
 use kleym_core::name::{BindingKey, Namespace, output_name};
-use kleym_core::report::Severity;
+use kleym_core::report::{self, Severity};
 use kleym_core::settings::given::Environment;
 
 use crate::args::{self, DiffFormat, Format};
@@ -34,7 +34,10 @@ pub(super) fn run(
     let covered = |key: &BindingKey| scope.is_empty() || scope.contains(&key.namespace);
     let bindings = changes(&before, &after, covered);
     let workloads = impact::of(&before, &after);
-    let (introduced, mended, unchanged) = sorted(before.told([], covered), after.told([], covered));
+    let all = |side: &Declared| {
+        side.told(report::declarations(&side.index, side.in_cluster), covered)
+    };
+    let (introduced, mended, unchanged) = sorted(all(&before), all(&after));
     let entries = |side: &Declared, told: &[Told]| FindingEntry::all(&side.files, told);
     let mut summary = DiffSummary {
         introduced: introduced.len(),

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use kleym_api::decode;
-use kleym_core::explain::{self, Chain, Claim, Deletion, Explanation, Given, Left, Mark, Reported};
+use kleym_core::explain::{self, Chain, Claim, Deletion, Explanation, Given, Left, Mark};
 use kleym_core::fact::Binding;
 use kleym_core::index::{Index, Verdict};
 use kleym_core::name::BindingKey;
@@ -23,7 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output::{self, Table};
 use crate::reports::ExplainReport;
-use crate::sight::{BESIDE, Sight};
+use crate::sight::{BESIDE, Sight, reported};
 use crate::source::cluster::{Found, Resource};
 use crate::survey::{Question, Survey};
 
@@ -145,24 +145,11 @@ pub(super) fn run(
 
 /// Says what is to be said beside the chain; answers whether a file could not be parsed.
 fn told(console: &mut Console, survey: &Survey, sight: &Sight, findings: &[Finding]) -> bool {
-    let mut all = survey.declared.told([], |_| false);
+    let mut all = survey.declared.told(Vec::new(), |_| false);
     let unreadable = all.iter().any(|told| told.finding.code == Code::Unparsable);
     all.extend(sight.findings.iter().chain(findings).cloned().map(Told::alone));
     output::tell(console, &survey.declared.files, &all);
     unreadable
-}
-
-/// What the status of a binding says.
-fn reported(status: &Value) -> Option<Reported> {
-    let conditions = status.get("conditions")?.as_array()?;
-    let ready = conditions.iter().find(|one| one.get("type").and_then(Value::as_str) == Some("Ready"))?;
-    let text = |field: &str| ready.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Some(Reported {
-        ready: text("status"),
-        reason: text("reason"),
-        message: text("message"),
-        observed: status.get("observedGeneration").and_then(Value::as_i64),
-    })
 }
 
 /// What the metadata of a binding says of its deletion.

@@ -75,7 +75,7 @@ pub(super) fn run(
         Drawing::Html | Drawing::Dot | Drawing::Json => {}
     }
     // The map shows what is wrong with bindings; what could not be read at all is not in it.
-    let mut told = declared.told([], |_| false);
+    let mut told = declared.told(Vec::new(), |_| false);
     told.retain(|told| told.finding.severity() < Severity::Info);
     told.extend(limits.into_iter().map(Told::alone));
     output::tell(console, &declared.files, &told);

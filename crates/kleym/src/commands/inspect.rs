@@ -27,9 +27,8 @@ use crate::reports::{
     BindingReport, ConditionView, EngineView, FindingEntry, OutputCounts, OutputState, OutputView, PeerView,
     PodView, Relation, SettingsInUse, VerdictName,
 };
-use crate::rows::{condition, row, stale};
-use crate::sight::Sight;
-use crate::source::cluster::Resource;
+use crate::rows::{condition, row};
+use crate::sight::{BESIDE, Sight};
 use crate::survey::{Question, Survey};
 
 /// How many peers and pods are shown to people, if not all are asked for.
@@ -40,10 +39,9 @@ pub(super) fn run(
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let args::Inspect { object, input, output: view, strictness, settings } = typed;
+    let args::Inspect { object, input, output: view, manager, strictness, settings } = typed;
     let name = binding_name(object)?;
-    let beside = [Resource::Kind(Kind::Output), Resource::Pods];
-    let survey = Survey::of(Question { input, settings, beside: &beside }, environment)?;
+    let survey = Survey::of(Question { input, settings, beside: &BESIDE }, environment)?;
     let declared = &survey.declared;
     let Some(binding) = find(&survey, &name)? else {
         let scope = survey.scope.as_ref().map(Namespace::as_str);
@@ -53,10 +51,12 @@ pub(super) fn run(
         return Ok(Exit::NotFound);
     };
     let own = |key: &BindingKey| *key == binding.key;
-    // What SCM is configured with is for `explain` and `check` to read.
-    let sight = Sight::of(declared, survey.cluster.is_some(), KnownManager::default());
+    let live = survey.cluster.is_some();
+    let sight = Sight::of(declared, live, KnownManager::of(&survey, manager)?);
     let scene = sight.scene(declared, survey.scope.as_ref());
-    let told = declared.told(stale(declared, own).chain(report::of_binding(&scene, binding)), own);
+    let mut told = declared.told(report::everything(&scene), own);
+    // What could not be read of spire-controller-manager is said of a cluster; files need not have it.
+    told.extend(sight.findings.iter().filter(|_| live).cloned().map(Told::alone));
 
     let report = report_of(declared, &scene, binding, &told);
     match view {

@@ -5,7 +5,7 @@ use std::io::Write;
 use kleym_core::fact::Binding;
 use kleym_core::index::Verdict;
 use kleym_core::name::BindingKey;
-use kleym_core::report::{self, Code, Finding, Severity};
+use kleym_core::report::{self, Severity};
 use kleym_core::settings::given::Environment;
 
 use crate::args::{self, Format, LintFormat};
@@ -16,30 +16,30 @@ use crate::labels::Labels;
 use crate::manager::KnownManager;
 use crate::output::{self, Summary, lint};
 use crate::reports::{FindingEntry, LintReport, LintSummary, SettingsInUse};
-use crate::settings::settings;
 use crate::sight::Sight;
-use crate::source::Files;
-use crate::survey::namespace;
+use crate::survey::Survey;
 
 pub(super) fn run(
     typed: &args::Lint,
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let args::Lint { source, selector, settings: flags, strictness, output: format } = typed;
+    let args::Lint { source, selector, settings: flags, manager, strictness, output: format } = typed;
     let labels = Labels::of(selector)?;
-    let settings = settings(flags, environment)?;
-    let home = namespace(&source.namespace)?;
-    let files = Files::read(&source.filename, source.recursive)?;
-    let declared = Declared::read(files, &home, settings);
+    let survey = Survey::of_source(source, flags, environment)?;
+    let declared = &survey.declared;
     let chosen = |key: &BindingKey| labels.select(declared.labels(key));
-    let told = declared.told(seen(&declared), chosen);
+    let sight = Sight::of(declared, false, KnownManager::in_files(manager, declared));
+    let told = declared.told(report::everything(&sight.scene(declared, None)), chosen);
     let files = &declared.files;
     let entries = || FindingEntry::all(files, &told);
-    let summary = summary(&declared, chosen, &told);
+    let summary = summary(declared, chosen, &told);
     let line = Summary::of(summary.bindings, summary.identities, &told).line();
+    if let Some(remark) = &survey.remark {
+        console.remark(remark);
+    }
     if console.verbose {
-        output::what_was_read(console, &declared);
+        output::what_was_read(console, declared);
     }
     // As `render` does: first the numbers, then what they are of. Both go to one terminal, so they go in that order.
     console.remark(&line);
@@ -61,17 +61,6 @@ pub(super) fn run(
     }
     console.out.flush()?;
     Ok(output::exit_of(&told, strictness.strict))
-}
-
-/// What pods in the files, and settings of spire-controller-manager in them, say of the bindings. That no pod is there, or
-/// on a node, is not said: in files that means nothing.
-fn seen(declared: &Declared) -> Vec<Finding> {
-    let known = KnownManager::in_files(&args::Manager::default(), declared);
-    let sight = Sight::of(declared, false, known);
-    let scene = sight.scene(declared, None);
-    let mut found = report::foreseen(&scene);
-    found.retain(|finding| !matches!(finding.code, Code::NoPodSelected | Code::PodsPending));
-    found
 }
 
 fn summary(declared: &Declared, chosen: impl Fn(&BindingKey) -> bool, told: &[Told]) -> LintSummary {

@@ -2,6 +2,7 @@
 
 use kleym_api::encode::cluster_spiffe_id;
 use kleym_core::name::BindingKey;
+use kleym_core::report;
 use kleym_core::settings::given::Environment;
 
 use crate::args;
@@ -21,6 +22,7 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let args::Render { source, selector, settings: flags, strictness, output: format } = typed;
     let labels = Labels::of(selector)?;
+    // What is rendered means what the flags say, whatever status a file carries.
     let settings = settings(flags, environment)?;
     let home = namespace(&source.namespace)?;
     let files = Files::read(&source.filename, source.recursive)?;
@@ -29,7 +31,7 @@ pub(super) fn run(
     let chosen = |key: &BindingKey| labels.select(declared.labels(key));
     let wanted = declared.wanted().filter(|(binding, _)| chosen(&binding.key));
     let objects: Vec<_> = wanted.map(|(_, output)| cluster_spiffe_id(&output)).collect();
-    let told = declared.told([], chosen);
+    let told = declared.told(report::declarations(&declared.index, false), chosen);
     output::objects(&mut console.out, *format, &objects)?;
     console.out.flush()?;
 

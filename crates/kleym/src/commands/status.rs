@@ -9,7 +9,7 @@ use kleym_api::decode;
 use kleym_core::fact::Fact;
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
-use kleym_core::report::Severity;
+use kleym_core::report::{self, Severity};
 use kleym_core::settings::given::Environment;
 use kleym_core::status::Truth;
 
@@ -18,9 +18,11 @@ use crate::console::Console;
 use crate::declared::{Declared, Told};
 use crate::exit::{Exit, Failure};
 use crate::labels::Labels;
+use crate::manager::KnownManager;
 use crate::output::{self, Table, age, counted};
 use crate::reports::{BindingRow, FindingEntry, SettingsInUse, StatusReport, StatusSummary};
-use crate::rows::{reported, row, stale};
+use crate::rows::{reported, row};
+use crate::sight::Sight;
 use crate::source::cluster::{Collection, Resource, Seen};
 use crate::survey::{Question, Survey};
 
@@ -42,7 +44,15 @@ pub(super) fn run(
         .filter(|binding| chosen(&binding.key))
         .map(|binding| row(declared, binding))
         .collect();
-    let told = declared.told(stale(declared, chosen), chosen);
+    // Of a cluster nothing is read but declarations and what bindings report: `check` and `inspect` look at the rest.
+    let live = survey.cluster.is_some();
+    let known = if live {
+        KnownManager::default()
+    } else {
+        KnownManager::in_files(&args::Manager::default(), declared)
+    };
+    let sight = Sight::of(declared, live, known);
+    let told = declared.told(report::everything(&sight.scene(declared, survey.scope.as_ref())), chosen);
 
     let namespaced = survey.scope.is_none();
     match view {

@@ -15,7 +15,7 @@ use crate::run::{Folder, command};
 /// A healthy cluster as files, which examples change in one place.
 const CLUSTER: &str = "examples/cluster";
 /// Its operator's settings, which a cluster's statuses would tell.
-const SETTINGS: &str = "--trust-domain example.org --clusterspiffeid-class-name spire-server-spire";
+pub(crate) const SETTINGS: &str = "--trust-domain example.org --clusterspiffeid-class-name spire-server-spire";
 
 /// Findings that come from what no block of a page can show: a definition that is proved absent or serves something else, an
 /// API that fails, a write that is rejected, the name of a file. Other tests meet them.
@@ -34,7 +34,7 @@ fn root() -> PathBuf {
 }
 
 /// Every fenced block of the book and of the examples.
-fn all() -> Vec<Fence> {
+pub(crate) fn all() -> Vec<Fence> {
     ["docs/src", "examples"].iter().flat_map(|folder| fences(&root(), folder).unwrap()).collect()
 }
 
@@ -104,7 +104,7 @@ fn merge(into: &mut Value, patch: Value) {
 }
 
 /// The healthy cluster with an example laid over it, and without the files that a block says are not there.
-fn staged(example: Option<&Fence>, asked: &Fence) -> Folder {
+pub(crate) fn staged(example: Option<&Fence>, asked: &Fence) -> Folder {
     let without: Vec<&str> = asked.mark("without").map(|all| all.split('+').collect()).unwrap_or_default();
     let mut texts = Vec::new();
     for entry in fs::read_dir(root().join(CLUSTER)).unwrap() {

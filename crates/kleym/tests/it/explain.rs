@@ -69,7 +69,7 @@ spec:
 const SETTINGS: &str = "--trust-domain example.org --clusterspiffeid-class-name spire-spire";
 
 /// A cluster as `kubectl get -o yaml` would show it.
-struct Dump(BTreeMap<&'static str, String>);
+pub(crate) struct Dump(BTreeMap<&'static str, String>);
 
 impl Dump {
     /// Everything is as it should be.
@@ -92,7 +92,7 @@ impl Dump {
         Self(files)
     }
 
-    fn edit(mut self, file: &str, from: &str, to: &str) -> Self {
+    pub(crate) fn edit(mut self, file: &str, from: &str, to: &str) -> Self {
         let text = self.0.get_mut(file).unwrap();
         assert!(text.contains(from), "{file} has no {from:?}:\n{text}");
         *text = text.replace(from, to);
@@ -109,7 +109,7 @@ impl Dump {
         self
     }
 
-    fn kleym(&self, arguments: &str) -> Answer {
+    pub(crate) fn kleym(&self, arguments: &str) -> Answer {
         let folder = Folder::new();
         for (name, text) in &self.0 {
             folder.put(&format!("dump/{name}"), text.as_bytes());
@@ -139,6 +139,11 @@ macro_rules! broken {
                 insta::assert_snapshot!(answer);
             }
         )*
+
+        /// All of them, by name.
+        pub(crate) fn all_broken() -> Vec<(&'static str, Dump)> {
+            vec![$((stringify!($name), $dump)),*]
+        }
     };
 }
 
