@@ -114,7 +114,7 @@ pub(crate) fn with_status<'a>(
         typed.instance.as_ref(),
         given.instance.as_str(),
         &agreed.instance,
-        "instance",
+        INSTANCE,
     )?);
     let grants = several("path-grant", &typed.path_grants, environment)?;
     completed.path_grants = if grants.is_empty() {
@@ -129,7 +129,9 @@ pub(crate) fn with_status<'a>(
         Ok(settings) => {
             let count = reports.len();
             let bindings = counted(count, "binding", "bindings");
-            let remark = (!taken.is_empty())
+            // That the instance is the usual one, or the operator's, changes nothing that anybody looks for.
+            let worth_a_line = taken.iter().any(|setting| !setting.starts_with(INSTANCE));
+            let remark = worth_a_line
                 .then(|| format!("settings as the status of {bindings} reports: {}", taken.join(", ")));
             Ok(Chosen { settings, remark, findings, reported })
         }
@@ -140,6 +142,9 @@ pub(crate) fn with_status<'a>(
         }
     }
 }
+
+/// What the name of the operator is called.
+const INSTANCE: &str = "instance";
 
 const GIVE_THEM: &str =
     "give the operator's settings by flags, such as --trust-domain; they were not taken from the status";

@@ -120,6 +120,15 @@ fn files_of_a_cluster_bring_the_operators_settings() {
 }
 
 #[test]
+fn where_nothing_but_the_instance_is_taken_from_the_status_nothing_is_said() {
+    let folder =
+        Folder::with(&[("dump.yaml", &file([reported("chat", "example.org").as_str(), GOAL, LLAMA]))]);
+    let given = "--trust-domain example.org --clusterspiffeid-class-name spire-spire";
+    let answer = folder.kleym(&format!("status -f dump.yaml {given}"));
+    assert!(!answer.err.contains("settings as"), "{answer}");
+}
+
+#[test]
 fn files_whose_status_disagrees_bring_no_settings() {
     let both = [reported("chat", "example.org"), reported("other", "example.net")];
     let folder = Folder::with(&[("dump.yaml", &file([both[0].as_str(), both[1].as_str(), GOAL, LLAMA]))]);
