@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::Command;
 use clap_complete::engine::{CompletionCandidate, complete};
@@ -14,9 +15,12 @@ use kleym_core::kind::Kind;
 use kleym_core::name::Namespace;
 use kleym_core::settings::given::Environment;
 
-use crate::args::Connection;
+use crate::args::{Connection, Deadline};
 use crate::exit::Failure;
 use crate::source::cluster::{Cluster, Collection, Resource};
+
+/// How long somebody who types waits for names.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// By which variable a shell's script asks, and in which shell's form.
 pub(crate) const VARIABLE: &str = "COMPLETE";
@@ -108,7 +112,7 @@ impl Typed {
             context: self.value(&["--context"]),
             impersonate: self.value(&["--as"]),
             impersonate_groups: Vec::new(),
-            request_timeout: "3s".to_owned(),
+            request_timeout: Deadline(Some(PATIENCE)),
         }
     }
 

@@ -18,7 +18,7 @@ use super::{Connection, Scope, Settings};
   kleym diff --from main/ -f pr/ -R
   kustomize build . | kleym diff -f - -o json")]
 pub(crate) struct Diff {
-    /// What is new: file, folder, or - for standard input; repeatable
+    /// What is new: file, folder, or - for standard input; repeatable, or separated by commas
     #[arg(long, short, value_name = "PATH", required = true)]
     pub(crate) filename: Vec<PathBuf>,
 

@@ -2,6 +2,7 @@
 //! commands take is here; each command's own flags are in a module of its name.
 
 mod check;
+mod deadline;
 mod diff;
 mod explain;
 mod graph;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
 pub(crate) use self::check::Check;
+pub(crate) use self::deadline::Deadline;
 pub(crate) use self::diff::{Diff, DiffFormat};
 pub(crate) use self::explain::Explain;
 pub(crate) use self::graph::{Drawing, Graph};
@@ -107,7 +109,7 @@ pub(crate) enum View {
 /// Where the objects are: files alone.
 #[derive(Args, Debug)]
 pub(crate) struct Source {
-    /// File, folder with .yaml, .yml and .json files, or - for standard input; repeatable
+    /// File, folder with .yaml, .yml and .json files, or - for standard input; repeatable, or separated by commas
     #[arg(long, short, value_name = "PATH", required = true)]
     pub(crate) filename: Vec<PathBuf>,
 
@@ -123,7 +125,7 @@ pub(crate) struct Source {
 /// Where the objects are: in a cluster, unless files are given.
 #[derive(Args, Debug, Default, Clone)]
 pub(crate) struct Input {
-    /// Read files instead of a cluster: file, folder, or - for standard input; repeatable
+    /// Read files instead of a cluster: file, folder, or - for standard input; repeatable, or separated by commas
     #[arg(long, short, value_name = "PATH")]
     pub(crate) filename: Vec<PathBuf>,
 
@@ -180,7 +182,7 @@ pub(crate) struct Connection {
 
     /// How long one request may take, such as 10s or 2m; 0 for as long as it takes
     #[arg(long, value_name = "DURATION", default_value = "30s")]
-    pub(crate) request_timeout: String,
+    pub(crate) request_timeout: Deadline,
 }
 
 /// What the operator is configured with; the names are its own.

@@ -5,7 +5,7 @@ mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kleym_core::index::Verdict;
 use kleym_core::name::{BindingKey, Namespace, output_name};
@@ -22,7 +22,7 @@ use crate::reports::{
     SettingsInUse, VerdictName,
 };
 use crate::settings::settings;
-use crate::source::Files;
+use crate::source::{Files, is_stdin_named};
 use crate::survey::{Overlay, Question, namespace};
 
 pub(super) fn run(
@@ -92,8 +92,7 @@ pub(super) fn run(
 
 fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Overlay, Failure> {
     let args::Diff { filename, from, recursive, scope, output: _, connection, settings: flags } = typed;
-    let stdin = |paths: &[PathBuf]| paths.iter().any(|path| path == Path::new("-"));
-    if stdin(filename) && stdin(from) {
+    if is_stdin_named(filename) && is_stdin_named(from) {
         return Err(Failure::Unusable {
             problems: vec!["standard input can be read once, but -f and --from both name it".to_owned()],
             hint: Some("write one of the two into a file".to_owned()),

@@ -2,6 +2,7 @@
 //! JSON, and nothing of Kubernetes kinds. A cluster: [`cluster`].
 
 pub(crate) mod cluster;
+mod named;
 mod outline;
 mod parse;
 mod read;
@@ -10,6 +11,7 @@ mod split;
 use std::cell::OnceCell;
 use std::ops::Range;
 
+pub(crate) use self::named::is_stdin_named;
 pub(crate) use self::outline::Outlines;
 pub(crate) use self::parse::{Document, Problem, documents, yaml_problem};
 

@@ -8,26 +8,35 @@ use std::path::{Path, PathBuf};
 
 use kleym_core::text::Quoted;
 
+use super::named::expanded;
 use super::{File, Files, MAX_FILE_BYTES, Problem};
 use crate::exit::{Failure, in_words};
 
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
 impl Files {
-    /// Reads every file that the paths name, each once.
+    /// Reads every file that `-f` names, each once.
     ///
     /// # Errors
     /// Every path that cannot be read: an answer from half of the objects would be wrong.
-    pub(crate) fn read(paths: &[PathBuf], recursive: bool) -> Result<Self, Failure> {
+    pub(crate) fn read(typed: &[PathBuf], recursive: bool) -> Result<Self, Failure> {
+        let paths = expanded(typed).map_err(|problems| Failure::Unusable { problems, hint: None })?;
         let mut reader = Reader { recursive, files: Vec::new(), seen: BTreeSet::new(), problems: Vec::new() };
-        for path in paths {
-            reader.path(path);
-        }
-        if reader.problems.is_empty() {
-            Ok(Files(reader.files))
-        } else {
-            Err(Failure::Unusable { problems: reader.problems, hint: None })
-        }
+        paths.iter().for_each(|path| reader.path(path));
+        reader.done()
+    }
+}
+
+impl Files {
+    /// Reads one file, whatever characters are in its name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn one(path: &Path) -> Result<Self, Failure> {
+        let mut reader =
+            Reader { recursive: false, files: Vec::new(), seen: BTreeSet::new(), problems: Vec::new() };
+        reader.file(path);
+        reader.done()
     }
 }
 
@@ -39,6 +48,14 @@ struct Reader {
 }
 
 impl Reader {
+    fn done(self) -> Result<Files, Failure> {
+        if self.problems.is_empty() {
+            Ok(Files(self.files))
+        } else {
+            Err(Failure::Unusable { problems: self.problems, hint: None })
+        }
+    }
+
     fn path(&mut self, path: &Path) {
         if path == Path::new("-") {
             if self.seen.insert(path.to_owned()) {
@@ -153,7 +170,12 @@ impl Reader {
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.problems.push(format!("{} cannot be read: {}", shown(path), in_words(error)));
+        let url = ["http://", "https://"].into_iter().any(|scheme| path.to_string_lossy().starts_with(scheme));
+        let why = match url {
+            true => "it is no file; fetch it, and give it to `-f -`".to_owned(),
+            false => in_words(error),
+        };
+        self.problems.push(format!("{} cannot be read: {why}", shown(path)));
     }
 }
 

@@ -134,6 +134,8 @@ fn odd_flags_are_usage_errors_that_name_the_flag() {
         "lint -f nowhere.yaml",
         "diff -f good.yaml --from nowhere",
         "diff -f - --from -",
+        "status -f good.yaml --request-timeout 5x",
+        "diff -f good.yaml --from good.yaml --request-timeout=",
         "inspect",
         "inspect binding/A_B -f good.yaml",
         "completion tcsh",

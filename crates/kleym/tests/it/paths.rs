@@ -42,6 +42,29 @@ fn a_file_that_is_named_twice_is_read_once() {
 }
 
 #[test]
+fn commas_separate_paths_and_patterns_are_expanded_as_kubectl_does() {
+    let folder = Folder::with(&[
+        ("a/chat.yaml", &chat()),
+        ("a/goal.yaml", GOAL),
+        ("b/llama.yaml", LLAMA),
+        ("c,d/good.yaml", &good()),
+    ]);
+    for paths in ["a,b", "a/chat.yaml,a/goal.yaml,b/llama.yaml", "a/*.yaml,b", "?/[a-l]*.yaml", "c,d"] {
+        assert_eq!(identities(&folder, &format!("render -f {paths}")), 1, "{paths}");
+    }
+    let piped = folder.run("render -f a,-", &[], LLAMA.as_bytes());
+    assert_eq!(piped.exit, Some(0), "{piped}");
+    for (paths, says) in [
+        ("a,nowhere", "`nowhere` cannot be read: there is no such file or folder (a comma separates paths, so `a,nowhere` names several)"),
+        ("a/x*.yaml", "`a/x*.yaml` cannot be read: no file or folder matches it"),
+        ("https://example.org/x.yaml", "`https://example.org/x.yaml` cannot be read: it is no file; fetch it, and give it to `-f -`"),
+    ] {
+        let answer = folder.kleym(&format!("render -f {paths}"));
+        assert_eq!((answer.exit, answer.err.as_str()), (Some(4), format!("error: {says}\n").as_str()), "{answer}");
+    }
+}
+
+#[test]
 fn standard_input_is_read() {
     let folder = Folder::new();
     let answer = folder.run("render -f -", &[], good().as_bytes());

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Method, Request};
-use jiff::SignedDuration;
 use kleym_core::name::{Namespace, describe};
 use kleym_core::settings::given::Environment;
 use kleym_core::text::Quoted;
@@ -32,7 +31,6 @@ impl Cluster {
     /// What is wrong with the flags or the kubeconfig.
     pub(crate) fn connect(typed: &Connection, environment: Environment<'_>) -> Result<Self, Failure> {
         let Connection { kubeconfig, context, impersonate, impersonate_groups, request_timeout } = typed;
-        let deadline = deadline(request_timeout)?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -75,7 +73,7 @@ impl Cluster {
             .with_layer(&FilterLayer::new(only_reads))
             .build();
         drop(_in_runtime);
-        Ok(Self { runtime, client, namespace, deadline, server })
+        Ok(Self { runtime, client, namespace, deadline: request_timeout.0, server })
     }
 }
 
@@ -96,20 +94,6 @@ fn only_reads<B>(request: Request<B>) -> Result<Request<B>, BoxError> {
     match *request.method() {
         Method::GET => Ok(request),
         ref other => Err(format!("kleym never sends {other}").into()),
-    }
-}
-
-/// `--request-timeout` as kubectl reads it: a duration with units, or whole seconds; 0 is none.
-fn deadline(text: &str) -> Result<Option<Duration>, Failure> {
-    let seconds = text.parse().ok().map(Duration::from_secs);
-    let parsed = seconds.or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok());
-    match parsed {
-        Some(Duration::ZERO) => Ok(None),
-        Some(duration) => Ok(Some(duration)),
-        None => Err(Failure::unusable(format!(
-            "--request-timeout: {} is no duration such as `10s` or `2m`",
-            Quoted(text)
-        ))),
     }
 }
 
@@ -154,19 +138,6 @@ mod tests {
         assert!(passes(Method::GET));
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
             assert!(!passes(method.clone()), "{method}");
-        }
-    }
-
-    #[test]
-    fn a_timeout_is_read_as_kubectl_reads_it() {
-        let read = |text: &str| deadline(text).ok();
-        assert_eq!(read("0"), Some(None));
-        assert_eq!(read("0s"), Some(None));
-        assert_eq!(read("15"), Some(Some(Duration::from_secs(15))));
-        assert_eq!(read("1m30s"), Some(Some(Duration::from_secs(90))));
-        assert_eq!(read("500ms"), Some(Some(Duration::from_millis(500))));
-        for bad in ["", " ", "-1s", "-3", "soon", "1e9999s", "99999999999999999999s"] {
-            assert!(read(bad).is_none(), "{bad}");
         }
     }
 }

@@ -67,7 +67,7 @@ fn read(path: &Path) -> Result<Kubeconfig, Failure> {
         let what = if path.exists() { "is no file" } else { "cannot be read: there is no such file" };
         return Err(Failure::unusable(format!("the kubeconfig {shown} {what}")));
     }
-    let files = Files::read(&[path.to_owned()], false)?;
+    let files = Files::one(path)?;
     for (id, file) in files.iter() {
         let problems = documents(id, file, drop);
         if let Some(problem) = problems.first() {
