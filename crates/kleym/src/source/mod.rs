@@ -10,6 +10,7 @@ mod split;
 
 use std::cell::OnceCell;
 use std::ops::Range;
+use std::path::PathBuf;
 
 pub(crate) use self::named::is_stdin_named;
 pub(crate) use self::outline::Outlines;
@@ -23,6 +24,8 @@ pub(crate) const MAX_FILE_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) struct File {
     /// What it is called in messages.
     pub(crate) name: String,
+    /// Where it is; nowhere when it is standard input.
+    pub(crate) path: Option<PathBuf>,
     /// What stands in it; empty when that could not be used.
     pub(crate) text: String,
     /// Why it could not be used.
@@ -74,7 +77,7 @@ impl Files {
 impl File {
     /// A file with its text.
     fn new(name: String, text: String, problem: Option<Problem>) -> Self {
-        Self { name, text, problem, skipped: false, lines: OnceCell::new() }
+        Self { name, path: None, text, problem, skipped: false, lines: OnceCell::new() }
     }
 
     /// Line and column, both from 1, the column in characters.

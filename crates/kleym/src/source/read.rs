@@ -59,7 +59,7 @@ impl Reader {
     fn path(&mut self, path: &Path) {
         if path == Path::new("-") {
             if self.seen.insert(path.to_owned()) {
-                self.take("<stdin>", io::stdin().lock());
+                self.take("<stdin>", None, io::stdin().lock());
             }
             return;
         }
@@ -129,7 +129,8 @@ impl Reader {
         let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
         if ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str())) {
             let name = path.display().to_string().chars().flat_map(printable).collect();
-            self.files.push(File { skipped: true, ..File::new(name, String::new(), None) });
+            let path = Some(path.to_owned());
+            self.files.push(File { skipped: true, path, ..File::new(name, String::new(), None) });
         }
     }
 
@@ -139,13 +140,13 @@ impl Reader {
             return;
         }
         match fs::File::open(path) {
-            Ok(file) => self.take(&path.display().to_string(), file),
+            Ok(file) => self.take(&path.display().to_string(), Some(path), file),
             Err(error) => self.unreadable(path, &error),
         }
     }
 
     /// Takes what stands in a file. What cannot be used is kept with why, so that it becomes a finding.
-    fn take(&mut self, name: &str, input: impl Read) {
+    fn take(&mut self, name: &str, path: Option<&Path>, input: impl Read) {
         let name: String = name.chars().flat_map(printable).collect();
         let mut bytes = Vec::new();
         // One byte more than allowed tells a file that is too large, whatever its metadata says.
@@ -153,7 +154,7 @@ impl Reader {
             self.problems.push(format!("{} cannot be read: {}", Quoted(&name), in_words(&error)));
             return;
         }
-        self.files.push(if bytes.len() > MAX_FILE_BYTES {
+        let file = if bytes.len() > MAX_FILE_BYTES {
             let message = format!("the file is larger than {} MiB", MAX_FILE_BYTES / (1024 * 1024));
             let hint = Some("split it".to_owned());
             File::new(name, String::new(), Some(Problem { message, hint, range: 0..0 }))
@@ -166,7 +167,8 @@ impl Reader {
                 },
                 Err(error) => not_utf_8(name, &error),
             }
-        });
+        };
+        self.files.push(File { path: path.map(Path::to_owned), ..file });
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use kleym_core::report::{Code, Severity};
 use serde_json::{Value, json};
@@ -93,35 +93,39 @@ fn result(files: &Files, told: &Told, rules: &[Code], prints: &mut Fingerprints)
 }
 
 fn physical(files: &Files, spot: &Spot) -> Value {
-    let SourcePlace { file, line, column, end_line, end_column } = SourcePlace::of(files, spot);
+    let SourcePlace { file: _, line, column, end_line, end_column } = SourcePlace::of(files, spot);
     // An empty region would be an insertion point; code scanning wants something to mark.
     let end_column = if (line, column) == (end_line, end_column) { end_column + 1 } else { end_column };
     json!({
-        "artifactLocation": {"uri": uri(&file)},
+        "artifactLocation": {"uri": uri(files.get(spot.file).path.as_deref())},
         "region": {"startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column},
     })
 }
 
-/// The path of a file as a relative reference where that is possible.
-fn uri(file: &str) -> String {
+/// The path of a file as a URI reference (RFC 3986): relative to where the command runs, unless it lies elsewhere.
+fn uri(path: Option<&Path>) -> String {
+    let Some(path) = path else { return "stdin".to_owned() };
     let here = std::env::current_dir().ok();
-    let path = Path::new(file);
-    let relative = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
-    let path = relative.unwrap_or_else(|| path.to_owned());
-    let text = path.to_string_lossy();
-    let text = text.strip_prefix("./").unwrap_or(&text).trim_matches(['<', '>']).to_owned();
-    let encoded = encoded(&text);
-    if text.starts_with('/') { format!("file://{encoded}") } else { encoded }
+    let relative = here.and_then(|here| path.strip_prefix(here).ok());
+    let mut root = "";
+    let mut steps = Vec::new();
+    for step in relative.unwrap_or(path).components() {
+        match step {
+            Component::CurDir => {}
+            Component::RootDir => root = "file:///",
+            step => steps.push(encoded(step.as_os_str().as_encoded_bytes())),
+        }
+    }
+    format!("{root}{}", steps.join("/"))
 }
 
-fn encoded(path: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-            char::from(byte).to_string()
-        }
+/// A step of a path; what RFC 3986 does not reserve nor forbid stays as it is.
+fn encoded(step: &[u8]) -> String {
+    let byte = |byte: &u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(*byte).to_string(),
         other => format!("%{other:02X}"),
     };
-    path.bytes().map(byte).collect()
+    step.iter().map(byte).collect()
 }
 
 /// What a finding is known by from run to run: its code, its objects and the text of the line, but not the line's number.
@@ -144,7 +148,7 @@ impl Fingerprints {
         part(entry.field.as_deref().unwrap_or_default());
         if let Some(spot) = &told.at {
             let file = files.get(spot.file);
-            part(&uri(&file.name));
+            part(&uri(file.path.as_deref()));
             let (_, line) = file.line_of(spot.range.start);
             part(file.text.get(line).unwrap_or_default().trim());
         }
@@ -162,10 +166,13 @@ mod tests {
 
     #[test]
     fn a_path_becomes_a_reference() {
-        assert_eq!(uri("./a b/c#.yaml"), "a%20b/c%23.yaml");
-        assert_eq!(uri("<stdin>"), "stdin");
-        assert_eq!(uri("/nowhere/x.yaml"), "file:///nowhere/x.yaml");
+        let of = |path: &str| uri(Some(Path::new(path)));
+        assert_eq!(of("./a b/c#%.yaml"), "a%20b/c%23%25.yaml");
+        assert_eq!(of("a/./b\u{1b}[31m.yaml"), "a/b%1B%5B31m.yaml");
+        assert_eq!(of("../c:d/\u{e9}.yaml"), "../c%3Ad/%C3%A9.yaml");
+        assert_eq!(of("/nowhere/x.yaml"), "file:///nowhere/x.yaml");
         let here = std::env::current_dir().unwrap().join("x.yaml");
-        assert_eq!(uri(&here.to_string_lossy()), "x.yaml");
+        assert_eq!(uri(Some(&here)), "x.yaml");
+        assert_eq!(uri(None), "stdin");
     }
 }
