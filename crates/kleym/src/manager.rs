@@ -151,8 +151,8 @@ fn completed(
         let what = kleym_core::text::Quoted(pattern.pattern());
         findings.push(Finding::new(
             Code::ManagerUnknown,
-            format!("{what} in `ignoreNamespaces` is no expression that can be read here, so nothing is said of what it ignores"),
-        ));
+            format!("{what} in `ignoreNamespaces` is no expression that can be read here, so it is not known which namespaces it ignores"),
+        ).hint("spire-controller-manager does not start with an expression that Go cannot read; see its log"));
     }
     KnownManager { manager, at, findings }
 }

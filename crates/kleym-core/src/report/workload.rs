@@ -138,15 +138,18 @@ fn unmatched(scene: &Scene<'_>, binding: &Binding, identity: &Identity, pods: &[
     let mut there: Vec<&str> = there;
     there.sort_unstable();
     there.dedup();
-    let list = quoted_list(there.iter().copied());
+    let list = match there.as_slice() {
+        [] => "none is known".to_owned(),
+        there => format!("they are {}", quoted_list(there.iter().copied())),
+    };
     let message = match item.key() {
         ItemKey::ContainerName => format!(
-            "no container of the pods that `{}` selects is called {}; they are {list}",
+            "no container of the pods that `{}` selects is called {}; {list}",
             binding.key,
             Quoted(item.value())
         ),
         _ => {
-            let are = if there.is_empty() { String::new() } else { format!("; there are {list}") };
+            let are = if there.is_empty() { String::new() } else { format!("; {list}") };
             format!(
                 "no container of the pods that `{}` selects has {}{are}",
                 binding.key,

@@ -10,6 +10,7 @@ use kleym_core::fact::Known;
 use kleym_core::kind::Kind;
 use kleym_core::report::{self, Code, Finding, Severity};
 use kleym_core::settings::given::Environment;
+use kleym_core::spire::Answer;
 use kleym_core::text::{Quoted, quoted_list};
 use serde_json::Value;
 
@@ -230,7 +231,11 @@ fn definitions(live: &Live, definitions: &Found) -> Group {
                 .filter(|v| v.get("served").and_then(Value::as_bool) == Some(true));
             let served: Vec<&str> = served.map(|version| text(version, "/name")).collect();
             if !served.contains(&version) {
-                let message = format!("`{name}` serves {}, but not {version}", quoted_list(served));
+                let serves = match served.as_slice() {
+                    [] => "no version at all".to_owned(),
+                    served => format!("{}, but not {version}", quoted_list(served.iter().copied())),
+                };
+                let message = format!("`{name}` serves {serves}");
                 group.found(Finding::new(Code::DefinitionNotServed, message).hint(
                     "install a release that serves it, or a version of Kleym that reads what is served",
                 ));
@@ -305,6 +310,7 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
     spaces.dedup();
     let ignored: Vec<&str> =
         spaces.iter().copied().filter(|space| manager.ignores(space).0.certain()).collect();
+    let untold = spaces.iter().any(|space| manager.ignores(space).0 == Answer::Unknown);
     if !ignored.is_empty() {
         group.found(
             Finding::new(
@@ -313,7 +319,9 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
             )
             .hint("see `ignoreNamespaces` in its configuration: the patterns are searched for anywhere in the name"),
         );
-    } else if manager.ignored.is_some() && !spaces.is_empty() {
+    } else if untold {
+        // Which pattern cannot be read, or that none is known, was said above.
+    } else if !spaces.is_empty() {
         group.fine("it ignores no namespace that has bindings");
     }
     let fallbacks: Vec<&str> = scene

@@ -95,6 +95,11 @@ async fn a_check_says_what_is_right_and_what_is_not() {
     insta::assert_snapshot!("check_live", answer);
     let data = cluster.kleym(&format!("check -o json --scm-namespace {namespace} {FLAGS}"));
     assert_eq!(kind_of_valid(&data), "CheckReport");
+    // What a pattern ignores that cannot be read is not known.
+    let unread = cluster.kleym(&format!("check --scm-ignore-namespaces ibm-[ {FLAGS}"));
+    assert!(!unread.out.contains("it ignores no namespace"), "{unread}");
+    let says = "info  KLM6106 `ibm-[` in `ignoreNamespaces` is no expression that can be read here";
+    assert!(unread.out.contains(says), "{unread}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
