@@ -1,5 +1,6 @@
 //! How one binding stands, in short: what its status reports, when it is live; else what the engine decides.
 
+use jiff::Timestamp;
 use kleym_core::fact::{Binding, Target};
 use kleym_core::index::Verdict;
 use kleym_core::name::output_name;
@@ -40,6 +41,11 @@ fn declared_row(binding: &Binding) -> BindingRow {
         spiffe_id: None,
         output: None,
         created: binding.created,
+        // One that no calendar has was not read either.
+        creation_timestamp: binding
+            .created
+            .and_then(|at| Timestamp::from_second(at).ok())
+            .map(|at| at.to_string()),
     }
 }
 

@@ -90,4 +90,7 @@ pub struct BindingRow {
     /// When it was created, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<i64>,
+    /// When it was created, as the API server writes it: `2026-11-01T08:00:00Z` (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_timestamp: Option<String>,
 }

@@ -51,6 +51,16 @@ fn a_report_is_the_same_as_data() {
     );
 }
 
+#[test]
+fn the_age_of_a_binding_is_there_as_the_api_server_writes_it() {
+    let report = at_the_root("status -f examples/cluster -o json");
+    assert_eq!(crate::schemas::kind_of_valid(&report), "StatusReport");
+    let report: Value = serde_json::from_str(&report.out).unwrap();
+    let row = &report["bindings"][0];
+    assert_eq!(row["creationTimestamp"], "2026-11-01T08:00:00Z");
+    assert_eq!(row["created"], 1_793_520_000);
+}
+
 #[tokio::test]
 async fn a_cluster_is_shown_as_the_operator_reports_it_with_its_settings() {
     let cluster = Cluster::with("status-reported", &homeless(&[&chat(), GOAL, LLAMA])).await;
