@@ -2,6 +2,7 @@
 //! holds beside them, and what is to be said of the files themselves. Files are laid over a cluster as applying them
 //! would. Decides nothing about bindings: the index does.
 
+mod astray;
 mod gathered;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -108,7 +108,7 @@ codes! {
     Unnamed = 9002, Error, "an object has no name or namespace by which it could be known";
     DeclaredTwice = 9003, Error, "an object is declared more than once";
     BadList = 9004, Error, "a List holds something that is no Kubernetes object";
-    UnknownKind = 9005, Error, "an object was meant for Kleym and has a kind or group that does not exist";
+    UnknownKind = 9005, Error, "an object was meant for Kleym and has a kind, group or version that does not exist";
     UnsupportedVersion = 9101, Warning, "an object has a version that Kleym does not read";
     LimitedByRbac = 9102, Warning, "a permission is missing, so a part of the answer is";
     Unreadable = 9103, Warning, "a kind cannot be read, so a part of the answer is missing";

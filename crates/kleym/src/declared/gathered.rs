@@ -13,6 +13,7 @@ use kleym_core::report::{Code, FieldPath, Finding, Reference};
 use kleym_core::text::{Quoted, quoted_list};
 use serde_json::Value;
 
+use super::astray::{Astray, astray, nearest};
 use super::{Objection, Origin};
 use crate::source::cluster::Resource;
 
@@ -270,86 +271,9 @@ fn is_object(item: &Value) -> bool {
     ["apiVersion", "kind"].into_iter().all(|field| item.get(field).is_some_and(Value::is_string))
 }
 
-/// Something that is nearly one of Kleym's objects, and that no API server would take.
-struct Astray {
-    what: String,
-    field: &'static str,
-    write: String,
-}
-
-/// The one name that was probably meant: as near as a slip, and none of the others is as near.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let name = name.to_ascii_lowercase();
-    // In a short name two slips leave too little of it.
-    let slips = if name.len() < 6 { 1 } else { SLIPS };
-    let mut near: Vec<(usize, &str)> = known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(&known.to_ascii_lowercase(), &name), *known))
-        .filter(|(distance, _)| *distance <= slips)
-        .collect();
-    near.sort_unstable();
-    match near.as_slice() {
-        [(_, only)] => Some(only),
-        [(first, meant), (second, _), ..] if first < second => Some(meant),
-        _ => None,
-    }
-}
-
-/// As many letters may be wrong in a name for it to be taken for a slip.
-const SLIPS: usize = 2;
-
-/// Whether an object was meant to be one that Kleym reads, and has a kind that its group does not have, or a group that does
-/// not have its kind.
-fn astray(api_version: Option<&str>, kind_name: Option<&str>) -> Option<Astray> {
-    let group = api_version.map(|text| text.split_once('/').map_or("", |(group, _)| group));
-    let known = || Kind::ALL.into_iter().filter(|kind| *kind != Kind::Output);
-    let near = |kind: &Kind, name: &str| {
-        let (own, name) = (kind.kind().to_ascii_lowercase(), name.to_ascii_lowercase());
-        strsim::damerau_levenshtein(&own, name.strip_suffix("list").unwrap_or(&name)) <= SLIPS
-    };
-    // One of its group, or its list: that is what it should be.
-    let right = |kind: &Kind, name: &str| {
-        name.strip_prefix(kind.kind()).is_some_and(|rest| rest.is_empty() || rest == "List")
-    };
-    match (group, kind_name) {
-        (Some(group), Some(name)) => {
-            if let Some(kind) = known().find(|kind| kind.group() == group) {
-                let of_group = || known().filter(|kind| kind.group() == group);
-                if of_group().any(|kind| right(&kind, name)) {
-                    return None;
-                }
-                let meant = of_group().find(|kind| near(kind, name));
-                let meant = meant.or_else(|| (kind == Kind::Binding).then_some(kind))?;
-                let what = format!("{} is no kind of `{group}`", Quoted(name));
-                return Some(Astray { what, field: "kind", write: meant.kind().to_owned() });
-            }
-            near(&Kind::Binding, name).then(|| Astray {
-                what: format!("{} is no kind of {}", Quoted(name), Quoted(api_version.unwrap_or_default())),
-                field: if right(&Kind::Binding, name) { "apiVersion" } else { "kind" },
-                write: if right(&Kind::Binding, name) {
-                    Kind::Binding.api_version()
-                } else {
-                    Kind::Binding.kind().to_owned()
-                },
-            })
-        }
-        (None, Some(name)) => {
-            let kind = known().find(|kind| near(kind, name))?;
-            let what = format!("{} has no `apiVersion`", Quoted(name));
-            Some(Astray { what, field: "apiVersion", write: kind.api_version() })
-        }
-        (Some(group), None) => {
-            let kind = known().find(|kind| kind.group() == group)?;
-            let what = format!("an object of {} has no `kind`", Quoted(api_version.unwrap_or_default()));
-            Some(Astray { what, field: "kind", write: kind.kind().to_owned() })
-        }
-        (None, None) => None,
-    }
-}
-
 /// The kind that Kleym reads in another version, or in another group.
 fn other_version(kind_name: &str) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|kind| *kind != Kind::Output && kind.kind() == kind_name)
+    Kind::ALL.into_iter().find(|kind| kind.kind() == kind_name)
 }
 
 fn in_words(api_version: &str, kind_name: &str) -> String {

@@ -41,6 +41,32 @@ fn a_kind_or_group_that_does_not_exist_is_an_error_that_says_what_to_write() {
             "b.yaml:2:7",
             "kind: InferencePool",
         ),
+        (
+            "apiVersion: inference.networking.k8s.oi/v1\nkind: InferencePool\n",
+            "b.yaml:1:13",
+            "apiVersion: inference.networking.k8s.io/v1",
+        ),
+        (
+            "apiVersion: inference.networking.x-k8.io/v1alpha2\nkind: InferenceObjective\n",
+            "b.yaml:1:13",
+            "apiVersion: inference.networking.x-k8s.io/v1alpha2",
+        ),
+        (
+            "apiVersion: llmd.ai/v1alpha2\nkind: inferenceobjective\n",
+            "b.yaml:1:13",
+            "apiVersion: llm-d.ai/v1alpha2",
+        ),
+        (
+            "apiVersion: kleym.sonda.red/v1beta1\nkind: InferenceIdentityBinding\n",
+            "b.yaml:1:13",
+            "apiVersion: kleym.sonda.red/v1alpha1",
+        ),
+        ("apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEId\n", "b.yaml:2:7", "kind: ClusterSPIFFEID"),
+        (
+            "apiVersion: spire.spifee.io/v1alpha1\nkind: ClusterSPIFFEID\n",
+            "b.yaml:1:13",
+            "apiVersion: spire.spiffe.io/v1alpha1",
+        ),
     ] {
         let answer = beside_good(&format!("{head}{named}"));
         assert_eq!(answer.exit, Some(2), "{answer}");
@@ -55,6 +81,9 @@ fn other_kinds_of_the_same_groups_are_none_of_kleyms_business() {
         "apiVersion: inference.networking.x-k8s.io/v1alpha1\nkind: InferencePoolImport\n",
         "apiVersion: llm-d.ai/v1alpha2\nkind: InferenceModelRewrite\n",
         "apiVersion: example.org/v1\nkind: Pool\n",
+        "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterStaticEntry\n",
+        "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterFederatedTrustDomain\n",
+        "apiVersion: llm-d.io/v1\nkind: Router\n",
         "kind: values\n",
     ] {
         let answer = beside_good(&format!("{head}metadata: {{name: x}}\n"));
