@@ -85,7 +85,8 @@ struct Origin {
 struct Objection {
     finding: Finding,
     at: Origin,
-    field: FieldPath,
+    /// The field that shows it; none when it is no object that could have one.
+    field: Option<FieldPath>,
     also: Option<(&'static str, Origin)>,
 }
 
@@ -127,13 +128,23 @@ impl Declared {
         for (id, file) in files.iter() {
             let unreadable = source::documents(id, file, |mut document| {
                 let value = std::mem::take(&mut document.value);
-                gathered.object(&value, &Origin { document: parsed.len(), path: FieldPath::default() });
+                gathered.document(&value, &Origin { document: parsed.len(), path: FieldPath::default() });
                 parsed.push(document);
             });
+            gathered.end_of_file();
             problems.extend(unreadable.into_iter().map(|problem| (id, problem)));
         }
-        let Gathered { home: _, mut facts, declared, ignored, objections, labels, reported, beside } =
-            gathered;
+        let Gathered {
+            home: _,
+            mut facts,
+            declared,
+            ignored,
+            objections,
+            labels,
+            reported,
+            no_objects: _,
+            beside,
+        } = gathered;
         let mut index = Index::new(settings(&reported)?);
         let mut declared = Self {
             files,
@@ -309,8 +320,11 @@ impl Declared {
                 ((*what).to_owned(), self.spot(&mut outlines, origin, &FieldPath::name()))
             });
             let also = also.collect();
-            let at = Some(self.spot(&mut outlines, at, field));
-            told.push(Told { finding: finding.clone(), at, also });
+            let at = match field {
+                Some(field) => self.spot(&mut outlines, at, field),
+                None => self.parsed[at.document].beginning(&self.files),
+            };
+            told.push(Told { finding: finding.clone(), at: Some(at), also });
         }
         told.sort_by_key(|told| told.at.as_ref().map(|spot| (spot.file, spot.range.start)));
         told.extend(self.remarks.iter().cloned().map(Told::alone));

@@ -117,6 +117,7 @@ codes! {
     UnknownField = 9106, Warning, "a binding has a field that its CustomResourceDefinition does not know";
     UnreadableMetadata = 9107, Warning, "a binding's uid or creation time cannot be read";
     FileNotRead = 9108, Warning, "a file of a folder is not read, because of its name";
+    NoObject = 9109, Warning, "a document is a list or a single value, and no object";
     OperatorNotFound = 9201, Warning, "no kleym-operator was found";
     OperatorNotReady = 9202, Error, "kleym-operator is there and does not work";
     DefinitionNotServed = 9203, Error, "a CustomResourceDefinition does not serve the version that Kleym reads";

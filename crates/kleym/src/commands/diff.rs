@@ -34,9 +34,7 @@ pub(super) fn run(
     let covered = |key: &BindingKey| scope.is_empty() || scope.contains(&key.namespace);
     let bindings = changes(&before, &after, covered);
     let workloads = impact::of(&before, &after);
-    let all = |side: &Declared| {
-        side.told(report::declarations(&side.index, side.in_cluster), covered)
-    };
+    let all = |side: &Declared| side.told(report::declarations(&side.index, side.in_cluster), covered);
     let (introduced, mended, unchanged) = sorted(all(&before), all(&after));
     let entries = |side: &Declared, told: &[Told]| FindingEntry::all(&side.files, told);
     let mut summary = DiffSummary {

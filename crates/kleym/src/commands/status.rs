@@ -100,7 +100,18 @@ fn table(rows: &[BindingRow], namespaced: bool, wide: bool) -> Table {
 }
 
 fn cells(row: &BindingRow, namespaced: bool, wide: bool, now: i64) -> Vec<String> {
-    let BindingRow { namespace, name, target, mode, ready, reason, spiffe_id, output, created, creation_timestamp: _ } = row;
+    let BindingRow {
+        namespace,
+        name,
+        target,
+        mode,
+        ready,
+        reason,
+        spiffe_id,
+        output,
+        created,
+        creation_timestamp: _,
+    } = row;
     let said = |text: &Option<String>| text.clone().unwrap_or_default();
     let target = target
         .as_deref()

@@ -33,6 +33,8 @@ pub(super) struct Gathered<'a> {
     pub(super) labels: BTreeMap<BindingKey, Pairs>,
     /// The bindings that were in a cluster, for they have a status or are being deleted, as they are written.
     pub(super) reported: BTreeMap<BindingKey, Value>,
+    /// Documents of the file at hand that are no objects, and what they are.
+    pub(super) no_objects: Vec<(Origin, &'static str)>,
     /// What is beside the engine's kinds.
     pub(super) beside: BTreeMap<Resource, Vec<Value>>,
 }
@@ -48,12 +50,45 @@ impl<'a> Gathered<'a> {
             objections: Vec::new(),
             labels: BTreeMap::new(),
             reported: BTreeMap::new(),
+            no_objects: Vec::new(),
             beside: BTreeMap::new(),
         }
     }
 
+    /// Takes one document of a file.
+    pub(super) fn document(&mut self, value: &Value, origin: &Origin) {
+        let what = match value {
+            Value::Object(_) => return self.object(value, origin),
+            // A document of comments alone is nothing.
+            Value::Null => return self.ignore(None),
+            Value::Array(_) => "a list",
+            Value::String(_) => "a text",
+            Value::Number(_) => "a number",
+            Value::Bool(_) => "a truth value",
+        };
+        self.ignore(None);
+        self.no_objects.push((origin.clone(), what));
+    }
+
+    /// Ends a file: what is no object is told once, for it may be a file of something else altogether.
+    pub(super) fn end_of_file(&mut self) {
+        let several = self.no_objects.len();
+        let Some((at, what)) = self.no_objects.drain(..).next() else { return };
+        let mut finding = Finding::new(Code::NoObject, format!("the document is {what}, and no object"));
+        finding.note = (several > 1).then(|| match several - 1 {
+            1 => "so is another one of this file".to_owned(),
+            more => format!("so are {more} more of this file"),
+        });
+        let hint = match what {
+            "a list" => "write each object as a document of its own, or all of them below `items` of a List",
+            _ => "write an object, or leave the file out",
+        };
+        let finding = finding.hint(hint);
+        self.objections.push(Objection { finding, at, field: None, also: None });
+    }
+
     /// Takes one object.
-    pub(super) fn object(&mut self, object: &Value, origin: &Origin) {
+    fn object(&mut self, object: &Value, origin: &Origin) {
         let text = |field: &str| object.get(field).and_then(Value::as_str);
         let (api_version, kind_name) = (text("apiVersion"), text("kind"));
         if let Some(astray) = astray(api_version, kind_name) {
@@ -124,7 +159,7 @@ impl<'a> Gathered<'a> {
         };
         let finding = Finding::new(Code::BadList, format!("item {} of the List {why}", index + 1))
             .hint("correct or remove it: `kubectl apply` refuses the whole List");
-        self.objections.push(Objection { finding, at, field: FieldPath::default(), also: None });
+        self.objections.push(Objection { finding, at, field: Some(FieldPath::default()), also: None });
     }
 
     fn no_items(&mut self, object: &Value, origin: &Origin) {
@@ -135,7 +170,7 @@ impl<'a> Gathered<'a> {
         let finding = Finding::new(Code::BadList, format!("the List {why}"))
             .hint("write the objects below `items`, each with its `-`");
         let field = FieldPath::dotted(field);
-        self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
+        self.objections.push(Objection { finding, at: origin.clone(), field: Some(field), also: None });
     }
 
     fn astray(&mut self, astray: Astray, object: &Value, origin: &Origin) {
@@ -146,7 +181,7 @@ impl<'a> Gathered<'a> {
             .hint(format!("write `{field}: {write}`"));
         // A field that is not there is shown where it would have to stand.
         let field = if object.get(field).is_some() { FieldPath::dotted(field) } else { FieldPath::default() };
-        self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
+        self.objections.push(Objection { finding, at: origin.clone(), field: Some(field), also: None });
     }
 
     fn fact(&mut self, kind: Kind, object: &Value, origin: &Origin) {
@@ -175,7 +210,12 @@ impl<'a> Gathered<'a> {
             finding.hint =
                 Some("remove one; here the last one counts, as if the files were applied".to_owned());
             let also = Some(("it is declared here too", first));
-            self.objections.push(Objection { finding, at: origin.clone(), field: FieldPath::name(), also });
+            self.objections.push(Objection {
+                finding,
+                at: origin.clone(),
+                field: Some(FieldPath::name()),
+                also,
+            });
         }
     }
 
@@ -193,7 +233,7 @@ impl<'a> Gathered<'a> {
             Some(meant) => format!("write `{meant}`"),
             None => format!("correct or remove it; what may stand there: {}", quoted_list(known)),
         });
-        self.objections.push(Objection { finding, at: origin.clone(), field: path, also: None });
+        self.objections.push(Objection { finding, at: origin.clone(), field: Some(path), also: None });
     }
 
     /// What the API server writes into metadata and the engine reads, when it cannot be read.
@@ -224,7 +264,7 @@ impl<'a> Gathered<'a> {
             finding.references = vec![reference.clone()];
             finding.hint = Some(hint);
             let field = FieldPath::dotted("metadata").field(field);
-            self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
+            self.objections.push(Objection { finding, at: origin.clone(), field: Some(field), also: None });
         }
     }
 
@@ -245,7 +285,7 @@ impl<'a> Gathered<'a> {
             DecodeError::Field { field, .. } => format!("correct `{field}`"),
             DecodeError::NotAnObject { .. } | DecodeError::NoFacts(_) => "write an object".to_owned(),
         });
-        self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
+        self.objections.push(Objection { finding, at: origin.clone(), field: Some(field), also: None });
     }
 
     fn unsupported(&mut self, kind: Kind, api_version: &str, object: &Value, origin: &Origin) {
@@ -258,7 +298,7 @@ impl<'a> Gathered<'a> {
         let known: Vec<String> = known.map(Kind::api_version).collect();
         finding.hint = Some(format!("what is read: {}", quoted_list(known.iter().map(String::as_str))));
         let field = FieldPath::dotted("apiVersion");
-        self.objections.push(Objection { finding, at: origin.clone(), field, also: None });
+        self.objections.push(Objection { finding, at: origin.clone(), field: Some(field), also: None });
     }
 
     fn ignore(&mut self, what: Option<String>) {

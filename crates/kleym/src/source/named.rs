@@ -49,7 +49,8 @@ fn parts(whole: &Path) -> impl Iterator<Item = PathBuf> {
 
 fn missing(whole: &Path, part: &Path, several: bool) -> String {
     let shown = |path: &Path| Quoted(&path.display().to_string()).to_string();
-    let why = if is_pattern(part) { "no file or folder matches it" } else { "there is no such file or folder" };
+    let why =
+        if is_pattern(part) { "no file or folder matches it" } else { "there is no such file or folder" };
     let cut = match several {
         true => format!(" (a comma separates paths, so {} names several)", shown(whole)),
         false => String::new(),

@@ -40,6 +40,24 @@ impl Outlines {
 }
 
 impl Document {
+    /// Where it begins, behind its marker and comments. Asks no outline: what is no object may be anything, and large.
+    pub(crate) fn beginning(&self, files: &Files) -> Spot {
+        let text = &files.get(self.file).text[self.stretch.clone()];
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let rest = line.strip_prefix("---").unwrap_or(line);
+            let rest = rest.trim_start();
+            if !rest.is_empty() && !rest.starts_with('#') {
+                start += line.len() - rest.len();
+                break;
+            }
+            start += line.len();
+        }
+        let length = text[start..].chars().next().map_or(0, char::len_utf8);
+        let start = self.stretch.start + start;
+        Spot { file: self.file, range: start..start + length }
+    }
+
     /// Where a field stands.
     pub(crate) fn spot(&self, outlines: &mut Outlines, files: &Files, path: &FieldPath) -> Spot {
         outlines.spot(files, self.file, &self.stretch, self.index, path)

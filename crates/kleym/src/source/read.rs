@@ -172,7 +172,8 @@ impl Reader {
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        let url = ["http://", "https://"].into_iter().any(|scheme| path.to_string_lossy().starts_with(scheme));
+        let url =
+            ["http://", "https://"].into_iter().any(|scheme| path.to_string_lossy().starts_with(scheme));
         let why = match url {
             true => "it is no file; fetch it, and give it to `-f -`".to_owned(),
             false => in_words(error),

@@ -122,7 +122,8 @@ fn of_every_example_in_the_book_all_commands_say_the_same() {
     for fence in all() {
         if fence.mark("in").is_some() {
             check(&fence.place(), &staged(Some(&fence), &fence), SETTINGS);
-        } else if fence.language == "yaml" && fence.mark("finds").is_some() && fence.mark("beside").is_none() {
+        } else if fence.language == "yaml" && fence.mark("finds").is_some() && fence.mark("beside").is_none()
+        {
             check(&fence.place(), &Folder::with(&[("x.yaml", &fence.text)]), "");
         }
     }
@@ -150,7 +151,8 @@ fn a_status_in_a_file_that_contradicts_the_engine_is_told_by_every_command() {
     for command in ["lint", "status", "inspect binding/chat"] {
         let answer = stale.kleym(command);
         let said = format!("{}{}", answer.out, answer.err);
-        let line = "warning[KLM9105]: the status of `llm/chat` speaks of generation 2, but it has generation 3";
+        let line =
+            "warning[KLM9105]: the status of `llm/chat` speaks of generation 2, but it has generation 3";
         assert!(said.contains(line), "{answer}");
     }
 }

@@ -61,7 +61,11 @@ fn a_kind_or_group_that_does_not_exist_is_an_error_that_says_what_to_write() {
             "b.yaml:1:13",
             "apiVersion: kleym.sonda.red/v1alpha1",
         ),
-        ("apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEId\n", "b.yaml:2:7", "kind: ClusterSPIFFEID"),
+        (
+            "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEId\n",
+            "b.yaml:2:7",
+            "kind: ClusterSPIFFEID",
+        ),
         (
             "apiVersion: spire.spifee.io/v1alpha1\nkind: ClusterSPIFFEID\n",
             "b.yaml:1:13",
@@ -88,6 +92,27 @@ fn other_kinds_of_the_same_groups_are_none_of_kleyms_business() {
     ] {
         let answer = beside_good(&format!("{head}metadata: {{name: x}}\n"));
         assert_eq!((answer.exit, answer.out.as_str()), (Some(0), ""), "{head}: {answer}");
+    }
+}
+
+#[test]
+fn a_document_that_is_no_object_is_a_warning_one_for_each_file() {
+    for (text, name, says) in [
+        ("[{\"kind\": \"Pod\"}]", "b.json", "the document is a list, and no object"),
+        ("- kind: Pod\n", "b.yaml", "the document is a list, and no object"),
+        ("just a text\n", "b.yaml", "the document is a text, and no object"),
+        ("7\n---\n8\n---\ntrue\n", "b.yaml", "the document is a number, and no object"),
+    ] {
+        let folder = Folder::with(&[("a.yaml", &good()), (name, text)]);
+        let answer = folder.kleym("lint -f .");
+        assert_eq!(answer.exit, Some(0), "{answer}");
+        assert_eq!(answer.out.matches("warning[KLM9109]").count(), 1, "{answer}");
+        assert!(answer.out.contains(says) && answer.out.contains(&format!("{name}:1:1")), "{answer}");
+        assert_eq!(answer.out.contains("so are 2 more of this file"), text.starts_with('7'), "{answer}");
+        assert_eq!(folder.kleym("lint -f . --strict").exit, Some(2));
+    }
+    for text in ["", "# nothing\n---\n", "null\n", "values: of a chart\n"] {
+        assert_eq!(beside_good(text).out, "", "{text}");
     }
 }
 

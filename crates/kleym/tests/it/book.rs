@@ -15,7 +15,8 @@ use crate::run::{Folder, command};
 /// A healthy cluster as files, which examples change in one place.
 const CLUSTER: &str = "examples/cluster";
 /// Its operator's settings, which a cluster's statuses would tell.
-pub(crate) const SETTINGS: &str = "--trust-domain example.org --clusterspiffeid-class-name spire-server-spire";
+pub(crate) const SETTINGS: &str =
+    "--trust-domain example.org --clusterspiffeid-class-name spire-server-spire";
 
 /// Findings that come from what no block of a page can show: a definition that is proved absent or serves something else, an
 /// API that fails, a write that is rejected, the name of a file. Other tests meet them.
