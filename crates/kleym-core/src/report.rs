@@ -22,6 +22,7 @@
 
 mod code;
 mod declared;
+mod differs;
 mod finding;
 mod live;
 mod place;
@@ -32,6 +33,7 @@ mod workload;
 
 pub use self::code::{Code, PAGES, Severity};
 pub use self::declared::{findings, refused};
+pub use self::differs::Difference;
 pub use self::finding::{Finding, Reference, Related, binding_key};
 pub use self::live::{neighbours, output, poison, reported, watched};
 pub use self::place::{FieldPath, Place, Step};

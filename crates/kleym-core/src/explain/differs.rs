@@ -1,74 +1,9 @@
-//! In what a live output differs from the wanted one, value by value: `+` is what was found there and is not wanted, `-`
-//! what is wanted and was not found.
+//! In what a live output differs from the wanted one, as evidence.
 
-use std::collections::BTreeSet;
-
-use crate::output::{LabelSelector, LiveOutput, OUR_ANNOTATIONS, OUR_LABELS, Pairs, WantedOutput};
-
-/// More are counted, not shown.
-const SHOWN: usize = 5;
+use crate::output::{LiveOutput, WantedOutput};
+use crate::report::Difference;
 
 /// What differs in a field that [`LiveOutput::drift`] names.
-pub(super) fn values(field: &str, live: &LiveOutput, wanted: &WantedOutput) -> String {
-    let (found, want) = (&live.spec, &wanted.spec);
-    let (found, wanted) = match field {
-        "spec.spiffeIDTemplate" => (one(Some(&*found.spiffe_id)), one(Some(&*want.spiffe_id))),
-        "spec.namespaceSelector" => {
-            (selector(found.namespace_selector.as_ref()), selector(want.namespace_selector.as_ref()))
-        }
-        "spec.podSelector" => (selector(found.pod_selector.as_ref()), selector(want.pod_selector.as_ref())),
-        "spec.workloadSelectorTemplates" => (texts(&found.selectors), texts(&want.selectors)),
-        "spec.className" => (one(found.class_name.as_deref()), one(want.class_name.as_deref())),
-        "spec.fallback" => (one(found.fallback), one(want.fallback)),
-        "spec.hint" => (one(found.hint.as_deref()), one(want.hint.as_deref())),
-        "metadata.labels" => (ours(&live.labels, &OUR_LABELS), pairs(&wanted.labels)),
-        "metadata.annotations" => (ours(&live.annotations, &OUR_ANNOTATIONS), pairs(&wanted.annotations)),
-        "metadata.ownerReferences" => (one(Some("ownerReferences")), BTreeSet::new()),
-        _ => (texts(&found.unwanted), BTreeSet::new()),
-    };
-    signed(&found, &wanted)
-}
-
-fn one(value: Option<impl ToString>) -> BTreeSet<String> {
-    value.map(|value| value.to_string()).into_iter().collect()
-}
-
-fn texts(values: &[Box<str>]) -> BTreeSet<String> {
-    values.iter().map(ToString::to_string).collect()
-}
-
-fn pairs(values: &Pairs) -> BTreeSet<String> {
-    values.iter().map(|(key, value)| format!("{key}: {value}")).collect()
-}
-
-/// Foreign labels and annotations may stay, so they are no difference.
-fn ours(values: &Pairs, keys: &[&str]) -> BTreeSet<String> {
-    let of_ours = values.iter().filter(|(key, _)| keys.contains(&&***key));
-    of_ours.map(|(key, value)| format!("{key}: {value}")).collect()
-}
-
-fn selector(selector: Option<&LabelSelector>) -> BTreeSet<String> {
-    let Some(LabelSelector { match_labels, others }) = selector else {
-        return ["no selector".to_owned()].into();
-    };
-    let mut all = pairs(match_labels);
-    if *others {
-        all.insert("matchExpressions".to_owned());
-    }
-    all
-}
-
-fn signed(found: &BTreeSet<String>, wanted: &BTreeSet<String>) -> String {
-    let added = found.difference(wanted).map(|one| format!("+ {one}"));
-    let lacking = wanted.difference(found).map(|one| format!("- {one}"));
-    let all: Vec<String> = added.chain(lacking).collect();
-    let more = match all.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(", and {more} more"),
-    };
-    match all.as_slice() {
-        // The same items, in another order or more than once.
-        [] => "the same, in another order".to_owned(),
-        all => format!("{}{more}", all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ")),
-    }
+pub(super) fn values(field: &'static str, live: &LiveOutput, wanted: &WantedOutput) -> String {
+    Difference::of(field, live, wanted).to_string()
 }

@@ -10,7 +10,7 @@ use kleym_core::name::{BindingKey, Namespace, ObjectName, describe, output_name}
 use kleym_core::output::Ownership;
 use kleym_core::relation::{self, Cause, Precedence};
 use kleym_core::render::Identity;
-use kleym_core::report::{self, Scene, Standing};
+use kleym_core::report::{self, Difference, Scene, Standing};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::{Phase, Pod};
 use kleym_core::status::{ConditionFact, Truth, conditions_of, granted_conditions};
@@ -24,8 +24,8 @@ use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output::{self, NONE, Table, counted};
 use crate::reports::{
-    BindingReport, ConditionView, EngineView, FindingEntry, OutputCounts, OutputState, OutputView, PeerView,
-    PodView, Relation, SettingsInUse, VerdictName,
+    BindingReport, ConditionView, EngineView, FieldDifference, FindingEntry, OutputCounts, OutputState,
+    OutputView, PeerView, PodView, Relation, SettingsInUse, VerdictName,
 };
 use crate::rows::{condition, row};
 use crate::sight::{BESIDE, Sight};
@@ -172,7 +172,11 @@ fn output(scene: &Scene<'_>, binding: &Binding) -> OutputView {
             Standing::Foreign(_) => (OutputState::Foreign, none),
             Standing::Orphan(_) => (OutputState::Orphan, none),
             Standing::InSync(_) => (OutputState::InSync, none),
-            Standing::Drifted(_, fields) => (OutputState::Drifted, fields),
+            Standing::Drifted(live, fields) => {
+                let wanted = scene.wanted_output(binding, &identity, live);
+                let differ = |field| Difference::of(field, live, &wanted);
+                (OutputState::Drifted, fields.into_iter().map(differ).collect())
+            }
         },
         (_, Some((_, Ownership::Foreign))) => (OutputState::Foreign, none),
         (_, Some((_, Ownership::Orphan))) => (OutputState::Orphan, none),
@@ -189,8 +193,17 @@ fn output(scene: &Scene<'_>, binding: &Binding) -> OutputView {
     OutputView {
         name: scene.output_name(&binding.key).to_string(),
         state,
-        drift: drift.into_iter().map(str::to_owned).collect(),
+        drift: drift.iter().map(|difference| difference.field.to_owned()).collect(),
+        differences: drift.into_iter().map(FieldDifference::from).collect(),
         counts,
+    }
+}
+
+impl From<Difference> for FieldDifference {
+    fn from(difference: Difference) -> Self {
+        let Difference { field, found, wanted } = difference;
+        let [found, wanted] = [found, wanted].map(|all| all.into_iter().collect());
+        Self { field: field.to_owned(), found, wanted }
     }
 }
 
@@ -279,6 +292,17 @@ fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Resu
             drift => format!("{}: {}", output.state.as_str(), drift.join(", ")),
         },
     )?;
+    for FieldDifference { field: name, found, wanted } in &output.differences {
+        field(
+            "",
+            &match (found.as_slice(), wanted.as_slice()) {
+                ([], []) => format!("{name}: the same, in another order"),
+                ([], wanted) => format!("{name}: lacks {}", wanted.join(", ")),
+                (found, []) => format!("{name}: is not to have {}", found.join(", ")),
+                (found, wanted) => format!("{name}: {}, wanted {}", found.join(", "), wanted.join(", ")),
+            },
+        )?;
+    }
     field(
         "  SCM",
         &match output.counts {

@@ -96,9 +96,26 @@ pub struct OutputView {
     /// The fields in which it differs from what is wanted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
+    /// What stands in these fields, and what is wanted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<FieldDifference>,
     /// What spire-controller-manager last counted; absent when it has not processed the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<OutputCounts>,
+}
+
+/// A field of an output that differs.
+#[derive(Serialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldDifference {
+    /// The field.
+    pub field: String,
+    /// What was found there and is not wanted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<String>,
+    /// What is wanted and was not found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wanted: Vec<String>,
 }
 
 /// How an output stands.

@@ -24,8 +24,8 @@ pub use self::explain::{
 };
 pub use self::finding::{FindingEntry, ObjectReference, SeverityName, SourcePlace};
 pub use self::inspect::{
-    BindingReport, ConditionView, EngineView, OutputCounts, OutputState, OutputView, PeerView, PodView,
-    Relation, VerdictName,
+    BindingReport, ConditionView, EngineView, FieldDifference, OutputCounts, OutputState, OutputView,
+    PeerView, PodView, Relation, VerdictName,
 };
 pub use self::lint::{LintReport, LintSummary};
 pub use self::map::{

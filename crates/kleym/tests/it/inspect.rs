@@ -29,6 +29,24 @@ fn peers_are_shown_with_what_proves_them_apart() {
 }
 
 #[test]
+fn a_drifted_output_is_shown_value_by_value() {
+    let broken = crate::explain::all_broken();
+    let (_, dump) = broken.into_iter().find(|(name, _)| *name == "the_output_was_edited").unwrap();
+    let dump = dump
+        .edit("output.yaml", "      app: vllm", "      app: vllm\n      pod-template-hash: 6c4f8d7b5c")
+        .edit("output.yaml", "hint: llm/chat", "hint: llm/other");
+    assert_snapshot!("drifted", dump.kleym("inspect binding/chat"));
+    let report: Value = serde_json::from_str(&dump.kleym("inspect binding/chat -o json").out).unwrap();
+    let expected = json!([
+        {"field": "spec.podSelector", "found": ["pod-template-hash: 6c4f8d7b5c"]},
+        {"field": "spec.fallback", "found": ["true"], "wanted": ["false"]},
+        {"field": "spec.hint", "found": ["llm/other"], "wanted": ["llm/chat"]},
+        {"field": "spec (fields Kleym never writes)", "found": ["admin"]},
+    ]);
+    assert_eq!(report["output"]["differences"], expected);
+}
+
+#[test]
 fn a_binding_that_is_not_there_is_not_found_and_another_kind_is_wrong_usage() {
     let folder = Folder::with(&[("x.yaml", &good())]);
     assert_snapshot!("not_found", folder.kleym("inspect binding none -f x.yaml -n llm"));
