@@ -277,9 +277,16 @@ impl Declared {
         })
     }
 
-    /// Every namespace in which files declare something.
+    /// Every namespace in which files declare something, or have a pod.
     pub(crate) fn namespaces(&self) -> BTreeSet<Namespace> {
-        self.declared.keys().map(|key| key.namespace.clone()).collect()
+        let pods = self.beside(Resource::Pods).items().iter();
+        let of_pods = pods.filter_map(|pod| Namespace::parse(decode::Meta::of(pod).namespace()?).ok());
+        self.declared.keys().map(|key| key.namespace.clone()).chain(of_pods).collect()
+    }
+
+    /// The bindings of files that have a status or are being deleted, as they are written.
+    pub(crate) fn reported(&self) -> impl Iterator<Item = (&BindingKey, &Value)> {
+        self.reported.iter()
     }
 
     /// The labels of a binding.

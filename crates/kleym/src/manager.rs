@@ -75,7 +75,7 @@ pub(crate) fn fitting(manager: Manager, settings: &Settings, classless: bool) ->
 ///
 /// # Errors
 /// A namespace that is none.
-fn in_cluster<'a>(
+pub(crate) fn in_cluster<'a>(
     typed: &args::Manager,
     cluster: &Cluster,
     spaces: impl Iterator<Item = &'a str>,

@@ -28,7 +28,8 @@ pub(crate) struct Sight {
     statuses: Statuses,
     /// Every pod.
     pub(crate) pods: Vec<Pod>,
-    pods_known: bool,
+    /// Whether they could be read.
+    pub(crate) pods_known: bool,
     pods_complete: bool,
     nodes: Option<Vec<Node>>,
     spaces: Vec<Space>,
@@ -81,12 +82,13 @@ impl Sight {
     }
 
     /// What there will be when everything that is wanted has been written and nothing else of Kleym's is there, for pods that
-    /// run or will run: one that is on no node yet counts as if it were on one. None when no pods were read.
-    pub(crate) fn planned(declared: &Declared, pods: &Found) -> Option<Self> {
-        let Found::All(pods) = pods else { return None };
-        let mut pods = all(pods, |object| decode::pod(object, None));
-        pods.retain(|pod| !pod.phase.ended() && !pod.deleting);
-        for pod in &mut pods {
+    /// run or will run: one that is on no node yet counts as if it were on one. What is not known of SCM is taken to fit.
+    pub(crate) fn planned(declared: &Declared, pods: Option<&Found>, manager: Manager) -> Self {
+        let there = pods.map(Found::items).unwrap_or_default();
+        let pods_complete = declared.in_cluster || there.iter().any(was_in_a_cluster);
+        let mut planned = all(there, |object| decode::pod(object, None));
+        planned.retain(|pod| !pod.phase.ended() && !pod.deleting);
+        for pod in &mut planned {
             pod.node_name.get_or_insert_with(|| "some node".into());
         }
         let others = declared.beside(Resource::Kind(Kind::Output)).items().iter();
@@ -100,18 +102,18 @@ impl Sight {
             outputs: None,
             no_output_kind: false,
             statuses: Statuses::new(),
-            pods,
-            pods_known: true,
-            pods_complete: false,
+            pods: planned,
+            pods_known: pods.is_some(),
+            pods_complete,
             nodes: None,
             spaces: spaces(declared, true),
-            manager: manager::fitting(Manager::default(), declared.index.settings(), false),
+            manager: manager::fitting(manager, declared.index.settings(), false),
             manager_at: None,
             prediction: Prediction::default(),
             places: Places::default(),
             findings: Vec::new(),
         };
-        Some(sight.foreseen(declared))
+        sight.foreseen(declared)
     }
 
     fn foreseen(mut self, declared: &Declared) -> Self {

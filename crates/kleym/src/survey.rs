@@ -1,8 +1,6 @@
 //! What a command looks at: files, a cluster, or files laid over a cluster, read into one [`Declared`]. In a cluster
 //! every kind costs one paged list; what cannot be read becomes a finding, and the rest is still looked at.
 
-use std::collections::BTreeSet;
-
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, describe};
 use kleym_core::settings::given::Environment;
@@ -112,48 +110,12 @@ impl Survey {
     }
 }
 
-/// A cluster as it is, and as it would be with files applied to it.
-pub(crate) struct Overlay {
-    /// As it is.
-    pub(crate) before: Declared,
-    /// As it would be.
-    pub(crate) after: Declared,
-    /// The namespaces that the files speak of; empty when all are looked at.
-    pub(crate) scope: BTreeSet<Namespace>,
-    /// Where the settings come from, when they were not given.
-    pub(crate) remark: Option<String>,
-}
-
-impl Overlay {
-    /// Reads files and the namespaces that they speak of.
-    ///
-    /// # Errors
-    /// As [`Survey::of`].
-    pub(crate) fn of(question: Question<'_>, environment: Environment<'_>) -> Result<Self, Failure> {
-        let Question { input, settings: typed, beside } = question;
-        let args::Input { filename, recursive, scope, connection } = input;
-        let named = scope.namespace.as_deref().map(namespace).transpose()?;
-        let given = settings(typed, environment)?;
-        let files = Files::read(filename, *recursive)?;
-        let cluster = Cluster::connect(connection, environment)?;
-        let home = named.unwrap_or_else(|| cluster.namespace().clone());
-        let spoken_of = Declared::read(files.clone(), &home, given).namespaces();
-        let scope = if scope.all_namespaces || spoken_of.is_empty() { BTreeSet::new() } else { spoken_of };
-        let namespaces: Vec<Namespace> = scope.iter().cloned().collect();
-        let live = read(&cluster, &namespaces, beside)?;
-        let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
-        let chosen = with_status(typed, environment, bindings.iter())?;
-        let mut before = Declared::over(live.clone(), Files::default(), &home, chosen.settings.clone());
-        let mut after = Declared::over(live, files, &home, chosen.settings);
-        before.remark(chosen.findings.clone());
-        after.remark(chosen.findings);
-        Ok(Self { before, after, scope, remark: chosen.remark })
-    }
-}
-
 /// Lists everything side by side: in all namespaces, when none is named or when there are several; in each of several
 /// where the whole is not permitted.
-fn read(cluster: &Cluster, scope: &[Namespace], beside: &[Resource]) -> Result<Live, Failure> {
+///
+/// # Errors
+/// When bindings cannot be listed.
+pub(crate) fn read(cluster: &Cluster, scope: &[Namespace], beside: &[Resource]) -> Result<Live, Failure> {
     let resources: Vec<Resource> = inputs().chain(beside.iter().copied()).collect();
     let only = if let [only] = scope { Some(only) } else { None };
     let collections: Vec<Collection> =

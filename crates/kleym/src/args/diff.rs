@@ -11,6 +11,9 @@ use super::{Connection, Scope, Settings};
 /// The files are laid over the cluster, as applying them would; with --from they are compared with other files, and no
 /// cluster is asked. Objects that are only in the cluster stay; objects that are only in --from go.
 ///
+/// Pods, the flags of the operator's Deployment and the settings of spire-controller-manager may be in the files too; what
+/// only one side of files speaks of at all counts for both.
+///
 /// Exit codes: 0 nothing changes, 1 something changes, 2 the change introduces error findings, 4 and 5 as everywhere.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:

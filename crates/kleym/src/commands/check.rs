@@ -18,6 +18,7 @@ use self::operator::{compared, operator};
 use crate::args;
 use crate::console::Console;
 use crate::declared::{Declared, Live};
+use crate::deployment::OPERATOR_LABELS;
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output::{self, counted};
@@ -27,9 +28,6 @@ use crate::sight::{BESIDE, Sight};
 use crate::source::Files;
 use crate::source::cluster::{Cluster, Collection, Found, Limit, Resource, Why};
 use crate::survey::{Survey, namespace};
-
-/// The label by which Kleym's Deployment is known, whoever installed it.
-const OPERATOR_LABELS: &str = "app.kubernetes.io/name=kleym,app.kubernetes.io/component=operator";
 
 /// The results of one group.
 #[derive(Debug, Default)]

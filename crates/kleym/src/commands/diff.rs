@@ -5,10 +5,9 @@ mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::PathBuf;
 
 use kleym_core::index::Verdict;
-use kleym_core::name::{BindingKey, Namespace, output_name};
+use kleym_core::name::{BindingKey, output_name};
 use kleym_core::report::{self, Severity};
 use kleym_core::settings::given::Environment;
 
@@ -21,21 +20,29 @@ use crate::reports::{
     BindingChange, ChangeName, DiffReport, DiffSummary, FindingChanges, FindingEntry, IdentitySide,
     SettingsInUse, VerdictName,
 };
-use crate::settings::settings;
+use crate::sides::{Side, Sides};
+use crate::sight::Sight;
 use crate::source::{Files, is_stdin_named};
-use crate::survey::{Overlay, Question, namespace};
+use crate::survey::{Question, namespace};
 
 pub(super) fn run(
     typed: &args::Diff,
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let Overlay { before, after, scope, remark } = both_sides(typed, environment)?;
+    let sides = both_sides(typed, environment)?;
+    let settings = sides.settings();
+    let foreseen = impact::foreseen(&sides);
+    let workloads = impact::of(&foreseen);
+    let Sides { before: Side { declared: before, .. }, after: Side { declared: after, .. }, scope, remark } =
+        &sides;
     let covered = |key: &BindingKey| scope.is_empty() || scope.contains(&key.namespace);
-    let bindings = changes(&before, &after, covered);
-    let workloads = impact::of(&before, &after);
-    let all = |side: &Declared| side.told(report::declarations(&side.index, side.in_cluster), covered);
-    let (introduced, mended, unchanged) = sorted(all(&before), all(&after));
+    let bindings = changes(before, after, covered);
+    // What there is to say when both have been carried out: how outputs stand until then is no business of the change.
+    let all =
+        |side: &Declared, sight: &Sight| side.told(report::everything(&sight.scene(side, None)), covered);
+    let [was, is] = &foreseen;
+    let (introduced, mended, unchanged) = sorted(all(before, was), all(after, is));
     let entries = |side: &Declared, told: &[Told]| FindingEntry::all(&side.files, told);
     let mut summary = DiffSummary {
         introduced: introduced.len(),
@@ -53,15 +60,17 @@ pub(super) fn run(
     let report = DiffReport {
         summary,
         settings: SettingsInUse::from(after.index.settings()),
+        setting_changes: settings,
         findings: FindingChanges {
-            introduced: entries(&after, &introduced),
-            mended: entries(&before, &mended),
-            unchanged: entries(&after, &unchanged),
+            introduced: entries(after, &introduced),
+            mended: entries(before, &mended),
+            unchanged: entries(after, &unchanged),
         },
         bindings,
         workloads,
     };
     let differs = !report.bindings.is_empty()
+        || !report.setting_changes.is_empty()
         || report.workloads.as_ref().is_some_and(|workloads| !workloads.is_empty())
         || summary.introduced + summary.mended > 0;
     let fatal = introduced.iter().any(|told| told.finding.severity() == Severity::Error);
@@ -74,10 +83,10 @@ pub(super) fn run(
     }
     console.out.flush()?;
     if let Some(remark) = remark {
-        console.remark(&remark);
+        console.remark(remark);
     }
     if console.verbose {
-        output::what_was_read(console, &after);
+        output::what_was_read(console, after);
     }
     console.remark(&show::in_words(&summary));
     output::tell(console, &after.files, &introduced);
@@ -88,8 +97,8 @@ pub(super) fn run(
     })
 }
 
-fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Overlay, Failure> {
-    let args::Diff { filename, from, recursive, scope, output: _, connection, settings: flags } = typed;
+fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Sides, Failure> {
+    let args::Diff { filename, from, recursive, scope, output: _, connection, settings } = typed;
     if is_stdin_named(filename) && is_stdin_named(from) {
         return Err(Failure::Unusable {
             problems: vec!["standard input can be read once, but -f and --from both name it".to_owned()],
@@ -103,20 +112,12 @@ fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Overla
             scope: args::Scope { namespace: scope.namespace.clone(), all_namespaces: scope.all_namespaces },
             connection: connection.clone(),
         };
-        let question = Question { input: &input, settings: flags, beside: impact::NEEDS };
-        return Overlay::of(question, environment);
+        let question = Question { input: &input, settings, beside: impact::NEEDS };
+        return Sides::over_cluster(question, environment);
     }
     let home = namespace(scope.namespace.as_deref().unwrap_or("default"))?;
-    let side = |paths: &[PathBuf]| -> Result<Declared, Failure> {
-        let settings = settings(flags, environment)?;
-        Ok(Declared::read(Files::read(paths, *recursive)?, &home, settings))
-    };
-    Ok(Overlay {
-        before: side(from)?,
-        after: side(filename)?,
-        scope: BTreeSet::<Namespace>::new(),
-        remark: None,
-    })
+    let files = [Files::read(from, *recursive)?, Files::read(filename, *recursive)?];
+    Sides::of_files(files, &home, settings, environment)
 }
 
 /// Which findings are new, which are gone, and which stay. A finding is known by what it says, not by where it stands.

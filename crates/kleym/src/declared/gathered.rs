@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::astray::{Astray, astray, nearest};
 use super::{Objection, Origin};
+use crate::deployment::is_operator;
 use crate::source::cluster::Resource;
 
 /// What documents were found to declare so far.
@@ -104,7 +105,9 @@ impl<'a> Gathered<'a> {
                 _ => {}
             }
         }
-        if let Some(resource) = Resource::find(api_version, kind_name) {
+        // Of Deployments only an operator's says anything here.
+        let read = |resource: &Resource| *resource != Resource::Deployments || is_operator(object);
+        if let Some(resource) = Resource::find(api_version, kind_name).filter(read) {
             let object = self.at_home(resource, object);
             self.beside.entry(resource).or_default().push(object);
         }

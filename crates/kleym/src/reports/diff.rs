@@ -11,8 +11,11 @@ use super::{FindingEntry, Reported, SettingsInUse, VerdictName};
 pub struct DiffReport {
     /// The numbers.
     pub summary: DiffSummary,
-    /// The engine settings that were used, on both sides.
+    /// The engine settings that were used, after the change.
     pub settings: SettingsInUse,
+    /// The settings of the operator and of spire-controller-manager that the change touches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub setting_changes: Vec<SettingChange>,
     /// The bindings that appear, change or go, by namespace and name.
     pub bindings: Vec<BindingChange>,
     /// The containers that gain or lose an identity; absent when there are no pods to look at.
@@ -46,6 +49,22 @@ pub struct DiffSummary {
     pub mended: usize,
     /// Findings that stay.
     pub unchanged: usize,
+}
+
+/// A setting that changes.
+#[derive(Serialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingChange {
+    /// Whose it is: `kleym-operator` or `spire-controller-manager`.
+    pub of: String,
+    /// Which.
+    pub setting: String,
+    /// What it is before; absent when it is none, or not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What it is after; absent when it is none, or not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// A binding that appears, changes or goes.

@@ -16,7 +16,8 @@ use serde::Serialize;
 
 pub use self::check::{CheckGroup, CheckReport, CheckResult};
 pub use self::diff::{
-    BindingChange, ChangeName, DiffReport, DiffSummary, FindingChanges, IdentitySide, WorkloadChange,
+    BindingChange, ChangeName, DiffReport, DiffSummary, FindingChanges, IdentitySide, SettingChange,
+    WorkloadChange,
 };
 pub use self::explain::{
     ContainerIdentities, ContainerWithout, ExplainReport, ExplainedChain, ExplainedLink, GivenIdentity,

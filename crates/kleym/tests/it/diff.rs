@@ -53,6 +53,73 @@ fn a_file_that_cannot_be_parsed_is_an_introduced_error() {
     assert_eq!(folder.kleym("diff --from main -f pr").exit, Some(2));
 }
 
+/// A pod with these labels that runs the model server.
+fn pod(name: &str, labels: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: llm, labels: {{{labels}}}}}\nspec:\n  serviceAccountName: server\n  containers: [{{name: vllm, image: vllm}}]\n"
+    )
+}
+
+/// What a change from these documents to those does, each beside a good binding.
+fn beside_good(before: &[&str], after: &[&str]) -> Folder {
+    let with = |documents: &[&str]| {
+        let good = good();
+        file([good.as_str()].into_iter().chain(documents.iter().copied()))
+    };
+    Folder::with(&[("main/x.yaml", &with(before)), ("pr/x.yaml", &with(after))])
+}
+
+#[test]
+fn a_pod_that_changes_gains_and_loses_too() {
+    let (is, was) = (pod("one", "app: llama"), pod("one", "app: other"));
+    assert_snapshot!("a_changed_pod", beside_good(&[&was], &[&is]).kleym("diff --from main -f pr"));
+    let back = beside_good(&[&is], &[&was]).kleym("diff --from main -f pr");
+    assert!(back.out.contains("one   vllm        -       spiffe://") && back.exit == Some(1), "{back}");
+    let appears = beside_good(&[&is], &[&is, &pod("two", "app: llama")]).kleym("diff --from main -f pr");
+    assert!(
+        appears.out.contains("two   vllm        spiffe://") && !appears.out.contains("one "),
+        "{appears}"
+    );
+    // A folder without pods does not say that there are none.
+    assert_eq!(beside_good(&[&is], &[]).kleym("diff --from main -f pr").exit, Some(0));
+}
+
+/// The operator's Deployment, with these arguments.
+fn operator(arguments: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: kleym-operator\n  namespace: kleym-system\n  labels: {{app.kubernetes.io/name: kleym, app.kubernetes.io/component: operator}}\nspec:\n  template:\n    spec:\n      containers: [{{name: operator, args: [{arguments}], env: [{{name: KLEYM_INSTANCE, value: east}}]}}]\n"
+    )
+}
+
+#[test]
+fn a_changed_flag_of_the_operator_changes_every_identity() {
+    let (was, is) = (operator("--trust-domain=a.example"), operator("--trust-domain, b.example"));
+    let folder = beside_good(&[&was, &pod("one", "app: llama")], &[&is, &pod("one", "app: llama")]);
+    assert_snapshot!("a_changed_operator", folder.kleym("diff --from main -f pr"));
+    let data = folder.kleym("diff --from main -f pr -o json");
+    assert_eq!(crate::schemas::kind_of_valid(&data), "DiffReport");
+    let data: Value = serde_json::from_str(&data.out).unwrap();
+    assert_eq!(data["settings"]["instance"], "east");
+    // What is given counts on both sides.
+    let given = folder.kleym("diff --from main -f pr --trust-domain c.example");
+    assert_eq!((given.exit, given.out.as_str()), (Some(0), ""), "{given}");
+    // The operator is not gone because its Deployment lies elsewhere.
+    assert_eq!(beside_good(&[&was], &[]).kleym("diff --from main -f pr").exit, Some(0));
+}
+
+#[test]
+fn changed_settings_of_spire_controller_manager_take_identities_away() {
+    let manager = |class: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: scm, namespace: spire}}\ndata:\n  config.yaml: |\n    kind: ControllerManagerConfig\n    className: {class}\n    watchClassless: {}\n",
+            class == "spire"
+        )
+    };
+    let pod = pod("one", "app: llama");
+    let folder = beside_good(&[&manager("spire"), &pod], &[&manager("other"), &pod]);
+    assert_snapshot!("a_changed_manager", folder.kleym("diff --from main -f pr"));
+}
+
 #[tokio::test]
 async fn files_are_laid_over_the_cluster_and_who_is_live_keeps_age_and_uid() {
     let cluster = Cluster::with("diff-overlay", &homeless(&[&chat(), GOAL, LLAMA])).await;

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kleym_core::report::{Code, Finding};
+use kleym_core::settings::DEFAULT_TRUST_DOMAIN;
 use kleym_core::settings::given::Environment;
-use kleym_core::settings::{DEFAULT_INSTANCE, DEFAULT_TRUST_DOMAIN, Settings};
 use kleym_core::text::{Quoted, quoted_list};
 use serde_json::Value;
 
-use super::{Group, OPERATOR_LABELS, Rest, text};
+use super::{Group, Rest, text};
 use crate::args;
-use crate::settings::{Chosen, is_given, settings};
+use crate::deployment::{OPERATOR_LABELS, Setting, as_started, instance_of, of_instance, setting, shown};
+use crate::settings::{Chosen, is_given};
 use crate::source::cluster::Found;
 
 /// How long a lease may be past its time before nobody leads.
@@ -74,53 +75,6 @@ pub(super) fn operator(rest: &Rest, instance: &str) -> Group {
     group
 }
 
-/// A setting of the operator's container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Setting<'a> {
-    /// Neither flag nor variable.
-    Default,
-    /// By a flag, else by its variable.
-    Given(&'a str),
-    /// By a variable whose value stands elsewhere.
-    Elsewhere,
-}
-
-/// A flag of the operator's container, else its variable.
-fn setting<'a>(deployment: &'a Value, flag: &str) -> Setting<'a> {
-    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-    let variable = format!("KLEYM_{}", flag.to_ascii_uppercase().replace('-', "_"));
-    let mut elsewhere = false;
-    for container in containers.into_iter().flatten() {
-        let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
-        let mut words = list("command").chain(list("args")).filter_map(Value::as_str).peekable();
-        while let Some(word) = words.next() {
-            match word.strip_prefix("--").and_then(|word| word.strip_prefix(flag)) {
-                Some("") => {
-                    let value = words.peek().filter(|next| !next.starts_with('-'));
-                    return Setting::Given(value.copied().unwrap_or("true"));
-                }
-                Some(rest) if rest.starts_with('=') => return Setting::Given(&rest[1..]),
-                _ => {}
-            }
-        }
-        for one in list("env").filter(|one| one.get("name").and_then(Value::as_str) == Some(&variable)) {
-            match one.get("value").and_then(Value::as_str) {
-                Some(value) if !value.is_empty() => return Setting::Given(value),
-                _ => elsewhere |= one.get("valueFrom").is_some(),
-            }
-        }
-        elsewhere |= list("envFrom").next().is_some();
-    }
-    if elsewhere { Setting::Elsewhere } else { Setting::Default }
-}
-
-fn instance_of(deployment: &Value) -> &str {
-    match setting(deployment, "instance") {
-        Setting::Given(instance) => instance,
-        Setting::Default | Setting::Elsewhere => DEFAULT_INSTANCE,
-    }
-}
-
 /// The settings by which outputs are looked at, completed and compared with those of the operator's Deployment: a status may
 /// be older than the Deployment, and where no binding has one yet, the Deployment says what it will be.
 pub(super) fn compared(
@@ -130,15 +84,12 @@ pub(super) fn compared(
     rest: &Rest,
 ) -> Chosen {
     let Found::All(deployments) = &rest.deployments else { return chosen };
-    let instance = chosen.settings.instance.to_string();
-    let own: Vec<&Value> = match deployments.as_slice() {
-        [only] if !chosen.reported => vec![only],
-        several => several.iter().filter(|one| instance_of(one) == instance).collect(),
-    };
-    let [deployment] = own.as_slice() else { return chosen };
+    let only = deployments.as_slice().first().filter(|_| deployments.len() == 1 && !chosen.reported);
+    let own = only.or_else(|| of_instance(deployments, chosen.settings.instance.as_str()));
+    let Some(deployment) = own else { return chosen };
     let shown = shown(deployment);
     if !chosen.reported {
-        if let Some(settings) = as_started(deployment, typed, environment)
+        if let Some(settings) = as_started(deployment, typed, environment, &chosen.settings)
             && settings != chosen.settings
         {
             chosen.settings = settings;
@@ -173,26 +124,6 @@ pub(super) fn compared(
         chosen.findings.push(Finding::new(Code::SettingsDiffer, message).hint(hint));
     }
     chosen
-}
-
-/// The settings of a Deployment, and over them those that were given here.
-fn as_started(deployment: &Value, typed: &args::Settings, environment: Environment<'_>) -> Option<Settings> {
-    let given = |flag: &str, own: &Option<String>| match setting(deployment, flag) {
-        _ if is_given(flag, typed, environment) => own.clone(),
-        Setting::Given(value) => Some(value.to_owned()),
-        Setting::Default | Setting::Elsewhere => None,
-    };
-    let completed = args::Settings {
-        trust_domain: given("trust-domain", &typed.trust_domain),
-        class_name: given("clusterspiffeid-class-name", &typed.class_name),
-        instance: given("instance", &typed.instance),
-        path_grants: typed.path_grants.clone(),
-    };
-    settings(&completed, environment).ok()
-}
-
-fn shown(deployment: &Value) -> String {
-    format!("Deployment {}/{}", text(deployment, "/metadata/namespace"), text(deployment, "/metadata/name"))
 }
 
 /// Whether the lease of an operator is held.

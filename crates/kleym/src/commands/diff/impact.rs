@@ -1,16 +1,16 @@
 //! Which containers gain and lose which SPIFFE ID, when both sides have been carried out: what SPIRE will make of the
-//! outputs that are wanted before and after, beside everybody else's.
+//! outputs that are wanted before and after, beside everybody else's, for the pods of each side.
 //!
-//! It is assumed that spire-controller-manager watches the configured class and no other, and ignores no namespace;
-//! whether it does is for `check` and `explain` to say. A pod that is on no node yet counts as if it were on one.
+//! Where the settings of spire-controller-manager are not known, it is taken to watch the configured class and no other, and to
+//! ignore no namespace. A pod that is on no node yet counts as if it were on one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kleym_core::kind::Kind;
 use kleym_core::spire::Answer;
 
-use crate::declared::Declared;
 use crate::reports::{DiffSummary, WorkloadChange};
+use crate::sides::{Side, Sides};
 use crate::sight::Sight;
 use crate::source::cluster::{Found, Resource};
 
@@ -23,11 +23,24 @@ type Workload = (String, String, String);
 /// The SPIFFE IDs of each container, and how certain each is.
 type Identities = BTreeMap<Workload, BTreeMap<String, Answer>>;
 
+/// The pods of a side, when there are any to look at.
+fn pods(side: &Side) -> Option<&Found> {
+    Some(side.declared.beside(Resource::Pods)).filter(|pods| matches!(pods, Found::All(_)))
+}
+
+/// What is foreseen of both sides. Where one has no pods at all, those of the other are its own.
+pub(super) fn foreseen(sides: &Sides) -> [Sight; 2] {
+    let (was, is) = (pods(&sides.before), pods(&sides.after));
+    let sight = |side: &Side, pods| Sight::planned(&side.declared, pods, side.manager.clone());
+    [sight(&sides.before, was.or(is)), sight(&sides.after, is.or(was))]
+}
+
 /// The containers whose identities differ; `None` when there are no pods to look at.
-pub(super) fn of(before: &Declared, after: &Declared) -> Option<Vec<WorkloadChange>> {
-    let looked_at = [after, before].into_iter().map(|side| side.beside(Resource::Pods));
-    let pods = looked_at.into_iter().find(|pods| matches!(pods, Found::All(_)))?;
-    let (was, is) = (identities(before, pods), identities(after, pods));
+pub(super) fn of([before, after]: &[Sight; 2]) -> Option<Vec<WorkloadChange>> {
+    if !before.pods_known {
+        return None;
+    }
+    let (was, is) = (identities(before), identities(after));
     let workloads: BTreeSet<&Workload> = was.keys().chain(is.keys()).collect();
     let none = BTreeMap::new();
     let changes = workloads.into_iter().filter_map(|workload| {
@@ -51,8 +64,7 @@ pub(super) fn of(before: &Declared, after: &Declared) -> Option<Vec<WorkloadChan
 }
 
 /// What SPIRE will make of the outputs that one side wants.
-fn identities(side: &Declared, pods: &Found) -> Identities {
-    let Some(sight) = Sight::planned(side, pods) else { return Identities::new() };
+fn identities(sight: &Sight) -> Identities {
     let world = sight.world();
     let mut found = Identities::new();
     for (index, pod) in world.pods.iter().enumerate() {

@@ -2,14 +2,20 @@
 
 use std::io::{self, Write};
 
-use crate::output::{Table, counted, lint};
+use crate::output::{NONE, Table, counted, lint};
 use crate::reports::{
-    BindingChange, ChangeName, DiffReport, DiffSummary, IdentitySide, VerdictName, WorkloadChange,
+    BindingChange, ChangeName, DiffReport, DiffSummary, IdentitySide, SettingChange, VerdictName,
+    WorkloadChange,
 };
 
 /// Prints the bindings, and then the containers.
 pub(super) fn text(out: &mut dyn Write, report: &DiffReport) -> io::Result<()> {
     let mut table = Table::bare();
+    for change in &report.setting_changes {
+        let SettingChange { of, setting, before, after } = change;
+        let name = format!("~ setting {of}");
+        table.row([name, format!("{setting} {}", said(after)), format!("was {}", said(before))]);
+    }
     for change in &report.bindings {
         let name = format!("{} binding {}/{}", mark(change.change), change.namespace, change.name);
         table.row([name, becomes(change), details(change)]);
@@ -43,6 +49,13 @@ pub(super) fn text(out: &mut dyn Write, report: &DiffReport) -> io::Result<()> {
 /// Prints tables.
 pub(super) fn markdown(out: &mut dyn Write, report: &DiffReport) -> io::Result<()> {
     writeln!(out, "**kleym diff**: {}", in_words(&report.summary))?;
+    if !report.setting_changes.is_empty() {
+        writeln!(out, "\n| Of | Setting | Before | After |\n| --- | --- | --- | --- |")?;
+        for SettingChange { of, setting, before, after } in &report.setting_changes {
+            let (before, after) = (lint::cell(said(before)), lint::cell(said(after)));
+            writeln!(out, "| {of} | {setting} | {before} | {after} |")?;
+        }
+    }
     if !report.bindings.is_empty() {
         writeln!(out, "\n| | Binding | Identity | Details |\n| --- | --- | --- | --- |")?;
         for change in &report.bindings {
@@ -72,6 +85,10 @@ pub(super) fn markdown(out: &mut dyn Write, report: &DiffReport) -> io::Result<(
         lint::findings_table(out, &report.findings.introduced)?;
     }
     Ok(())
+}
+
+fn said(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or(NONE)
 }
 
 fn mark(change: ChangeName) -> &'static str {

@@ -111,13 +111,14 @@ impl Resource {
 
     /// The resource of an object by its `apiVersion` and `kind`.
     pub(crate) fn find(api_version: &str, kind: &str) -> Option<Self> {
-        const BESIDE: [Resource; 6] = [
+        const BESIDE: [Resource; 7] = [
             Resource::Kind(Kind::Output),
             Resource::Pods,
             Resource::Nodes,
             Resource::Namespaces,
             Resource::Definitions,
             Resource::ConfigMaps,
+            Resource::Deployments,
         ];
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         BESIDE

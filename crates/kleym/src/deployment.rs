@@ -1,0 +1,134 @@
+//! A Deployment of Kleym's operator: how it is known, and with which settings it runs. Reads; decides nothing.
+
+use kleym_api::decode;
+use kleym_core::settings::given::{Environment, several};
+use kleym_core::settings::{DEFAULT_INSTANCE, Settings};
+use serde_json::Value;
+
+use crate::args;
+use crate::settings::{is_given, settings};
+
+/// The labels by which Kleym's Deployment is known, whoever installed it.
+pub(crate) const OPERATOR_LABELS: &str = "app.kubernetes.io/name=kleym,app.kubernetes.io/component=operator";
+
+/// Whether a Deployment carries the operator's labels.
+pub(crate) fn is_operator(deployment: &Value) -> bool {
+    let labels = deployment.pointer("/metadata/labels");
+    OPERATOR_LABELS
+        .split(',')
+        .filter_map(|label| label.split_once('='))
+        .all(|(key, value)| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value))
+}
+
+/// The one Deployment of an operator of that name, when there are not several.
+pub(crate) fn of_instance<'a>(deployments: &'a [Value], instance: &str) -> Option<&'a Value> {
+    let mut own = deployments.iter().filter(|one| instance_of(one) == instance);
+    own.next().filter(|_| own.next().is_none())
+}
+
+/// A setting of the operator's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setting<'a> {
+    /// Neither flag nor variable.
+    Default,
+    /// By a flag, else by its variable.
+    Given(&'a str),
+    /// By a variable whose value stands elsewhere.
+    Elsewhere,
+}
+
+/// A flag of the operator's container, else its variable.
+pub(crate) fn setting<'a>(deployment: &'a Value, flag: &str) -> Setting<'a> {
+    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let variable = format!("KLEYM_{}", flag.to_ascii_uppercase().replace('-', "_"));
+    let mut elsewhere = false;
+    for container in containers.into_iter().flatten() {
+        let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
+        let mut words = list("command").chain(list("args")).filter_map(Value::as_str).peekable();
+        while let Some(word) = words.next() {
+            match word.strip_prefix("--").and_then(|word| word.strip_prefix(flag)) {
+                Some("") => {
+                    let value = words.peek().filter(|next| !next.starts_with('-'));
+                    return Setting::Given(value.copied().unwrap_or("true"));
+                }
+                Some(rest) if rest.starts_with('=') => return Setting::Given(&rest[1..]),
+                _ => {}
+            }
+        }
+        for one in list("env").filter(|one| one.get("name").and_then(Value::as_str) == Some(&variable)) {
+            match one.get("value").and_then(Value::as_str) {
+                Some(value) if !value.is_empty() => return Setting::Given(value),
+                _ => elsewhere |= one.get("valueFrom").is_some(),
+            }
+        }
+        elsewhere |= list("envFrom").next().is_some();
+    }
+    if elsewhere { Setting::Elsewhere } else { Setting::Default }
+}
+
+/// The instance that it serves.
+pub(crate) fn instance_of(deployment: &Value) -> &str {
+    match setting(deployment, "instance") {
+        Setting::Given(instance) => instance,
+        Setting::Default | Setting::Elsewhere => DEFAULT_INSTANCE,
+    }
+}
+
+/// The values of a flag that may be repeated, else of its variable.
+fn repeated(deployment: &Value, flag: &str) -> Vec<String> {
+    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let mut values = Vec::new();
+    for container in containers.into_iter().flatten() {
+        let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
+        let mut words = list("command").chain(list("args")).filter_map(Value::as_str);
+        while let Some(word) = words.next() {
+            match word.strip_prefix("--").and_then(|word| word.strip_prefix(flag)) {
+                Some("") => values.extend(words.next().map(str::to_owned)),
+                Some(rest) => values.extend(rest.strip_prefix('=').map(str::to_owned)),
+                None => {}
+            }
+        }
+    }
+    match (values.is_empty(), setting(deployment, flag)) {
+        (true, Setting::Given(all)) => all.split(',').map(str::to_owned).collect(),
+        _ => values,
+    }
+}
+
+/// The settings that a Deployment starts with, and over them those that were given here. What stands elsewhere is taken to be
+/// as it is in `otherwise`. None when an operator would not start with them.
+pub(crate) fn as_started(
+    deployment: &Value,
+    typed: &args::Settings,
+    environment: Environment<'_>,
+    otherwise: &Settings,
+) -> Option<Settings> {
+    let given = |flag: &str, own: &Option<String>, otherwise: &dyn Fn() -> Option<String>| match setting(
+        deployment, flag,
+    ) {
+        _ if is_given(flag, typed, environment) => own.clone(),
+        Setting::Given(value) => Some(value.to_owned()),
+        Setting::Elsewhere => otherwise(),
+        Setting::Default => None,
+    };
+    let grants = several("path-grant", &typed.path_grants, environment).ok()?;
+    let Settings { trust_domain, class_name, instance, .. } = otherwise;
+    let completed = args::Settings {
+        trust_domain: given("trust-domain", &typed.trust_domain, &|| Some(trust_domain.to_string())),
+        class_name: given("clusterspiffeid-class-name", &typed.class_name, &|| {
+            class_name.as_ref().map(ToString::to_string)
+        }),
+        instance: given("instance", &typed.instance, &|| Some(instance.to_string())),
+        path_grants: match grants.is_empty() {
+            true => repeated(deployment, "path-grant"),
+            false => typed.path_grants.clone(),
+        },
+    };
+    settings(&completed, environment).ok()
+}
+
+/// How it is called in messages.
+pub(crate) fn shown(deployment: &Value) -> String {
+    let meta = decode::Meta::of(deployment);
+    format!("Deployment {}/{}", meta.namespace().unwrap_or_default(), meta.name().unwrap_or_default())
+}

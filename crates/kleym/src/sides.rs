@@ -1,0 +1,198 @@
+//! The two sides that `kleym diff` compares: a cluster as it is and with files applied to it, or files and other files. Each
+//! side has its own declarations, pods, operator settings and settings of spire-controller-manager.
+//!
+//! What only one side of files speaks of at all (pods, the operator's Deployment, the settings of spire-controller-manager)
+//! counts for both: a folder without pods does not say that there are none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kleym_core::kind::Kind;
+use kleym_core::name::{BindingKey, Namespace};
+use kleym_core::settings::Settings;
+use kleym_core::settings::given::Environment;
+use kleym_core::spire::Manager;
+use kleym_core::text::quoted_list;
+use serde_json::Value;
+
+use crate::args;
+use crate::declared::Declared;
+use crate::deployment::{as_started, of_instance};
+use crate::exit::Failure;
+use crate::manager::{KnownManager, in_cluster};
+use crate::reports::SettingChange;
+use crate::settings::{settings, with_status};
+use crate::source::Files;
+use crate::source::cluster::{Cluster, Found, Resource};
+use crate::survey::{Question, namespace, read};
+
+/// One side.
+pub(crate) struct Side {
+    /// What is declared.
+    pub(crate) declared: Declared,
+    /// The settings of spire-controller-manager, as far as they are known.
+    pub(crate) manager: Manager,
+}
+
+/// Both sides.
+pub(crate) struct Sides {
+    /// As it is.
+    pub(crate) before: Side,
+    /// As it would be.
+    pub(crate) after: Side,
+    /// The namespaces that the files speak of; empty when all are looked at.
+    pub(crate) scope: BTreeSet<Namespace>,
+    /// Where the settings come from, when they were not given.
+    pub(crate) remark: Option<String>,
+}
+
+impl Sides {
+    /// A cluster, and files laid over the namespaces that they speak of.
+    ///
+    /// # Errors
+    /// What is wrong with flags, files or the connection.
+    pub(crate) fn over_cluster(
+        question: Question<'_>,
+        environment: Environment<'_>,
+    ) -> Result<Self, Failure> {
+        let Question { input, settings: typed, beside } = question;
+        let args::Input { filename, recursive, scope, connection } = input;
+        let named = scope.namespace.as_deref().map(namespace).transpose()?;
+        let given = settings(typed, environment)?;
+        let files = Files::read(filename, *recursive)?;
+        let cluster = Cluster::connect(connection, environment)?;
+        let home = named.unwrap_or_else(|| cluster.namespace().clone());
+        let alone = Declared::read(files.clone(), &home, given);
+        let spoken_of = alone.namespaces();
+        let scope = if scope.all_namespaces || spoken_of.is_empty() { BTreeSet::new() } else { spoken_of };
+        let namespaces: Vec<Namespace> = scope.iter().cloned().collect();
+        let live = read(&cluster, &namespaces, beside)?;
+        let items = |resource| live.get(&resource).map(Found::items).unwrap_or_default();
+        let chosen = with_status(typed, environment, items(Resource::Kind(Kind::Binding)).iter())?;
+        let names = items(Resource::Namespaces).iter();
+        let names = names.filter_map(|space| space.pointer("/metadata/name")?.as_str());
+        // What cannot be read of it is for `check` to say; then it is taken to fit.
+        let manager = in_cluster(&args::Manager::default(), &cluster, names)?.manager;
+        let started = started(&alone, typed, environment, &chosen.settings);
+        let started = started.unwrap_or_else(|| chosen.settings.clone());
+        let mut before = Declared::over(live.clone(), Files::default(), &home, chosen.settings);
+        let mut after = Declared::over(live, files, &home, started);
+        before.remark(chosen.findings.clone());
+        after.remark(chosen.findings);
+        let after_manager = manager_in(&after).unwrap_or_else(|| manager.clone());
+        Ok(Self {
+            before: Side { declared: before, manager },
+            after: Side { declared: after, manager: after_manager },
+            scope,
+            remark: chosen.remark,
+        })
+    }
+
+    /// Files, and other files.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub(crate) fn of_files(
+        [before, after]: [Files; 2],
+        home: &Namespace,
+        typed: &args::Settings,
+        environment: Environment<'_>,
+    ) -> Result<Self, Failure> {
+        let given = settings(typed, environment)?;
+        let first = [&before, &after].map(|files| Declared::read(files.clone(), home, given.clone()));
+        // One operator serves both, so its bindings report of both.
+        let reported: BTreeMap<&BindingKey, &Value> = first.iter().flat_map(Declared::reported).collect();
+        let chosen = with_status(typed, environment, reported.into_values())?;
+        let [was, is] =
+            [&first[0], &first[1]].map(|side| started(side, typed, environment, &chosen.settings));
+        let was_or_is = |own: &Option<Settings>, other: &Option<Settings>| {
+            own.clone().or_else(|| other.clone()).unwrap_or_else(|| chosen.settings.clone())
+        };
+        let wanted = [was_or_is(&was, &is), was_or_is(&is, &was)];
+        let mut sides = first.into_iter().zip([before, after]).zip(wanted).map(|((side, files), wanted)| {
+            let mut side = match *side.index.settings() == wanted {
+                true => side,
+                false => Declared::read(files, home, wanted),
+            };
+            side.remark(chosen.findings.clone());
+            side
+        });
+        let (Some(before), Some(after)) = (sides.next(), sides.next()) else {
+            unreachable!("there are two sides")
+        };
+        drop(sides);
+        let [was, is] = [&before, &after].map(manager_in);
+        let manager = |own: &Option<Manager>, other: &Option<Manager>| {
+            own.clone().or_else(|| other.clone()).unwrap_or_default()
+        };
+        Ok(Self {
+            before: Side { declared: before, manager: manager(&was, &is) },
+            after: Side { declared: after, manager: manager(&is, &was) },
+            scope: BTreeSet::new(),
+            remark: chosen.remark,
+        })
+    }
+
+    /// What of the operator and of spire-controller-manager is configured otherwise.
+    pub(crate) fn settings(&self) -> Vec<SettingChange> {
+        let operator = |side: &Side| {
+            let Settings { trust_domain, class_name, instance, path_grants } = side.declared.index.settings();
+            let grants: Vec<String> =
+                path_grants.iter().map(|(namespace, prefix)| format!("{namespace}={prefix}")).collect();
+            [
+                ("trust domain", Some(trust_domain.to_string())),
+                ("class", class_name.as_ref().map(ToString::to_string)),
+                ("instance", Some(instance.to_string())),
+                ("path grants", several(grants.iter().map(String::as_str))),
+            ]
+        };
+        let manager = |side: &Side| {
+            let Manager { class, ignored, trust_domain, .. } = &side.manager;
+            [
+                ("watched classes", class.as_ref().map(ToString::to_string)),
+                ("ignored namespaces", several(ignored.iter().flatten().map(|one| one.pattern()))),
+                ("trust domain", trust_domain.as_deref().map(str::to_owned)),
+            ]
+        };
+        let mut changes = changed("kleym-operator", operator(&self.before), operator(&self.after));
+        changes.extend(changed("spire-controller-manager", manager(&self.before), manager(&self.after)));
+        changes
+    }
+}
+
+/// A value of a setting, by its name.
+type Named = (&'static str, Option<String>);
+
+fn changed<const N: usize>(of: &str, before: [Named; N], after: [Named; N]) -> Vec<SettingChange> {
+    let pairs = before.into_iter().zip(after).filter(|((_, was), (_, is))| was != is);
+    let change = |((setting, before), (_, after)): (Named, Named)| SettingChange {
+        of: of.to_owned(),
+        setting: setting.to_owned(),
+        before,
+        after,
+    };
+    pairs.map(change).collect()
+}
+
+fn several<'a>(values: impl Iterator<Item = &'a str>) -> Option<String> {
+    Some(quoted_list(values)).filter(|list| !list.is_empty())
+}
+
+/// The settings of the operator whose Deployment is in files, when there is one.
+fn started(
+    side: &Declared,
+    typed: &args::Settings,
+    environment: Environment<'_>,
+    otherwise: &Settings,
+) -> Option<Settings> {
+    let deployment = match side.beside(Resource::Deployments).items() {
+        [only] => only,
+        several => of_instance(several, otherwise.instance.as_str())?,
+    };
+    as_started(deployment, typed, environment, otherwise)
+}
+
+/// The settings of spire-controller-manager that files hold.
+fn manager_in(side: &Declared) -> Option<Manager> {
+    let known = KnownManager::in_files(&args::Manager::default(), side);
+    known.at.map(|_| known.manager)
+}
