@@ -95,13 +95,24 @@ fn repeated(deployment: &Value, flag: &str) -> Vec<String> {
     }
 }
 
-/// The settings that a Deployment starts with, and over them those that were given here. What stands elsewhere is taken to be
-/// as it is in `otherwise`. None when an operator would not start with them.
+/// What it means that a Deployment does not speak of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsaid {
+    /// It is the whole Deployment, so the operator takes its default.
+    Default,
+    /// It is laid over one in a cluster, where the setting stays as it is: what `kubectl set env` has set, another applied
+    /// manifest does not take away.
+    Stays,
+}
+
+/// The settings that a Deployment starts with, and over them those that were given here. What stands elsewhere, or stays, is
+/// taken to be as it is in `otherwise`. None when an operator would not start with them.
 pub(crate) fn as_started(
     deployment: &Value,
     typed: &args::Settings,
     environment: Environment<'_>,
     otherwise: &Settings,
+    unsaid: Unsaid,
 ) -> Option<Settings> {
     let given = |flag: &str, own: &Option<String>, otherwise: &dyn Fn() -> Option<String>| match setting(
         deployment, flag,
@@ -109,19 +120,23 @@ pub(crate) fn as_started(
         _ if is_given(flag, typed, environment) => own.clone(),
         Setting::Given(value) => Some(value.to_owned()),
         Setting::Elsewhere => otherwise(),
+        Setting::Default if unsaid == Unsaid::Stays => otherwise(),
         Setting::Default => None,
     };
     let grants = several("path-grant", &typed.path_grants, environment).ok()?;
-    let Settings { trust_domain, class_name, instance, .. } = otherwise;
+    let Settings { trust_domain, class_name, instance, path_grants } = otherwise;
+    let stays = unsaid == Unsaid::Stays || setting(deployment, "path-grant") == Setting::Elsewhere;
+    let kept = path_grants.iter().map(|(namespace, prefix)| format!("{namespace}={prefix}"));
     let completed = args::Settings {
         trust_domain: given("trust-domain", &typed.trust_domain, &|| Some(trust_domain.to_string())),
         class_name: given("clusterspiffeid-class-name", &typed.class_name, &|| {
             class_name.as_ref().map(ToString::to_string)
         }),
         instance: given("instance", &typed.instance, &|| Some(instance.to_string())),
-        path_grants: match grants.is_empty() {
-            true => repeated(deployment, "path-grant"),
-            false => typed.path_grants.clone(),
+        path_grants: match repeated(deployment, "path-grant") {
+            _ if !grants.is_empty() => typed.path_grants.clone(),
+            unsaid if unsaid.is_empty() && stays => kept.collect(),
+            said => said,
         },
     };
     settings(&completed, environment).ok()

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::args;
 use crate::declared::Declared;
-use crate::deployment::{as_started, of_instance};
+use crate::deployment::{Unsaid, as_started, of_instance};
 use crate::exit::Failure;
 use crate::manager::{KnownManager, in_cluster};
 use crate::reports::SettingChange;
@@ -72,7 +72,7 @@ impl Sides {
         let names = names.filter_map(|space| space.pointer("/metadata/name")?.as_str());
         // What cannot be read of it is for `check` to say; then it is taken to fit.
         let manager = in_cluster(&args::Manager::default(), &cluster, names)?.manager;
-        let started = started(&alone, typed, environment, &chosen.settings);
+        let started = started(&alone, typed, environment, &chosen.settings, Unsaid::Stays);
         let started = started.unwrap_or_else(|| chosen.settings.clone());
         let mut before = Declared::over(live.clone(), Files::default(), &home, chosen.settings);
         let mut after = Declared::over(live, files, &home, started);
@@ -102,8 +102,8 @@ impl Sides {
         // One operator serves both, so its bindings report of both.
         let reported: BTreeMap<&BindingKey, &Value> = first.iter().flat_map(Declared::reported).collect();
         let chosen = with_status(typed, environment, reported.into_values())?;
-        let [was, is] =
-            [&first[0], &first[1]].map(|side| started(side, typed, environment, &chosen.settings));
+        let [was, is] = [&first[0], &first[1]]
+            .map(|side| started(side, typed, environment, &chosen.settings, Unsaid::Default));
         let was_or_is = |own: &Option<Settings>, other: &Option<Settings>| {
             own.clone().or_else(|| other.clone()).unwrap_or_else(|| chosen.settings.clone())
         };
@@ -183,12 +183,13 @@ fn started(
     typed: &args::Settings,
     environment: Environment<'_>,
     otherwise: &Settings,
+    unsaid: Unsaid,
 ) -> Option<Settings> {
     let deployment = match side.beside(Resource::Deployments).items() {
         [only] => only,
         several => of_instance(several, otherwise.instance.as_str())?,
     };
-    as_started(deployment, typed, environment, otherwise)
+    as_started(deployment, typed, environment, otherwise, unsaid)
 }
 
 /// The settings of spire-controller-manager that files hold.

@@ -1,7 +1,7 @@
 //! `kleym diff`: what a change does, against files and against a cluster.
 
 use insta::assert_snapshot;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::live::Cluster;
 use crate::manifests::{ENOUGH, GOAL, LLAMA, VLLM, binding, chat, file, good, homeless};
@@ -137,6 +137,14 @@ async fn files_are_laid_over_the_cluster_and_who_is_live_keeps_age_and_uid() {
     cluster.folder.put("same/x.yaml", homeless(&[&chat(), GOAL]).as_bytes());
     let same: Value = serde_json::from_str(&cluster.kleym("diff -f same -o json").out).unwrap();
     assert_eq!((&same["bindings"], &same["summary"]["introduced"]), (&Value::Array(Vec::new()), &0.into()));
+    // An applied Deployment leaves what it does not speak of as it was set.
+    cluster
+        .report("chat", json!({"observedGeneration": 1, "trustDomain": "example.org", "instance": "default"}))
+        .await;
+    let operator = operator("").replace(", env: [{name: KLEYM_INSTANCE, value: east}]", "");
+    cluster.folder.put("operator/x.yaml", file([homeless(&[&chat()]).as_str(), &operator]).as_bytes());
+    let answer = cluster.kleym("diff -f operator");
+    assert_eq!((answer.exit, answer.out.as_str()), (Some(0), ""), "{answer}");
     let calls = cluster.calls().await;
     assert!(calls.iter().all(|call| call.starts_with("list ")), "{calls:?}");
 }

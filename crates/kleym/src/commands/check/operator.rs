@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use super::{Group, Rest, text};
 use crate::args;
-use crate::deployment::{OPERATOR_LABELS, Setting, as_started, instance_of, of_instance, setting, shown};
+use crate::deployment::{
+    OPERATOR_LABELS, Setting, Unsaid, as_started, instance_of, of_instance, setting, shown,
+};
 use crate::settings::{Chosen, is_given};
 use crate::source::cluster::Found;
 
@@ -89,7 +91,7 @@ pub(super) fn compared(
     let Some(deployment) = own else { return chosen };
     let shown = shown(deployment);
     if !chosen.reported {
-        if let Some(settings) = as_started(deployment, typed, environment, &chosen.settings)
+        if let Some(settings) = as_started(deployment, typed, environment, &chosen.settings, Unsaid::Default)
             && settings != chosen.settings
         {
             chosen.settings = settings;
