@@ -1,13 +1,13 @@
 {{/* The name that every object's begins with. */}}
 {{- define "kleym.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 40 | trimAll "-." -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimAll "-." -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
@@ -24,13 +24,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{/* On every object. */}}
-{{- define "kleym.labels" -}}
+{{/* What the chart itself says of every object. */}}
+{{- define "kleym.ownLabels" -}}
 {{ include "kleym.releaseLabels" . }}
 app.kubernetes.io/part-of: kleym
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* On every object. */}}
+{{- define "kleym.labels" -}}
+{{ include "kleym.ownLabels" . }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -40,6 +45,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "kleym.operatorLabels" -}}
 {{ include "kleym.labels" . }}
 app.kubernetes.io/component: operator
+{{- end }}
+
+{{/* Of a list, its first, a map of values, over its last, a text: each key once. */}}
+{{- define "kleym.over" -}}
+{{ toYaml (merge (deepCopy (default dict (first .))) (last . | fromYaml)) }}
+{{- end }}
+
+{{- define "kleym.metricsServiceName" -}}
+{{ include "kleym.fullname" . }}-operator-metrics
 {{- end }}
 
 {{- define "kleym.serviceAccountName" -}}

@@ -177,10 +177,130 @@ fn the_chart_refuses_what_would_not_work_and_says_what_to_do() {
             ],
             "extraEnv: A is there already",
         ),
+        // What would stop the operator's start is known before a pod runs.
+        (vec!["--set=trustDomain=-"], "trustDomain"),
+        (
+            vec![domain, "--set-json=pathGrants=[\"a=/ns/x\"]"],
+            "pathGrants: `a=/ns/x` cannot be granted: paths below /ns",
+        ),
+        (vec![domain, "--set-json=pathGrants=[\"a=/NS\"]"], "pathGrants: `a=/NS` cannot be granted"),
+        (
+            vec![domain, "--set-json=pathGrants=[\"a=/SPIREx/y\"]"],
+            "pathGrants: `a=/SPIREx/y` cannot be granted",
+        ),
+        (
+            vec![domain, "--set-json=pathGrants=[\"a=/x/../y\"]"],
+            "pathGrants: `a=/x/../y` has a segment `.` or `..`",
+        ),
+        (
+            vec![domain, "--set-json=pathGrants=[\"a=/models\",\"b=/Models/b\"]"],
+            "pathGrants: `b=/Models/b` lies in `a=/models`, but every path belongs to one namespace",
+        ),
+        (vec![domain, "--set=log.level=warning"], "log.level: `warning` is no level; use error, warn, info,"),
+        (
+            vec![domain, "--set=log.level=info\\,kleym_operator=debgu"],
+            "log.level: `kleym_operator=debgu` ends in no level",
+        ),
+        (vec![domain, "--set=image.tag=v1 "], "image.tag: `v1 ` is no tag"),
+        (vec![domain, "--set=image.repository=ghcr.io/x/y:v1"], "has a tag; put it into image.tag"),
+        (vec![domain, "--set=image.repository=localhost:5000"], "has a tag; put it into image.tag"),
+        (
+            vec![domain, "--set=image.repository=ghcr.io/x/y@sha256:00"],
+            "has a digest; put it into image.digest",
+        ),
+        (vec![domain, "--set=image.repository=https://ghcr.io/x/y"], "has a scheme; begin with the registry"),
+        (
+            vec![domain, "--set=image.repository=ghcr.io/x y"],
+            "image.repository: `ghcr.io/x y` is no name of an image",
+        ),
+        // Labels by which the chart's selectors find pods, and by which the cluster puts roles together.
+        (
+            vec![domain, "--set-json=commonLabels={\"app.kubernetes.io/name\":\"x\"}"],
+            "commonLabels: `app.kubernetes.io/name` is set by the chart, which finds its pods and objects by it; leave it out",
+        ),
+        (
+            vec![domain, "--set-json=podLabels={\"app.kubernetes.io/instance\":\"x\"}"],
+            "podLabels: `app.kubernetes.io/instance` is set by the chart",
+        ),
+        (
+            vec![domain, "--set-json=podLabels={\"app.kubernetes.io/component\":\"x\"}"],
+            "podLabels: `app.kubernetes.io/component` is set by the chart",
+        ),
+        (
+            vec![
+                domain,
+                "--set-json=commonLabels={\"rbac.authorization.k8s.io/aggregate-to-edit\":\"true\"}",
+            ],
+            "would make the operator's rights part of other roles; leave it out",
+        ),
+        (
+            vec![domain, "--set=serviceAccount.name=A_b"],
+            "serviceAccount.name: `A_b` is no name of a ServiceAccount",
+        ),
+        (vec![domain, "--set=serviceAccount.name=a..b"], "serviceAccount.name: `a..b` is no name"),
+        (vec![domain, "--set=podDisruptionBudget.maxUnavailable=most"], "maxUnavailable"),
+        (vec![domain, "--set=podDisruptionBudget.maxUnavailable=101%"], "maxUnavailable"),
+        (vec![domain, "--set=podDisruptionBudget.maxUnavailable=-1"], "maxUnavailable"),
     ] {
         let said = refused(&arguments);
         assert!(said.contains(expected), "{arguments:?}: {said}");
     }
+    // A name that Helm takes for a release, and nobody for a Service.
+    let release = |name: &'static str, more: &[&str]| {
+        let all = ["template", name, "charts/kleym", "--kube-version=1.36", domain];
+        tool("helm", &[&all[..], more].concat(), "")
+    };
+    let monitored = "--set=serviceMonitor.enabled=true";
+    for name in ["models.prod", "7th"] {
+        assert!(release(name, &[]).status.success());
+        let output = release(name, &[monitored]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected =
+            format!("a Service cannot be called `{name}-kleym-operator-metrics`, after the release `{name}`");
+        assert!(!output.status.success() && said.contains(&expected), "{said}");
+        assert!(release(name, &[monitored, "--set=fullnameOverride=models"]).status.success());
+    }
+}
+
+#[test]
+fn the_chart_takes_what_is_unusual_and_right() {
+    for more in [
+        "--set-json=pathGrants=[\"a=/models/a\",\"a=/models\",\"b=/modelsb\",\"c=/nsx/spire\"]",
+        "--set=log.level=INFO",
+        "--set=log.level=info\\,kleym_operator=debug\\,hyper=off\\,kube[request{verb=\"list\"}]=trace",
+        "--set=image.repository=localhost:5000/kleym",
+        "--set=image.repository=registry.example.org:443/mirror/ghcr.io/sonda-red/kleym-operator",
+        "--set=image.repository=kleym-operator",
+        "--set-string=image.tag=1",
+        "--set=podDisruptionBudget.maxUnavailable=50%",
+        "--set=podDisruptionBudget.maxUnavailable=0",
+        "--set=serviceAccount.name=team.kleym",
+    ] {
+        chart(&["--set=trustDomain=example.org", more]);
+    }
+}
+
+#[test]
+fn a_label_that_several_values_give_stands_once_and_the_nearest_wins() {
+    let text = chart(&[
+        "--set=useDefaultTrustDomain=true,podMonitor.enabled=true,prometheusRule.enabled=true,dashboard.enabled=true",
+        "--set-json=commonLabels={\"release\":\"all\",\"grafana_dashboard\":\"0\"}",
+        "--set=podLabels.release=pods,podMonitor.labels.release=monitors,prometheusRule.labels.release=rules",
+        "--set-json=podAnnotations={\"kubectl.kubernetes.io/default-container\":\"mine\"}",
+    ]);
+    // The parser refuses a key that stands twice.
+    let all = objects(&text);
+    let of = |kind: &str, pointer: &str| {
+        let object = all.iter().find(|object| object["kind"] == kind).unwrap();
+        object.pointer(pointer).cloned().unwrap_or_default()
+    };
+    assert_eq!(of("Deployment", "/metadata/labels/release"), "all");
+    assert_eq!(of("Deployment", "/spec/template/metadata/labels/release"), "pods");
+    assert_eq!(of("PodMonitor", "/metadata/labels/release"), "monitors");
+    assert_eq!(of("PrometheusRule", "/metadata/labels/release"), "rules");
+    assert_eq!(of("ConfigMap", "/metadata/labels/grafana_dashboard"), "1");
+    let annotations = of("Deployment", "/spec/template/metadata/annotations");
+    assert_eq!(annotations, json!({"kubectl.kubernetes.io/default-container": "mine"}));
 }
 
 /// The operator's Deployment in a rendered text.
