@@ -11,8 +11,8 @@ use crate::artifact::{Artifact, MARK};
 /// What the manifests say, and what the chart says there: names, account and labels.
 const WORDS: [(&str, &str); 3] = [
     (
-        r#"["system:serviceaccount:kleym-system:kleym-operator"]"#,
-        "{{ concat (list (include \"kleym.user\" .)) .Values.admissionPolicies.operators | toJson }}",
+        "['system:serviceaccount:' + 'kleym-system' + ':' + 'kleym-operator']",
+        "{{ include \"kleym.operators\" . }}",
     ),
     (": kleym-", ": {{ include \"kleym.fullname\" . }}-"),
     (

@@ -64,9 +64,10 @@ app.kubernetes.io/component: operator
 {{- end -}}
 {{- end }}
 
-{{/* The operator as the API server knows it. */}}
-{{- define "kleym.user" -}}
-system:serviceaccount:{{ .Release.Namespace }}:{{ include "kleym.serviceAccountName" . }}
+{{/* The accounts of the operator and of others that write what it writes, as a list of CEL. */}}
+{{- define "kleym.operators" -}}
+['system:serviceaccount:' + {{ squote .Release.Namespace }} + ':' + {{ include "kleym.serviceAccountName" . | squote }}
+{{- range .Values.admissionPolicies.operators }}, {{ squote . }}{{ end }}]
 {{- end }}
 
 {{- define "kleym.image" -}}

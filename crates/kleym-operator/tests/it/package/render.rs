@@ -1,6 +1,6 @@
 //! What is rendered: kustomize and Helm say the same, and every value means what it should.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,14 +89,19 @@ fn install_yaml_is_what_kustomize_makes_of_the_manifests() {
 
 /// The manifests with components, in an overlay as a user has it.
 fn overlay(components: &[&str]) -> String {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let folder = format!("target/package-overlay/{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    std::fs::create_dir_all(root().join(&folder)).unwrap();
     let mut text = "resources: [../../../config/default]\ncomponents:\n".to_owned();
     for component in components {
         text.push_str(&format!("- ../../../config/components/{component}\n"));
     }
-    std::fs::write(root().join(&folder).join("kustomization.yaml"), text).unwrap();
+    built(&text)
+}
+
+/// What a kustomization makes that lies three folders below the workspace's.
+fn built(kustomization: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let folder = format!("target/package-overlay/{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    std::fs::create_dir_all(root().join(&folder)).unwrap();
+    std::fs::write(root().join(&folder).join("kustomization.yaml"), kustomization).unwrap();
     printed("kustomize", &["build", &folder], "")
 }
 
@@ -128,6 +133,51 @@ fn components_can_be_put_together_in_every_way() {
 fn the_samples_of_overlays_render() {
     for sample in ["examples/kustomize", "examples/gitops/flux", "examples/gitops/argocd"] {
         assert!(!objects(&printed("kustomize", &["build", sample], "")).is_empty(), "{sample}");
+    }
+}
+
+/// The accounts that a rendered policy lets through, as its expression puts them together.
+fn account_of(policy: &Value) -> Option<String> {
+    let expression = as_text(policy.pointer("/spec/matchConditions/0/expression")?);
+    let quoted: Vec<&str> = expression.split('\'').skip(1).step_by(2).collect();
+    Some(quoted.concat())
+}
+
+#[test]
+fn in_another_namespace_and_with_a_prefix_the_sample_overlay_names_the_operator_s_account_everywhere() {
+    let sample = std::fs::read_to_string(root().join("examples/kustomize/kustomization.yaml")).unwrap();
+    let sample = sample.replace("- ../../", "- ../../../");
+    for (more, namespace, name) in [
+        ("", "kleym-system", "kleym-operator"),
+        ("namespace: identity\n", "identity", "kleym-operator"),
+        (
+            "namespace: identity\nnamePrefix: acme-\nnameSuffix: -blue\n",
+            "identity",
+            "acme-kleym-operator-blue",
+        ),
+    ] {
+        let text = built(&format!("{more}{sample}"));
+        let all = objects(&text);
+        let of_kind =
+            |kind: &str| all.iter().filter(move |object| object["kind"] == kind).collect::<Vec<_>>();
+        let deployment = of_kind("Deployment")[0];
+        assert_eq!(deployment["metadata"]["namespace"], namespace);
+        assert_eq!(deployment["spec"]["template"]["spec"]["serviceAccountName"], name);
+        let accounts: Vec<String> =
+            of_kind("ValidatingAdmissionPolicy").into_iter().filter_map(account_of).collect();
+        assert_eq!(accounts, vec![format!("system:serviceaccount:{namespace}:{name}"); 3], "{more}");
+        let policies: BTreeSet<&str> = of_kind("ValidatingAdmissionPolicy")
+            .iter()
+            .map(|one| as_text(&one["metadata"]["name"]))
+            .collect();
+        let bound: BTreeSet<&str> = of_kind("ValidatingAdmissionPolicyBinding")
+            .iter()
+            .map(|one| as_text(&one["spec"]["policyName"]))
+            .collect();
+        assert_eq!(policies, bound, "{more}");
+        let absent = format!("absent(kleym_build_info{{namespace=\"{namespace}\"}})");
+        assert!(text.contains(&absent), "{more}");
+        assert_eq!(text.contains("kleym-system"), namespace == "kleym-system", "{more}");
     }
 }
 
@@ -357,7 +407,7 @@ fn every_value_reaches_the_operator_and_means_what_it_says() {
     let expected = [("RoleBinding", "team-a"), ("RoleBinding", "team-b")];
     assert_eq!(watched, expected.map(|(kind, namespace)| (kind.to_owned(), namespace.to_owned())));
     // The policies know both accounts, in both places.
-    let operators = r#"in ["system:serviceaccount:kleym-system:kleym-operator","system:serviceaccount:other:kleym-operator"]"#;
+    let operators = "in ['system:serviceaccount:' + 'kleym-system' + ':' + 'kleym-operator', 'system:serviceaccount:other:kleym-operator']";
     assert_eq!(text.matches(operators).count(), 3);
     for name in ["kleym-more", "as-text"] {
         assert!(objects(&text).iter().any(|object| object["metadata"]["name"] == name), "{name}");
