@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What an error comes from in the end; the library's errors repeat their causes in their own texts.
-fn cause(error: &dyn Error) -> String {
+pub(crate) fn cause(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
@@ -86,10 +86,14 @@ async fn served(client: &Client, kind: Kind) -> anyhow::Result<bool> {
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let by_name = ListParams::default().fields(&format!("metadata.name={}", kind.crd_name()));
     let found = definitions.list_metadata(&by_name).await;
-    Ok(!found
-        .with_context(|| format!("cannot look for the definition `{}`", kind.crd_name()))?
-        .items
-        .is_empty())
+    let found = found.map_err(|error| {
+        let what = format!("the definition `{}`", kind.crd_name());
+        anyhow!(
+            "cannot look for {what}: {}",
+            why(&error, "customresourcedefinitions.apiextensions.k8s.io", None)
+        )
+    })?;
+    Ok(!found.items.is_empty())
 }
 
 async fn list(
@@ -107,12 +111,39 @@ async fn list(
     parameters = parameters.limit(PAGE);
     loop {
         let page = api.list_metadata(&parameters).await;
-        let page = page.with_context(|| format!("cannot list `{}`", kind.crd_name()))?;
+        let page = page.map_err(|error| {
+            let resource = kind.crd_name();
+            anyhow!("cannot list `{resource}`: {}", why(&error, &resource, namespace))
+        })?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(all),
         }
+    }
+}
+
+/// Why a list cannot be had, in one line with what to do; the library's own words are a dump of its types.
+fn why(error: &kube::Error, resource: &str, namespace: Option<&Namespace>) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 401 => {
+            "the API server does not know who asks; use a kubeconfig or a service account whose credentials are valid".to_owned()
+        }
+        kube::Error::Api(status) if status.code == 403 => {
+            let place = match namespace {
+                Some(namespace) => format!("in namespace `{namespace}`"),
+                None => "in the whole cluster".to_owned(),
+            };
+            format!(
+                "the verb `list` on `{resource}` is not permitted {place}; ask as the operator's service account, or give who \
+                 asks the operator's roles"
+            )
+        }
+        kube::Error::Api(status) => {
+            let words = status.message.split_whitespace().collect::<Vec<_>>().join(" ");
+            format!("the API server answers {} ({words}); ask again when it is well", status.code)
+        }
+        other => format!("{}; ask again when the API server can be reached", client::cause(other)),
     }
 }
 
