@@ -4,6 +4,8 @@
 use std::process::Command;
 
 use anyhow::ensure;
+use k8s_openapi::api::core::v1::Namespace;
+use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
 use kleym_testenv::{ControlPlane, Options, apply_yaml, eventually};
 use kube::api::{DynamicObject, PostParams};
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{as_text, chart, objects, printed, root, schemas, tool, tool_path};
 use crate::installed::{Installed, lifecycle, output};
-use crate::world::{SOON, World, definition, objective, pool, text};
+use crate::world::{SOON, World, definition, objective, per_objective, pool, text};
 
 /// Applies a text as a user does; there must be nothing to complain of.
 pub(super) fn apply(plane: &ControlPlane, text: &str) -> String {
@@ -121,31 +123,33 @@ async fn a_release_that_serves_some_namespaces_works_with_rights_in_these_only()
 #[tokio::test]
 async fn who_installs_with_helm_and_follows_the_notes_ends_with_a_ready_binding() {
     let mut world = World::with_only("notes", &Kind::ALL).await;
-    for namespace in ["team", "kleym-system"] {
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        apply_yaml(&world.client, &object.to_string()).await.unwrap();
-    }
+    let team = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}});
+    apply_yaml(&world.client, &team.to_string()).await.unwrap();
     // The definition is there for the tests; a release takes over only what is its own.
     let kubeconfig = format!("--kubeconfig={}", world.kubeconfig().unwrap().display());
     let values = "--set=useDefaultTrustDomain=true,watchNamespaces={team},crds.enabled=false";
-    let chart = ["install", "kleym", "charts/kleym", "--namespace=kleym-system", "--output=json"];
-    let release = printed("helm", &[&chart[..], &[&kubeconfig, values]].concat(), "");
+    let chart = ["install", "kleym", "charts/kleym", "--namespace=kleym-system", "--create-namespace"];
+    let release = printed("helm", &[&chart[..], &[&kubeconfig, values, "--output=json"]].concat(), "");
     let release: Value = serde_json::from_str(&release).unwrap();
     let notes = as_text(&release["info"]["notes"]);
     let begin = notes.find("\nkubectl apply").unwrap();
     let (command, _) = notes[begin..].split_once("\nEOF\n").unwrap();
+    let secure = notes.lines().find(|line| line.trim_start().starts_with("kubectl label")).unwrap();
 
     world.namespace = "team".to_owned();
     world.instance = "default".to_owned();
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
     // As somebody who copies it into a shell.
     let shell = Command::new("sh")
-        .args(["-euc", &format!("{command}\nEOF\n")])
+        .args(["-euc", &format!("{secure}\n{command}\nEOF\n")])
         .env("PATH", format!("{}:/usr/bin:/bin", tool_path("").display()))
         .env("KUBECONFIG", world.kubeconfig().unwrap())
         .output()
         .unwrap();
     assert!(shell.status.success() && shell.stderr.is_empty(), "{shell:?}");
+    let namespaces = kube::Api::<Namespace>::all(world.client.clone());
+    let labels = namespaces.get("kleym-system").await.unwrap().metadata.labels.unwrap();
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
     let installed = Installed::around(world);
     let kubeconfig = installed.kubeconfig().await;
     let operator = installed.operator(&kubeconfig).await;
@@ -155,6 +159,71 @@ async fn who_installs_with_helm_and_follows_the_notes_ends_with_a_ready_binding(
         "spiffe://kleym.sonda.red/ns/team/objective/chat"
     );
     operator.terminate().await;
+}
+
+/// The definition stays when a release goes, with every binding, and Helm notes in it whose it was.
+#[tokio::test]
+async fn another_release_takes_over_the_definition_that_the_last_one_left_as_the_book_says() {
+    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let kubeconfig = format!("--kubeconfig={}", plane.kubeconfig().unwrap().display());
+    let helm = |arguments: &[&str]| {
+        let output = tool("helm", &[arguments, &[kubeconfig.as_str()]].concat(), "");
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let install = |name: &str, namespace: &str, more: &[&str]| {
+        let namespace = format!("--namespace={namespace}");
+        let values = "--set=useDefaultTrustDomain=true,admissionPolicies.enabled=true";
+        let all = ["install", name, "charts/kleym", namespace.as_str(), "--create-namespace", values];
+        helm(&[&all[..], more].concat())
+    };
+    let uninstall = |name: &str, namespace: &str| {
+        let (done, said) = helm(&["uninstall", name, "--no-hooks", &format!("--namespace={namespace}")]);
+        assert!(done, "{said}");
+    };
+    let taken = |answer: (bool, String)| assert!(answer.0, "{}", answer.1);
+
+    taken(install("kleym", "kleym-system", &[]));
+    let (_, binding) = per_objective("chat", "chat", "vllm").into_dynamic();
+    let bindings = kube::Api::<DynamicObject>::namespaced_with(
+        plane.client().unwrap(),
+        "default",
+        &api_resource(Kind::Binding),
+    );
+    let created = eventually("bindings are taken", SOON, || async {
+        bindings.create(&PostParams::default(), &binding).await
+    });
+    let created = created.await.unwrap();
+    // The same again takes up what it left.
+    uninstall("kleym", "kleym-system");
+    taken(install("kleym", "kleym-system", &[]));
+    uninstall("kleym", "kleym-system");
+
+    for (name, namespace) in [("kleym", "identity"), ("models", "kleym-system")] {
+        let (done, said) = install(name, namespace, &[]);
+        assert!(!done && said.contains("invalid ownership metadata"), "{said}");
+        assert!(said.contains("inferenceidentitybindings.kleym.sonda.red"), "{said}");
+    }
+    taken(install("models", "identity", &["--take-ownership"]));
+    uninstall("models", "identity");
+
+    let owner = ["meta.helm.sh/release-name=kleym", "meta.helm.sh/release-namespace=identity"];
+    let definition = ["annotate", "--overwrite", "crd", "inferenceidentitybindings.kleym.sonda.red"];
+    printed("kubectl", &[&definition[..], &owner, &[&kubeconfig]].concat(), "");
+    taken(install("kleym", "identity", &[]));
+    uninstall("kleym", "identity");
+    // As after `kubectl apply`, which does not say that it is Helm's.
+    let label = |label: &str| printed("kubectl", &["label", "crd", definition[3], label, &kubeconfig], "");
+    label("app.kubernetes.io/managed-by-");
+    assert!(!install("kleym", "identity", &[]).0);
+    label("app.kubernetes.io/managed-by=Helm");
+    taken(install("kleym", "identity", &[]));
+    // A release that leaves the definition alone needs neither.
+    taken(install(
+        "blue",
+        "blue",
+        &["--set=crds.enabled=false,admissionPolicies.enabled=false,instance=blue"],
+    ));
+    assert_eq!(bindings.get("chat").await.unwrap().metadata.uid, created.metadata.uid);
 }
 
 #[tokio::test]
