@@ -13,14 +13,27 @@ use crate::artifact::{Artifact, MARK};
 /// The folder that is rendered.
 const DEFAULT: &str = "config/default";
 
+/// What somebody has to know who holds nothing but this file.
+const HEADER: &str = "\
+#
+# Before you apply this, know three things:
+# - The trust domain of your SPIRE, with which every SPIFFE ID begins, and the class that your spire-controller-manager watches.
+#   Neither stands in here, so that applying this file again leaves them as you set them. Set both right after it, and apply
+#   bindings only then, because until then the operator has the trust domain kleym.sonda.red and no class:
+#     kubectl apply --server-side -f install.yaml
+#     kubectl -n kleym-system set env deployment/kleym-operator \\
+#       KLEYM_TRUST_DOMAIN=<trust domain> KLEYM_CLUSTERSPIFFEID_CLASS_NAME=<class>
+# - The namespace, kleym-system, which is made here and enforces Pod Security `restricted`. For another one, use an overlay of
+#   config/default, such as examples/kustomize; settings that are kept in Git belong there too.
+# - The image, ghcr.io/sonda-red/kleym-operator, which your nodes must be able to pull.
+# Every other setting has a default: https://kleym.sonda.red/reference/operator.html
+";
+
 /// The file, from the folder's resources; a generated one is taken as it will be, not as it lies there.
 pub(crate) fn file(root: &Path, generated: &[Artifact]) -> anyhow::Result<Artifact> {
     let generated: BTreeMap<&str, &str> =
         generated.iter().map(|artifact| (artifact.path.as_str(), artifact.content.as_str())).collect();
-    let mut content = format!(
-        "# {MARK} from {DEFAULT}. Do not edit.\n# kubectl apply --server-side -f install.yaml; then set your trust domain:\n\
-         # kubectl -n kleym-system set env deployment/kleym-operator KLEYM_TRUST_DOMAIN=<trust domain of your SPIRE>\n"
-    );
+    let mut content = format!("# {MARK} from {DEFAULT}. Do not edit.\n{HEADER}");
     for path in resources(root, DEFAULT)? {
         let text = match generated.get(path.as_str()) {
             Some(text) => (*text).to_owned(),

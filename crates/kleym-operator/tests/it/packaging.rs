@@ -66,6 +66,24 @@ fn chart_manifests_and_program_have_one_version() {
     assert_eq!(values["image"]["repository"], "ghcr.io/sonda-red/kleym-operator");
 }
 
+#[test]
+fn install_yaml_says_at_its_top_what_to_look_at_before_it_is_applied() {
+    let text = file("install.yaml");
+    let (top, _) = text.split_once("\n---\n").unwrap();
+    assert!(top.lines().all(|line| line.starts_with('#')), "{top}");
+    let deployment = yaml("config/manager/deployment.yaml");
+    let image = deployment.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap();
+    let namespace = yaml("config/manager/namespace.yaml")["metadata"]["name"].clone();
+    for words in [namespace.as_str().unwrap(), image.split(':').next().unwrap()] {
+        assert!(top.contains(words), "{words}: {top}");
+    }
+    // What a user must set, and the file does not.
+    let named = variables(top);
+    assert_eq!(named, ["KLEYM_CLUSTERSPIFFEID_CLASS_NAME", "KLEYM_TRUST_DOMAIN"].map(str::to_owned).into());
+    let set = deployment.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array).unwrap();
+    assert!(set.iter().all(|one| !named.contains(one["name"].as_str().unwrap())), "{set:?}");
+}
+
 /// The metrics that a PromQL expression asks for: names outside of quotes, selectors, ranges and lists of labels that are
 /// neither functions nor words of the language.
 fn asked_for(expression: &str) -> BTreeSet<String> {
