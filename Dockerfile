@@ -24,7 +24,7 @@ LABEL org.opencontainers.image.title="kleym-operator" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-COPY --from=build /kleym/LICENSE /licenses/LICENSE
-COPY --from=build /kleym-operator /kleym-operator
+COPY --from=build --chmod=0444 /kleym/LICENSE /licenses/LICENSE
+COPY --from=build --chmod=0555 /kleym-operator /kleym-operator
 USER 65532:65532
 ENTRYPOINT ["/kleym-operator"]

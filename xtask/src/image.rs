@@ -19,6 +19,10 @@ use crate::archive::{self, Entry};
 pub(crate) const USER: &str = "65532:65532";
 /// Where the program lies in the image.
 pub(crate) const PROGRAM: &str = "/kleym-operator";
+const PROGRAM_MODE: u32 = 0o555;
+/// Where its licence lies.
+const LICENCE: &str = "/licenses/LICENSE";
+const LICENCE_MODE: u32 = 0o444;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -96,8 +100,8 @@ pub(crate) fn write(folder: &Path, parts: &Parts) -> anyhow::Result<BTreeMap<Str
 fn one(folder: &Path, parts: &Parts, architecture: &str, program: Vec<u8>) -> anyhow::Result<(Value, usize)> {
     let layer = archive::of(&[
         Entry::folder("licenses/"),
-        Entry::file("licenses/LICENSE", 0o444, parts.licence.clone()),
-        Entry::file(PROGRAM.trim_start_matches('/'), 0o555, program),
+        Entry::file(LICENCE.trim_start_matches('/'), LICENCE_MODE, parts.licence.clone()),
+        Entry::file(PROGRAM.trim_start_matches('/'), PROGRAM_MODE, program),
     ])?;
     let unpacked = format!("sha256:{}", hex(&Sha256::digest(&layer)));
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
@@ -251,19 +255,66 @@ mod tests {
         assert!(refused(&program(62, 1)[..40], "amd64").contains("too short"));
     }
 
+    /// The instructions of a Dockerfile, each with its words; lines that go on are put together.
+    fn instructions(text: &str) -> Vec<(String, Vec<String>)> {
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+        let whole = lines.join("\n").replace("\\\n", " ");
+        whole
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace().map(str::to_owned);
+                Some((words.next()?, words.collect()))
+            })
+            .collect()
+    }
+
     #[test]
     fn the_dockerfile_builds_the_same_image() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let text = fs::read_to_string(root.join("Dockerfile")).unwrap();
-        let (_, last) = text.rsplit_once("\nFROM scratch\n").unwrap();
-        assert!(last.contains(&format!("\nUSER {USER}\n")), "{last}");
-        assert!(last.contains(&format!("\nENTRYPOINT [\"{PROGRAM}\"]\n")), "{last}");
-        for (label, value) in LABELS {
-            assert!(last.contains(&format!("{label}=\"{value}\"")), "{label}");
-        }
+        let (building, last) = text.rsplit_once("\nFROM scratch\n").unwrap();
+        let last = instructions(last);
+        let of = |name: &str| -> Vec<String> {
+            let words = last.iter().filter(|(instruction, _)| instruction == name);
+            words.map(|(_, words)| words.join(" ")).collect()
+        };
+        let known = ["ARG", "LABEL", "COPY", "USER", "ENTRYPOINT"];
+        assert!(last.iter().all(|(name, _)| known.contains(&name.as_str())), "{last:?}");
+        assert_eq!(of("USER"), [USER]);
+        assert_eq!(of("ENTRYPOINT"), [format!("[\"{PROGRAM}\"]")]);
+        assert_eq!(
+            of("COPY"),
+            [
+                format!("--from=build --chmod=0{LICENCE_MODE:o} /kleym/LICENSE {LICENCE}"),
+                format!("--from=build --chmod=0{PROGRAM_MODE:o} /kleym-operator {PROGRAM}"),
+            ]
+        );
+        // Every label of the image, and no other; those of the build are arguments of it.
+        let parts = Parts {
+            version: "$VERSION".to_owned(),
+            revision: "$REVISION".to_owned(),
+            licence: Vec::new(),
+            programs: BTreeMap::new(),
+        };
+        let expected: Vec<String> =
+            labels(&parts).iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+        let [given] = of("LABEL").try_into().unwrap();
+        let mut given: Vec<String> = given.split(" org.").map(str::to_owned).collect();
+        given[1..].iter_mut().for_each(|label| label.insert_str(0, "org."));
+        given.sort();
+        assert_eq!(given, expected);
+        assert_eq!(of("ARG"), ["VERSION=unknown", "REVISION=unknown"]);
+
+        // The compiler is the pinned one, and the program is built as a release is.
         let toolchain = fs::read_to_string(root.join("rust-toolchain.toml")).unwrap();
         let version =
             toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
-        assert!(text.contains(&format!("FROM rust:{version}-alpine")), "another compiler than {version}");
+        let building = instructions(building);
+        assert_eq!(
+            building[0],
+            ("FROM".to_owned(), vec![format!("rust:{version}-alpine"), "AS".to_owned(), "build".to_owned()])
+        );
+        let build = "cargo build --release --locked --package kleym-operator";
+        assert!(building.iter().any(|(_, words)| words.join(" ").contains(build)), "{building:?}");
     }
 }
