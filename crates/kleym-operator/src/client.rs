@@ -1,18 +1,24 @@
-//! The API client: where it connects, how it calls itself, and that it neither retries nor waits by itself. Retries
-//! belong to the queue, deadlines to the callers.
+//! The API client: where it connects, how it calls itself, how much of an answer it reads, and that it neither retries nor
+//! waits by itself. Retries belong to the queue, deadlines to the callers.
+
+mod answer;
 
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use http::HeaderValue;
 use http::header::USER_AGENT;
+use http::{HeaderValue, Request};
+use kleym_core::text::bounded;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde_json::Value;
 
 use crate::metrics::Metrics;
+use answer::BoundAnswers;
+pub use answer::TooLarge;
 
 /// The longest a single call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -60,5 +66,23 @@ pub async fn connect(kubeconfig: Option<&Path>, metrics: &Metrics) -> anyhow::Re
     config.headers.push((USER_AGENT, HeaderValue::from_str(&agent).context("the user agent is no header")?));
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
     let client = ClientBuilder::try_from(config).context("cannot set up the API client")?;
-    Ok(client.with_layer(&metrics.count_calls(&host)).build())
+    // Counted above, so that an answer that was given up counts as none.
+    Ok(client.with_layer(&BoundAnswers).with_layer(&metrics.count_calls(&host)).build())
+}
+
+/// Asks, and reads JSON. The library would log the whole of an answer that is none.
+///
+/// # Errors
+/// Whatever went wrong on the way, and what is no JSON.
+pub async fn ask(client: &Client, request: Request<Vec<u8>>) -> kube::Result<Value> {
+    let text = client.request_text(request).await?;
+    serde_json::from_str(&text).map_err(kube::Error::SerdeError)
+}
+
+/// An error as one bounded line for the log: code, reason and message of the API server, or what broke on the way.
+pub fn describe(error: &kube::Error) -> String {
+    bounded(match error {
+        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
+        other => cause(other),
+    })
 }

@@ -32,6 +32,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::client::describe;
+
 /// What an elector says of its replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leadership {
@@ -357,13 +359,6 @@ impl Elector {
 enum Shown {
     Lease(Box<Lease>),
     Deleted,
-}
-
-fn describe(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::{Configuration, LogFormat};
 
+/// The filter, with the library's word on answers left out unless somebody asks for it: it gives the whole of what cannot
+/// be read, and our own lines say what failed.
+fn with_library(filter: &str) -> String {
+    if filter.contains("kube") { filter.to_owned() } else { format!("{filter},kube_client::client=error") }
+}
+
 /// Sets up logging for the process.
 pub fn start(configuration: &Configuration) {
-    // The filter was checked with the flags. kube's spans would repeat what our own lines say.
-    let filter = EnvFilter::try_new(&configuration.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The filter was checked with the flags.
+    let filter = with_library(&configuration.log_filter);
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match configuration.log_format {
         LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),

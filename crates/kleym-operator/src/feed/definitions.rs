@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::stream::{self, Collection, Report};
 use super::went_back;
-use crate::client::CALL_DEADLINE;
+use crate::client::{CALL_DEADLINE, ask, describe};
 use crate::horizon::Horizon;
 
 /// Where CustomResourceDefinitions are.
@@ -139,8 +139,8 @@ async fn list_by_name(client: &Client, horizon: &Horizon, name: &str) -> Result<
     let request = Request::get(format!("{PATH}?fieldSelector=metadata.name%3D{name}")).body(Vec::new());
     let request = request.map_err(|error| error.to_string())?;
     let before = horizon.before();
-    let list = timeout(CALL_DEADLINE, client.request::<Value>(request)).await;
-    let list = list.map_err(|_| "not answered in time".to_owned())?.map_err(|error| error.to_string())?;
+    let list = timeout(CALL_DEADLINE, ask(client, request)).await;
+    let list = list.map_err(|_| "not answered in time".to_owned())?.map_err(|error| describe(&error))?;
     let is_list = list.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinitionList");
     let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
     if before.is_after(version) {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::News;
-use crate::client::CALL_DEADLINE;
+use crate::client::{self, CALL_DEADLINE};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ pub(super) async fn wait(client: Client, kind: Kind, news: mpsc::Sender<News>) {
 async fn ask(client: &Client, kind: Kind) -> Result<bool, Trouble> {
     let uri = format!("/apis/{}/{}", kind.group(), kind.version());
     let request = http::Request::get(uri).body(Vec::new()).map_err(|_| Trouble::Failing)?;
-    match timeout(CALL_DEADLINE, client.request::<Value>(request)).await {
+    match timeout(CALL_DEADLINE, client::ask(client, request)).await {
         Ok(Ok(list)) => {
             let resources = list.get("resources").and_then(Value::as_array).ok_or(Trouble::Failing)?;
             let named =

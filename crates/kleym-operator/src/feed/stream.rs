@@ -3,7 +3,7 @@
 //!
 //! Guarantees: a list is read without a resourceVersion, so it is as new as the request; a watch goes on from the last
 //! resourceVersion it was told; whatever could have lost a change (410, an unreadable event, a missing API) is followed by
-//! a new list. A watch that broke is opened again only when the API server is not behind what was seen: one whose store was
+//! a new list. A page that is too large to be read is asked for again with fewer objects. A watch that broke is opened again only when the API server is not behind what was seen: one whose store was
 //! restored from an older snapshot would keep it open and tell nothing. It never ends by itself.
 
 use std::pin::pin;
@@ -19,11 +19,13 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::CALL_DEADLINE;
+use crate::client::{CALL_DEADLINE, TooLarge, ask, describe};
 use crate::horizon::Horizon;
 
 /// Objects a page of a list has at the most.
 const PAGE: u32 = 500;
+/// How many times fewer objects a page has than one that was too large.
+const SHRINKS: u32 = 4;
 /// How long the API server keeps a watch open. It sends a bookmark about every minute, so silence beyond this and some
 /// seconds means a dead connection.
 const WATCH_SECONDS: u64 = 290;
@@ -77,6 +79,24 @@ enum Broken {
     Watch(Option<Trouble>),
     /// Nobody listens any more.
     Ending,
+}
+
+/// Why a page of a list was not read.
+enum Unread {
+    /// It is larger than any answer may be.
+    TooLarge,
+    /// Something is wrong with the kind.
+    Trouble(Trouble),
+}
+
+impl Unread {
+    /// What it says of a kind, when no smaller page can be asked for.
+    fn trouble(self) -> Trouble {
+        match self {
+            Unread::TooLarge => Trouble::Failing,
+            Unread::Trouble(trouble) => trouble,
+        }
+    }
 }
 
 impl<T> From<mpsc::error::SendError<T>> for Broken {
@@ -162,10 +182,21 @@ impl Source {
     async fn list(&mut self) -> Result<String, Broken> {
         let before = self.collection.horizon.before();
         self.reports.send(Report::ListBegins).await?;
-        let mut query = format!("limit={PAGE}");
+        let (mut limit, mut place) = (PAGE, String::new());
         loop {
-            let (mut page, version, next) =
-                self.page(&query).await.map_err(|trouble| Broken::Gap(Some(trouble)))?;
+            let (mut page, version, next) = match self.page(&format!("limit={limit}{place}")).await {
+                Ok(read) => read,
+                Err(Unread::TooLarge) if limit > 1 => {
+                    limit = (limit / SHRINKS).max(1);
+                    tracing::info!(
+                        path = self.collection.path,
+                        limit,
+                        "a page is asked for again, with fewer objects"
+                    );
+                    continue;
+                }
+                Err(unread) => return Err(Broken::Gap(Some(unread.trouble()))),
+            };
             let items = match page.get_mut("items").map(Value::take) {
                 Some(Value::Array(items)) => items,
                 // An empty list of metadata is written so.
@@ -176,7 +207,7 @@ impl Source {
                 self.reports.send(Report::ListItem(item)).await?;
             }
             if !next.is_empty() {
-                query = format!("limit={PAGE}&continue={}", encoded(&next));
+                place = format!("&continue={}", encoded(&next));
             } else if version.is_empty() || version == "0" {
                 return Err(Broken::Gap(Some(Trouble::Failing)));
             } else if before.is_after(&version) {
@@ -192,22 +223,24 @@ impl Source {
     }
 
     /// One page of a list: the page, its resourceVersion, and where the next one begins.
-    async fn page(&self, query: &str) -> Result<(Value, String, String), Trouble> {
-        let request = self.request(query).map_err(|_| Trouble::Failing)?;
-        let page = match timeout(CALL_DEADLINE, self.client.request::<Value>(request)).await {
+    async fn page(&self, query: &str) -> Result<(Value, String, String), Unread> {
+        let failing = Unread::Trouble(Trouble::Failing);
+        let Ok(request) = self.request(query) else { return Err(failing) };
+        let page = match timeout(CALL_DEADLINE, ask(&self.client, request)).await {
             Ok(Ok(page)) => page,
             Ok(Err(error)) => {
-                tracing::warn!(path = self.collection.path, %error, "a list failed");
-                return Err(trouble_of(&error));
+                tracing::warn!(path = self.collection.path, error = describe(&error), "a list failed");
+                let too_large = TooLarge::caused(&error);
+                return Err(if too_large { Unread::TooLarge } else { Unread::Trouble(trouble_of(&error)) });
             }
             Err(_) => {
                 tracing::warn!(path = self.collection.path, "a list was not answered in time");
-                return Err(Trouble::Failing);
+                return Err(failing);
             }
         };
         if page.get("kind").and_then(Value::as_str) != Some(&self.collection.list_kind) {
             tracing::warn!(path = self.collection.path, "a list was answered by something else");
-            return Err(Trouble::Failing);
+            return Err(failing);
         }
         let text =
             |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -218,7 +251,10 @@ impl Source {
     /// Makes sure, before a watch that broke is opened again, that the API server has not gone back behind what was seen.
     async fn is_not_behind(&mut self) -> Result<(), Broken> {
         let before = self.collection.horizon.before();
-        let (_, version, _) = self.page("limit=1").await.map_err(|trouble| Broken::Watch(Some(trouble)))?;
+        let (_, version, _) = match self.page("limit=1").await {
+            Ok(read) => read,
+            Err(unread) => return Err(Broken::Watch(Some(unread.trouble()))),
+        };
         if before.is_after(&version) {
             return Err(Broken::Gap(None));
         }
@@ -252,7 +288,7 @@ impl Source {
             Err(_) => return Err(Broken::Watch(Some(Trouble::Failing))),
         };
         let opened_at = Instant::now();
-        *pause = FIRST_PAUSE;
+        let pause_before = std::mem::replace(pause, FIRST_PAUSE);
         self.reports.send(Report::Open).await?;
         let mut events = pin!(events);
         loop {
@@ -265,12 +301,19 @@ impl Source {
                     sleep(SHORTEST_WATCH.saturating_sub(opened_at.elapsed())).await;
                     return Ok(());
                 }
+                // What is too large now is too large in a moment: a new list shows what can be read, and each time later.
+                Ok(Some(Err(error))) if TooLarge::caused(&error) => {
+                    tracing::warn!(path = self.collection.path, error = describe(&error), "a watch broke");
+                    *pause = pause_before;
+                    return Err(Broken::Gap(Some(Trouble::Failing)));
+                }
                 Ok(Some(Err(kube::Error::ReadEvents(error)))) => {
                     tracing::debug!(path = self.collection.path, %error, "a watch broke");
                     return Err(Broken::Watch(None));
                 }
                 Ok(Some(Err(error))) => {
-                    tracing::warn!(path = self.collection.path, %error, "a watch sent what cannot be read");
+                    let error = describe(&error);
+                    tracing::warn!(path = self.collection.path, error, "a watch sent what cannot be read");
                     return Err(Broken::Gap(None));
                 }
                 Err(_) => return Err(Broken::Watch(None)),
@@ -308,7 +351,7 @@ impl Source {
         if code == 410 {
             return Broken::Gap(None);
         }
-        tracing::warn!(path = self.collection.path, %error, "a watch could not be opened");
+        tracing::warn!(path = self.collection.path, error = describe(error), "a watch could not be opened");
         let trouble = Some(trouble_of(error));
         if code == 404 { Broken::Gap(trouble) } else { Broken::Watch(trouble) }
     }

@@ -20,14 +20,6 @@ pub(super) fn failure(error: &kube::Error) -> Failure {
     }
 }
 
-/// An error as one line for the log: code, reason and message of the API server, or what broke on the way.
-pub(super) fn describe(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use kube::core::Status;

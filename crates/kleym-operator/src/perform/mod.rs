@@ -14,7 +14,7 @@ use kube::Client;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::client::CALL_DEADLINE;
+use crate::client::{CALL_DEADLINE, ask, describe};
 use crate::horizon::{Before, Horizons};
 use request::Unbuildable;
 
@@ -73,7 +73,7 @@ pub async fn perform(client: &Client, horizons: &Horizons, call: &Call) -> Answe
     let horizon = horizons.of(kind);
     let before = horizon.before();
     let started = std::time::Instant::now();
-    let answer = match timeout(CALL_DEADLINE, client.request::<Value>(request)).await {
+    let answer = match timeout(CALL_DEADLINE, ask(client, request)).await {
         Ok(Ok(body)) => {
             let version = body
                 .pointer("/metadata/resourceVersion")
@@ -86,7 +86,7 @@ pub async fn perform(client: &Client, horizons: &Horizons, call: &Call) -> Answe
         }
         Ok(Err(error)) => {
             let failure = classify::failure(&error);
-            let error = classify::describe(&error);
+            let error = describe(&error);
             // That somebody else was faster is everyday life; the next step looks again.
             if failure == Failure::Stale {
                 tracing::debug!(binding = %call.key, %method, path = uri.path(), error, "a call met a newer state");

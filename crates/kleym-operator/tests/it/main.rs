@@ -12,6 +12,7 @@ mod definitions;
 mod deletion;
 mod events;
 mod installed;
+mod large;
 mod late;
 mod lease;
 mod malformed;

@@ -106,11 +106,23 @@ impl Operator {
 
     /// Where its health probes are answered, once it has said so.
     pub(crate) async fn health_address(&self) -> SocketAddr {
+        self.address("health probes are answered").await
+    }
+
+    /// The page of its metrics, where they are served without TLS.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        let (code, page) = get(self.address("listening for metrics requests").await, "/metrics").await?;
+        ensure!(code == 200, "{code}: {page}");
+        Ok(page)
+    }
+
+    /// The address in a line of its log.
+    async fn address(&self, line: &str) -> SocketAddr {
         let found = eventually("the operator says where it listens", SOON, || async {
             if let Some(status) = self.ended()? {
                 bail!("it ended with {status}");
             }
-            let said = self.said("health probes are answered");
+            let said = self.said(line);
             let line = said.first().context("it has not said so yet")?;
             let (_, address) = line.split_once("address=").context("a line without an address")?;
             Ok(address.trim().parse()?)
