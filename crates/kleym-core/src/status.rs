@@ -112,6 +112,7 @@ pub fn report(
 ) -> Option<StatusFacts> {
     let mut conditions = match standing {
         Standing::Leaving => return None,
+        Standing::Released { kept_by } => waiting(released(kept_by)),
         Standing::Undecided(kinds) if kinds.contains_key(&Kind::Output) => waiting(unreadable(kinds)),
         Standing::Undecided(kinds) => undecided(&unreadable(kinds)),
         Standing::Waiting(wait) => waiting(waits_for(wait)),
@@ -177,6 +178,13 @@ fn kept(finalizers: &[Box<str>]) -> String {
     format!(
         "the former ClusterSPIFFEID selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them",
         quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
+    )
+}
+
+fn released(kept_by: &[Box<str>]) -> String {
+    format!(
+        "the binding is being deleted and its ClusterSPIFFEID is gone; the object is kept by the finalizers {}; whoever set them must remove them",
+        quoted_list(kept_by.iter().map(|finalizer| &**finalizer))
     )
 }
 

@@ -152,6 +152,7 @@ const AFTER: &str = "
 | granted | True, `Reconciled` | False, `Resolved` | |
 | refused | False, with the reason | one True with the same reason and message, the others False, `Resolved` | `Reconciling` or `Stalled`, as below |
 | resolved, and waiting for an absence | Unknown, `Initializing` | False, `Resolved` | `Reconciling` |
+| being deleted, its output gone, and kept by another finalizer | Unknown, `Initializing` | False, `Resolved` | `Reconciling` |
 | not decided yet | Unknown, `Initializing` | Unknown, `Initializing` | `Reconciling` |
 | held: a kind it needs cannot be read | as last decided | as last decided | `Reconciling`, `APIUnavailable` |
 

@@ -205,7 +205,7 @@ impl Told {
                     self.withdrawn(&mut teller, &lost, Weight::Warning, note);
                 }
             }
-            Standing::Leaving => {
+            Standing::Leaving | Standing::Released { .. } => {
                 self.refused = None;
                 if let Some(lost) = lost {
                     let note = note::withdrawn_by_deletion(&teller.output, &lost.spiffe_id);

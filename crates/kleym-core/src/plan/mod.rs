@@ -149,6 +149,11 @@ pub enum Step {
 pub enum Standing {
     /// Gone or going: there is nothing to report.
     Leaving,
+    /// Being deleted, its output gone and its finalizer of ours off: only others keep it.
+    Released {
+        /// Foreign finalizers that keep the binding.
+        kept_by: Vec<Box<str>>,
+    },
     /// Kinds it needs were never listed.
     Undecided(Troubles),
     /// Refused, or its output cannot be written.

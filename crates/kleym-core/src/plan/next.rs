@@ -7,7 +7,7 @@ use crate::fact::{Availability, Known, Trouble};
 use crate::index::Verdict;
 use crate::kind::Kind;
 use crate::name::{ObjectName, output_name};
-use crate::output::{LiveOutput, Ownership, WantedOutput};
+use crate::output::{FINALIZER, LiveOutput, Ownership, WantedOutput};
 use crate::refusal::Refusal;
 use crate::render::Identity;
 use crate::resolve::Troubles;
@@ -140,13 +140,17 @@ impl<'a> Plan<'a> {
     fn leave(&self) -> Step {
         let at_rest = Step::Settle(Standing::Leaving);
         let Some(binding) = self.situation.binding else { return at_rest };
-        if self.turn.released.as_ref() == Some(&binding.uid) || self.turn.failure.is_some() {
+        if self.turn.failure.is_some() {
             return at_rest;
+        }
+        if self.turn.released.as_ref() == Some(&binding.uid) {
+            return Self::released(binding);
         }
         let holds = binding.holds_finalizer();
         let release = Step::RemoveFinalizer { uid: binding.uid.clone() };
         match self.situation.outputs {
             Availability { known: Known::Absent, trouble: None } if holds => return release,
+            Availability { known: Known::Absent, trouble: None } => return Self::released(binding),
             Availability { known: Known::Listed, .. } => {}
             _ => return at_rest,
         }
@@ -158,11 +162,20 @@ impl<'a> Plan<'a> {
                 let kept = if live.finalizers.is_empty() { at_rest } else { self.waiting_for(live) };
                 self.remove_at_own_name(live, whose).unwrap_or(kept)
             }
-            // Somebody took our finalizer off: there is nothing to prove any more.
-            Found::Nothing | Found::Foreign if !holds && !self.turn.in_doubt => at_rest,
+            // Our finalizer is off already: there is nothing to prove any more, and what is seen may be told.
+            Found::Nothing | Found::Foreign if !holds && !self.turn.in_doubt => {
+                if self.situation.outputs.trouble.is_none() { Self::released(binding) } else { at_rest }
+            }
             Found::Nothing | Found::Foreign if self.turn.looked => release,
             Found::Nothing | Found::Foreign => self.look(),
         }
+    }
+
+    /// A deleting binding that is not ours to keep any more. The API server removes it, unless somebody else keeps it.
+    fn released(binding: &LiveBinding) -> Step {
+        let others = binding.finalizers.iter().filter(|finalizer| ***finalizer != *FINALIZER);
+        let kept_by: Vec<Box<str>> = others.cloned().collect();
+        Step::Settle(if kept_by.is_empty() { Standing::Leaving } else { Standing::Released { kept_by } })
     }
 
     /// Undecided: what is there stays, and an output of ours keeps its finalizer. An orphan goes, whatever is undecided.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kleym_core::fact::{Availability, Trouble};
+use kleym_core::fact::{Availability, Known, Trouble};
 use kleym_core::index::{Decision, Verdict};
 use kleym_core::kind::{Kind, ObjectiveGroup};
 use kleym_core::name::{BindingKey, ClassName, ObjectName, Uid};
@@ -47,6 +47,7 @@ struct Scene {
     output: Option<LiveOutput>,
     others: Others,
     bindings: Availability,
+    outputs: Availability,
     out_of_patience: bool,
     rejected: Option<Failure>,
     turn: Turn,
@@ -90,6 +91,7 @@ impl Scene {
             output: None,
             others: Others::default(),
             bindings: Availability::LISTED,
+            outputs: Availability::LISTED,
             out_of_patience: false,
             rejected: None,
             turn: Turn::new(),
@@ -146,7 +148,7 @@ impl Scene {
             key: &self.key,
             decision: &decision,
             binding: self.binding.as_ref(),
-            outputs: Availability::LISTED,
+            outputs: self.outputs,
             output: self.output.as_ref(),
             gate: &self.others,
             bindings: self.bindings,
@@ -237,6 +239,42 @@ fn of_a_deleting_binding_without_our_finalizer_the_output_goes_too() {
     assert_eq!(Scene::deleting().without_our_finalizer().with("b-1", "vllm").next(), delete());
     let left = Scene::deleting().without_our_finalizer();
     assert_eq!(left.next(), Step::Settle(Standing::Leaving), "and costs nothing when there is none");
+}
+
+/// A deleting binding with these finalizers, without an output.
+fn deleting_with(finalizers: &[&str]) -> Scene {
+    let mut scene = Scene::deleting();
+    scene.binding.as_mut().unwrap().finalizers =
+        finalizers.iter().map(|finalizer| (*finalizer).into()).collect();
+    scene
+}
+
+fn released() -> Step {
+    Step::Settle(Standing::Released { kept_by: vec!["example.com/hold".into()] })
+}
+
+#[test]
+fn of_a_deleting_binding_that_a_foreign_finalizer_keeps_the_rest_is_told_once_ours_has_left() {
+    let mut scene = deleting_with(&[FINALIZER, "example.com/hold"]);
+    assert_eq!(scene.next(), look());
+    assert_eq!(scene.after(&Reply::ProvedAbsent), Step::RemoveFinalizer { uid: uid("b-1") });
+    assert_eq!(scene.after(&Reply::Done), released());
+    // The next turn, or the next process, begins from what is live.
+    assert_eq!(deleting_with(&["example.com/hold"]).next(), released());
+    let absent = Scene { outputs: Availability::ABSENT, ..deleting_with(&["example.com/hold"]) };
+    assert_eq!(absent.next(), released());
+}
+
+#[test]
+fn that_an_output_is_gone_is_told_only_where_it_is_known() {
+    let held = || deleting_with(&["example.com/hold"]);
+    assert_eq!(held().with("b-1", "vllm").next(), delete());
+    assert_eq!(held().in_doubt().next(), look());
+    let trouble = Some(Trouble::Failing);
+    for known in [Known::Nothing, Known::Listed, Known::Absent] {
+        let blind = Scene { outputs: Availability { known, trouble }, ..held() };
+        assert_eq!(blind.next(), Step::Settle(Standing::Leaving), "{known:?}");
+    }
 }
 
 #[test]

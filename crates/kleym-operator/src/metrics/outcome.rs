@@ -28,7 +28,7 @@ impl Outcome {
     /// How a binding stands; none when it is leaving.
     pub(super) fn of(standing: &Standing, mode: Option<Mode>) -> Option<Self> {
         let verdict = match standing {
-            Standing::Leaving => return None,
+            Standing::Leaving | Standing::Released { .. } => return None,
             Standing::Undecided(_) | Standing::Waiting(_) => Verdict::Undecided,
             Standing::Refused { refusal, .. } => Verdict::Refused(refusal.reason()),
             Standing::Granted { .. } => Verdict::Ready,

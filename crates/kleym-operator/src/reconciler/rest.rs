@@ -46,7 +46,7 @@ impl Reconciler {
     fn may_grant_too_much(&self, key: &BindingKey, standing: &Standing) -> bool {
         let unwanted = match standing {
             Standing::Leaving | Standing::Refused { .. } | Standing::Waiting(_) => true,
-            Standing::Granted { .. } | Standing::Undecided(_) => false,
+            Standing::Granted { .. } | Standing::Undecided(_) | Standing::Released { .. } => false,
         };
         unwanted && self.book.output_of(key).is_some_and(|live| !live.selects_nothing())
     }
@@ -140,7 +140,10 @@ impl Reconciler {
                     self.queue.add_after(key.clone(), now, LOOK_AGAIN);
                 }
             }
-            Standing::Leaving | Standing::Undecided(_) | Standing::Refused { .. } => {
+            Standing::Leaving
+            | Standing::Released { .. }
+            | Standing::Undecided(_)
+            | Standing::Refused { .. } => {
                 if let Some(memory) = self.memory.get_mut(key) {
                     memory.settled();
                 }

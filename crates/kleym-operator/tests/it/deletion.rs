@@ -2,9 +2,12 @@
 
 use anyhow::{Context, ensure};
 use kleym_core::kind::Kind;
+use kleym_testenv::proxy::Point;
 use serde_json::{Value, json};
 
-use crate::world::{OBJECTIVE, Operator, POOL, World, install, objective, per_objective, pool, remove};
+use crate::world::{
+    OBJECTIVE, Operator, POOL, World, install, objective, per_objective, pool, ready, remove,
+};
 
 const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
 
@@ -85,6 +88,77 @@ async fn an_output_that_a_foreign_finalizer_holds_matches_no_namespace_and_the_b
         .await;
     world.edit(Kind::Output, &output, json!({"metadata": {"finalizers": null}})).await;
     world.gone(Kind::Binding, "chat").await;
+}
+
+#[tokio::test]
+async fn a_binding_that_a_foreign_finalizer_keeps_says_that_its_identity_is_gone_and_who_keeps_it() {
+    let (world, operator) = settled(World::new("kept").await).await;
+    let both = json!({"metadata": {"finalizers": [FINALIZER, "example.com/hold"]}});
+    world.edit(Kind::Binding, "chat", both).await;
+    let mark = world.at_rest().await;
+    world.delete(Kind::Binding, "chat").await;
+    let binding = world
+        .reported("the binding says that it is kept", "chat", |binding| {
+            ensure!(binding["metadata"]["finalizers"] == json!(["example.com/hold"]), "ours is there");
+            ensure!(ready(binding) == ("Unknown", "Initializing"), "{:?}", ready(binding));
+            Ok(())
+        })
+        .await;
+    let status = &binding["status"];
+    let reconciling = "the binding is being deleted and its ClusterSPIFFEID is gone; the object is kept by the \
+                       finalizers `example.com/hold`; whoever set them must remove them";
+    for condition in status["conditions"].as_array().unwrap() {
+        let waits = condition["type"] == "Ready" || condition["type"] == "Reconciling";
+        assert_eq!(condition["message"], if waits { reconciling } else { "" }, "{condition}");
+    }
+    for granted in ["computedSpiffeIDs", "renderedSelectors", "renderedClusterSPIFFEID"] {
+        assert_eq!(status.get(granted), None, "{granted}");
+    }
+    assert_eq!(world.find_output("chat").await, None);
+    // The finalizer waits for no status, and what was said once is not said again.
+    assert_eq!(
+        world.calls(mark).await,
+        [
+            "delete clusterspiffeids",
+            "list clusterspiffeids",
+            "patch inferenceidentitybindings",
+            "update inferenceidentitybindings/status",
+        ]
+    );
+    operator.terminate().await;
+    let _operator = world.operator().await;
+    world.at_rest().await;
+    assert_eq!(world.binding("chat").await, binding);
+    world.edit(Kind::Binding, "chat", json!({"metadata": {"finalizers": null}})).await;
+    world.gone(Kind::Binding, "chat").await;
+}
+
+#[tokio::test]
+async fn an_operator_that_died_before_it_could_say_that_a_binding_is_kept_leaves_that_to_the_next() {
+    let world = World::new("kept-crash").await;
+    let proxy = world.proxy().await;
+    let operator = world.operator_by(&proxy).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    let both = json!({"metadata": {"finalizers": [FINALIZER, "example.com/hold"]}});
+    world.edit(Kind::Binding, "chat", both).await;
+    world.at_rest().await;
+    let mut sprung =
+        proxy.trap(|asked| asked.is("patch", "inferenceidentitybindings"), 0, Point::AfterCommit);
+    world.delete(Kind::Binding, "chat").await;
+    sprung.wait_for(|sprung| *sprung).await.unwrap();
+    drop(operator);
+    proxy.heal();
+    let binding = world.binding("chat").await;
+    assert_eq!((ready(&binding), world.find_output("chat").await), (("True", "Reconciled"), None));
+    let _operator = world.operator_by(&proxy).await;
+    world
+        .reported("the next one says it", "chat", |binding| {
+            ensure!(ready(binding) == ("Unknown", "Initializing"), "{:?}", ready(binding));
+            Ok(())
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ mutants! {
     HasNoPatience,
     RepeatsWhatWasRejected,
     NeverCoolsDown,
+    LeavesTheStatusOfWhatIsKept,
     TakesTroubleForAbsence,
     // What is seen.
     ForgetsWhatIsGone,
@@ -168,6 +169,10 @@ impl Mutant {
                     Step::Settle(Standing::Waiting(Wait::Finalizers(live.finalizers.to_vec())))
                 }
                 (step, _) => step,
+            },
+            Mutant::LeavesTheStatusOfWhatIsKept => |s, t| match next(s, t) {
+                Step::Settle(Standing::Released { .. }) => Step::Settle(Standing::Leaving),
+                step => step,
             },
             Mutant::ChangesTheClassInPlace => |s, t| match next(s, t) {
                 Step::TryOutput(wanted) => Step::ReplaceOutput(wanted),

@@ -322,6 +322,17 @@ fn of_objects() -> Vec<Scenario> {
                 vec![Deed::Release(at(Kind::Binding, "a"))],
             ],
         ),
+        scenario(
+            "deleted, and another finalizer keeps it",
+            vec![
+                vec![
+                    contain("a", "vllm"),
+                    bind("b", in_account(per_objective("chat", "router"), "not a name")),
+                ],
+                vec![Deed::Hold(at(Kind::Binding, "a")), unbind("a")],
+                vec![Deed::Hold(at(Kind::Binding, "b")), unbind("b")],
+            ],
+        ),
         scenario("everything in the namespace is deleted", vec![five(), vec![Deed::Clear(NAMESPACE)]]),
         scenario(
             "the namespace is deleted, and comes back",

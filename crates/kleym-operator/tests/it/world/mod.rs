@@ -33,7 +33,7 @@ use operator::Log;
 pub(crate) use operator::program;
 pub(crate) use operator::{Operator, refused_start};
 pub(crate) use plane::{Plane, definition, install, install_as, permissive, remove};
-pub(crate) use report::{Kstatus, granted, refused, resolved, status_of, text, undecided};
+pub(crate) use report::{Kstatus, granted, ready, refused, resolved, status_of, text, undecided};
 
 /// How long anything may take that is expected to happen: long, because the machine may be busy.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -332,7 +332,7 @@ impl World {
     pub(crate) async fn ready(&self, name: &str) -> Value {
         let what = format!("`{name}` is Ready");
         self.reported(&what, name, |binding| {
-            ensure!(report::ready(binding) == ("True", "Reconciled"), "it is not Ready");
+            ensure!(ready(binding) == ("True", "Reconciled"), "it is not Ready");
             Ok(())
         })
         .await
@@ -342,7 +342,7 @@ impl World {
     pub(crate) async fn refused(&self, name: &str, reason: &str) -> Value {
         let what = format!("`{name}` is refused with {reason}");
         self.reported(&what, name, |binding| {
-            ensure!(report::ready(binding) == ("False", reason), "it is not refused with {reason}");
+            ensure!(ready(binding) == ("False", reason), "it is not refused with {reason}");
             Ok(())
         })
         .await

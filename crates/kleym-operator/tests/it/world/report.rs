@@ -8,7 +8,7 @@ pub(crate) fn text(value: &Value) -> &str {
 }
 
 /// Status and reason of the condition `Ready`.
-pub(super) fn ready(binding: &Value) -> (&str, &str) {
+pub(crate) fn ready(binding: &Value) -> (&str, &str) {
     let conditions = binding["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
     ready.map_or(("", ""), |ready| (text(&ready["status"]), text(&ready["reason"])))

@@ -60,6 +60,19 @@ pub(crate) fn settled(server: &Server, config: &Config) -> Result<BTreeSet<Strin
     Ok(obstacles)
 }
 
+/// The finalizers that somebody else put on an object.
+fn foreign_finalizers(stored: &Stored) -> Vec<Box<str>> {
+    stored.finalizers().filter(|finalizer| *finalizer != FINALIZER).map(Into::into).collect()
+}
+
+/// How a binding stands that is being deleted and still there: its output is kept, or itself.
+fn left(binding: &Stored, kept: Option<&Stored>) -> Standing {
+    match kept {
+        Some(output) => Standing::Waiting(Wait::Finalizers(foreign_finalizers(output))),
+        None => Standing::Released { kept_by: foreign_finalizers(binding) },
+    }
+}
+
 impl End<'_> {
     fn output(&self, key: &BindingKey) -> Option<&Stored> {
         self.server.get(&Place::output(&output_of(key.namespace.as_str(), key.name.as_str())))
@@ -80,7 +93,8 @@ impl End<'_> {
             must(ours.is_none() || kept.is_some(), "S5", || {
                 format!("{key} is being deleted and has an output")
             })?;
-            return must(!held || kept.is_some(), "L1", || format!("{key} is never let go"));
+            must(!held || kept.is_some(), "L1", || format!("{key} is never let go"))?;
+            return self.status(key, &stored.value, &self.index.verdict(key), &left(stored, kept));
         }
         must(ours.is_none() || kept.is_some() || held, "order", || {
             format!("{key} has an output and no finalizer")
@@ -88,7 +102,7 @@ impl End<'_> {
 
         let decision = self.index.verdict(key);
         let output_kind = self.server.shelf(Kind::Output).definition;
-        let kept_by = || kept.map(|live| live.finalizers().map(Into::into).collect::<Vec<Box<str>>>());
+        let kept_by = || kept.map(foreign_finalizers);
         let standing = match &decision.verdict {
             Verdict::Refused(refusal) => {
                 must(ours.is_none() || kept.is_some(), "S5", || {
