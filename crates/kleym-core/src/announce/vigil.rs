@@ -85,7 +85,7 @@ struct Entry {
     uid: Uid,
     mark: Mark,
     status: SpireStatus,
-    /// Since when it has been as it is, in seconds since 1970.
+    /// Since when it has been as it is.
     since: i64,
     told: BTreeSet<SpireStatus>,
 }
@@ -108,7 +108,8 @@ pub struct Watched<'a> {
     pub output: &'a LiveOutput,
 }
 
-/// The outputs that are watched. Times are in seconds since 1970, as creation timestamps are.
+/// The outputs that are watched. Times are in seconds on a clock that never jumps; the time of day says only how old an
+/// output is when it is seen first, and a time of day that cannot be right makes nobody wait for longer than [`GRACE`].
 #[derive(Debug, Default)]
 pub struct Vigil {
     outputs: BTreeMap<ObjectName, Entry>,
@@ -118,8 +119,9 @@ pub struct Vigil {
 }
 
 impl Vigil {
-    /// Takes an output of a living binding as it stands. One that is going is watched no longer.
-    pub fn saw(&mut self, output: &LiveOutput, now: i64) {
+    /// Takes an output of a living binding as it stands; `wall` is the time of day, in seconds since 1970. One that is going
+    /// is watched no longer.
+    pub fn saw(&mut self, output: &LiveOutput, now: i64, wall: i64) {
         if output.deleting || output.selects_nothing() {
             self.gone(&output.name);
             return;
@@ -128,9 +130,10 @@ impl Vigil {
         let grants = [&*output.spec.spiffe_id, output.spec.class_name.as_deref().unwrap_or_default()];
         let mark = mark(grants.into_iter().chain(output.spec.selectors.iter().map(|item| &**item)));
         let fresh = |since| Entry { uid: output.uid.clone(), mark, status, since, told: BTreeSet::new() };
+        let age = output.created.map_or(0, |created| wall.saturating_sub(created).clamp(0, GRACE));
         let entry = match self.take(&output.name) {
-            Some(known) if known.uid != output.uid => fresh(output.created.unwrap_or(now)),
-            None => fresh(output.created.unwrap_or(now)),
+            Some(known) if known.uid != output.uid => fresh(now.saturating_sub(age)),
+            None => fresh(now.saturating_sub(age)),
             Some(known) if known.mark != mark => fresh(now),
             Some(mut known) => {
                 // It went well, and no longer does: that is a change too.

@@ -20,7 +20,7 @@ impl Post {
 
     fn sees(&mut self, stats: Option<OutputStats>, now: i64) {
         self.output.stats = stats;
-        self.vigil.saw(&self.output, now);
+        self.vigil.saw(&self.output, now, now);
     }
 
     fn tells(&mut self, now: i64) -> Vec<Announcement> {
@@ -54,6 +54,31 @@ fn an_output_that_is_not_picked_up_is_told_once_two_minutes_after_its_creation()
     assert_eq!(post.vigil.next_due(), None);
     post.sees(None, 2000);
     assert_eq!(post.told(9999), NOTHING);
+}
+
+#[test]
+fn a_time_of_day_that_jumps_makes_nobody_wait_for_longer_nor_hear_of_it_earlier() {
+    const DAY: i64 = 86_400;
+    for jump in [-DAY, 0, DAY] {
+        // The process has run for ten seconds when it sees the output, which was made a second ago.
+        let mut post = Post::new();
+        post.vigil.saw(&post.output, 10, 1001);
+        assert_eq!(post.vigil.next_due(), Some(9 + GRACE));
+        post.output.resource_version = "9".into();
+        post.vigil.saw(&post.output, 20, 1011 + jump);
+        assert_eq!(post.vigil.next_due(), Some(9 + GRACE), "{jump}");
+        // A change begins now, whatever the time of day.
+        post.output.spec.class_name = Some("other".into());
+        post.vigil.saw(&post.output, 30, 1021 + jump);
+        assert_eq!(post.told(30 + GRACE - 1), NOTHING, "{jump}");
+        assert_eq!(post.told(30 + GRACE), ["Warning NotPickedUp chat"], "{jump}");
+    }
+    // Where it is wrong from the beginning, the two minutes begin when the output is seen, or are over.
+    for (wall, due) in [(1001 - DAY, 10 + GRACE), (1001 + DAY, 10)] {
+        let mut post = Post::new();
+        post.vigil.saw(&post.output, 10, wall);
+        assert_eq!(post.vigil.next_due(), Some(due), "{wall}");
+    }
 }
 
 #[test]
@@ -138,7 +163,7 @@ fn outputs_are_counted_by_what_spire_says_of_them() {
     let base = live(&identity("vllm"), "o-1");
     let mut see = |number: usize, stats| {
         let name = name(&format!("output-{number}"));
-        vigil.saw(&LiveOutput { name, stats, ..base.clone() }, 1000);
+        vigil.saw(&LiveOutput { name, stats, ..base.clone() }, 1000, 1000);
         SpireStatus::ALL.map(|status| vigil.counts().of(status))
     };
     assert_eq!(see(1, None), [0, 1, 0]);
@@ -157,7 +182,7 @@ fn thousands_that_fall_due_together_are_told_in_portions() {
         (uid("b"), (0..120).map(|number| key("llm", &format!("b-{number}"))).collect());
     let outputs: Vec<LiveOutput> =
         keys.iter().map(|key| LiveOutput { name: output_name("default", key), ..base.clone() }).collect();
-    outputs.iter().for_each(|output| vigil.saw(output, 1000));
+    outputs.iter().for_each(|output| vigil.saw(output, 1000, 1000));
     let find = |name: &ObjectName| {
         let place = outputs.iter().position(|output| output.name == *name)?;
         Some(Watched { binding: &keys[place], uid: &uid, output: &outputs[place] })
@@ -173,7 +198,7 @@ fn the_class_that_nobody_may_watch_is_named() {
     settings.class_name = Some(ClassName::parse("spire-server-spire").unwrap());
     let output = live(&identity("vllm"), "o-1");
     let mut vigil = Vigil::default();
-    vigil.saw(&output, 1000);
+    vigil.saw(&output, 1000, 1000);
     let (key, uid) = (key("llm", "chat"), uid("chat-1"));
     let told = vigil.due(&settings, 5000, |_| Some(Watched { binding: &key, uid: &uid, output: &output }));
     assert!(told[0].note.contains("`spire-server-spire`"), "{}", told[0].note);

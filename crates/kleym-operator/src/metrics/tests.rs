@@ -265,7 +265,7 @@ fn outputs_are_exposed_by_what_spire_says_of_them() {
             spec: OutputSpec::default(),
             stats,
         };
-        vigil.saw(&output, 0);
+        vigil.saw(&output, 0, 0);
     }
     metrics.outputs(vigil.counts());
     assert_eq!(

@@ -49,8 +49,15 @@ pub type Unready = Vec<String>;
 pub struct Moment {
     /// How long the process has run, on a clock that never jumps.
     pub running: Now,
-    /// The time of day, for transition times alone.
+    /// The time of day, for transition times and for how old an output is when it is seen first; nothing is decided by it.
     pub wall: jiff::Timestamp,
+}
+
+impl Moment {
+    /// How many whole seconds the process has run.
+    fn seconds(&self) -> i64 {
+        i64::try_from(self.running.as_secs()).unwrap_or(i64::MAX)
+    }
 }
 
 /// From a situation and a turn to the next step: [`plan::next`], unless a test puts a broken one in its place.
@@ -182,10 +189,8 @@ impl Reconciler {
 
     /// When [`Reconciler::next_call`] should be asked again although nothing happened.
     pub fn next_due(&self) -> Option<Now> {
-        let vigil = self.vigil.next_due().filter(|_| self.started).map(|due| {
-            let left = due.saturating_sub(self.moment.wall.as_second());
-            self.now() + Duration::from_secs(u64::try_from(left).unwrap_or(0))
-        });
+        let vigil = self.vigil.next_due().filter(|_| self.started);
+        let vigil = vigil.map(|due| Duration::from_secs(u64::try_from(due).unwrap_or(0)).max(self.now()));
         [vigil, self.next_turn_due()].into_iter().flatten().min()
     }
 

@@ -25,7 +25,7 @@ impl Reconciler {
             output.ownership_at_own_name(key, &known.live.uid) == Ownership::Ours
         });
         if ours {
-            self.vigil.saw(&output, self.moment.wall.as_second());
+            self.vigil.saw(&output, self.moment.seconds(), self.moment.wall.as_second());
         } else if self.started {
             let told = self.vigil.saw_stranger(self.index.settings(), &output);
             self.announcements.extend(told);
@@ -165,7 +165,7 @@ impl Reconciler {
                 self.holder(&output).and_then(|key| Some((self.book.binding(&key)?.live.uid.clone(), key)));
             match living {
                 Some((uid, key)) if output.ownership_at_own_name(&key, &uid) == Ownership::Ours => {
-                    self.vigil.saw(&output, self.moment.wall.as_second());
+                    self.vigil.saw(&output, self.moment.seconds(), self.moment.wall.as_second());
                 }
                 _ => {
                     let told = self.vigil.saw_stranger(self.index.settings(), &output);
@@ -178,7 +178,7 @@ impl Reconciler {
 
     /// Tells of outputs that spire-controller-manager has left alone for too long.
     pub(super) fn keep_vigil(&mut self) {
-        let now = self.moment.wall.as_second();
+        let now = self.moment.seconds();
         if self.vigil.next_due().is_none_or(|due| due > now) {
             return;
         }

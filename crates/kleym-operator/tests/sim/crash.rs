@@ -148,8 +148,18 @@ pub(crate) const ONE_PACE: bool = false;
 
 /// Every scenario, with these fates.
 pub(crate) fn stage(every_pace: bool, fates: &[Fate], twice: &[Fate]) -> Survey {
+    stage_of(crate::scenario::all(), every_pace, fates, twice)
+}
+
+/// The same with a standby, that takes over from who dies.
+pub(crate) fn stage_with_standby(every_pace: bool, fates: &[Fate]) -> Survey {
+    let all = crate::scenario::all().into_iter().map(Scenario::with_standby).collect();
+    stage_of(all, every_pace, fates, &[])
+}
+
+fn stage_of(scenarios: Vec<Scenario>, every_pace: bool, fates: &[Fate], twice: &[Fate]) -> Survey {
     let mut jobs: Vec<(Scenario, Pace)> = Vec::new();
-    for scenario in crate::scenario::all() {
+    for scenario in scenarios {
         let brisk = scenario.at_any_pace();
         if brisk {
             jobs.push((scenario.clone(), Pace::Brisk));

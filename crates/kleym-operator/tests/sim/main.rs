@@ -6,7 +6,8 @@
 //!
 //! `KLEYM_SIM_SEEDS` is how many seeds are run (10,000 by default), `KLEYM_SIM_FIRST` the first of them;
 //! `KLEYM_SIM_SEED` runs one alone and prints its history. `KLEYM_SIM_SOAK` adds the faults that `make test` has no time
-//! for, `KLEYM_SIM_HISTORY` prints the history of each scenario that fails.
+//! for; of the faults at calls `KLEYM_SIM_SHARD=2/8` plays the second of eight parts. `KLEYM_SIM_HISTORY` prints the history of
+//! each scenario that fails.
 
 #![expect(clippy::unwrap_used, reason = "a test whose world cannot be built is a failed test")]
 
@@ -27,7 +28,10 @@ mod server;
 mod wire;
 mod world;
 
+use std::collections::BTreeMap;
+
 use plan::Plan;
+use random::Random;
 use runner::{report, run, run_all};
 
 fn is_soaking() -> bool {
@@ -74,6 +78,33 @@ fn whatever_happens_no_grant_is_unasked_for_and_everything_settles() {
 #[test]
 fn every_scenario_ends_the_same_whoever_dies_at_any_call() {
     crash::stage(crash::EVERY_PACE, &crash::DEATHS, &[]).assert_clean();
+}
+
+#[test]
+fn every_scenario_ends_the_same_when_the_leader_dies_at_any_call_and_the_standby_takes_over() {
+    crash::stage_with_standby(is_soaking(), &crash::DEATHS).assert_clean();
+}
+
+/// Whatever the time of day is said to be, the same calls are made at the same moments. Only transition times differ.
+#[test]
+fn the_time_of_day_decides_nothing() {
+    // When an output is to be told of, and so when nothing more happens, may move; what was done until then may not.
+    let until_settled = |history: Vec<String>| -> Vec<String> {
+        let ends =
+            |line: &String| line.contains("everything has settled") || line.contains("refused for good");
+        history.into_iter().take_while(|line| !ends(line)).collect()
+    };
+    for seed in 1..=200 {
+        let plan = Plan { jumps: BTreeMap::new(), ..Plan::of(seed) };
+        let jumps = plan::jumps(&mut Random::new(seed), plan.calm);
+        let steady = run(&plan, None, true);
+        let jumping = run(&Plan { jumps, ..plan }, None, true);
+        assert_eq!(steady.verified, Ok(()), "seed {seed}");
+        assert_eq!(jumping.verified, Ok(()), "seed {seed}");
+        let (steady, jumping) = (until_settled(steady.history), until_settled(jumping.history));
+        assert_eq!(steady.iter().zip(&jumping).find(|(one, other)| one != other), None, "seed {seed}");
+        assert_eq!(steady.len(), jumping.len(), "seed {seed}");
+    }
 }
 
 #[test]

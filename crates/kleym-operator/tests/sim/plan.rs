@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) deeds: Vec<(Duration, Deed)>,
     /// What becomes of calls, by their number.
     pub(crate) fates: BTreeMap<u64, Fate>,
+    /// By how many seconds the operators' time of day is wrong, from when on.
+    pub(crate) jumps: BTreeMap<Duration, i64>,
     /// When everybody rests and nothing goes wrong any more.
     pub(crate) calm: Duration,
 }
@@ -104,8 +106,20 @@ impl Plan {
         draw.now += milliseconds(draw.random.within(1, 3000));
         let calm = draw.now;
         draw.release();
-        Self { seed, config, replicas, deeds: draw.deeds, fates, calm }
+        let mut clock = Random::new(seed).fork(4);
+        let jumps = if clock.once_in(4) { jumps(&mut clock, calm) } else { BTreeMap::new() };
+        Self { seed, config, replicas, deeds: draw.deeds, fates, jumps, calm }
     }
+}
+
+/// The time of day jumps, by up to a day either way, a few times until everything is calm and once later.
+pub(crate) fn jumps(random: &mut Random, calm: Duration) -> BTreeMap<Duration, i64> {
+    const DAY: i64 = 86_400;
+    let until = u64::try_from(calm.as_millis()).unwrap();
+    let mut times: Vec<u64> = (0..random.within(1, 4)).map(|_| random.within(0, until)).collect();
+    times.push(until + 30_000);
+    let by = |random: &mut Random| *random.pick(&[-DAY, DAY, -3600, 3600, -1, 1, 0]);
+    times.into_iter().map(|at| (milliseconds(at), by(random))).collect()
 }
 
 impl Draw {

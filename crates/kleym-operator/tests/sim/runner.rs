@@ -53,6 +53,7 @@ pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
     let mut world = World::new(plan.seed, plan.config, plan.replicas);
     world.mutant = mutant;
     world.fates = plan.fates.clone();
+    world.jumps = plan.jumps.clone();
     world.history = keep.then(Vec::new);
     let mut course = Course::default();
     let verified = catch_unwind(AssertUnwindSafe(|| play(&mut world, plan, &mut course)));

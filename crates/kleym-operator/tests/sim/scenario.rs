@@ -23,6 +23,8 @@ pub(crate) struct Scenario {
     /// What it is about.
     pub(crate) name: String,
     acts: Vec<Vec<Deed>>,
+    /// How many operators there are.
+    replicas: u32,
 }
 
 /// How much time the operator has between two acts.
@@ -37,6 +39,11 @@ pub(crate) enum Pace {
 }
 
 impl Scenario {
+    /// The same with an operator that stands by, and takes over when the leader dies.
+    pub(crate) fn with_standby(self) -> Self {
+        Self { name: format!("{}, with a standby", self.name), replicas: 2, ..self }
+    }
+
     /// When its last act is over, at a pace.
     pub(crate) fn over(&self, pace: Pace) -> Duration {
         self.plan(pace).deeds.last().map(|(at, _)| *at).unwrap_or_default()
@@ -85,9 +92,10 @@ impl Scenario {
         Plan {
             seed: 1,
             config: Config::USUAL,
-            replicas: 1,
+            replicas: self.replicas,
             deeds,
             fates: std::collections::BTreeMap::new(),
+            jumps: std::collections::BTreeMap::new(),
             calm,
         }
     }
@@ -128,7 +136,7 @@ fn inputs() -> Vec<Deed> {
 fn scenario(name: &str, acts: Vec<Vec<Deed>>) -> Scenario {
     let mut all = vec![inputs()];
     all.extend(acts);
-    Scenario { name: name.to_owned(), acts: all }
+    Scenario { name: name.to_owned(), acts: all, replicas: 1 }
 }
 
 fn malformed(nth: usize) -> Value {

@@ -65,6 +65,8 @@ pub(crate) struct World {
     /// What happened, when it is kept.
     pub(crate) history: Option<Vec<String>>,
     pub(crate) mutant: Option<Mutant>,
+    /// By how many seconds the operators' time of day is wrong, from when on.
+    pub(crate) jumps: BTreeMap<Duration, i64>,
     random: Random,
     weather: Weather,
     outages: Vec<(Sort, u16, Duration)>,
@@ -95,6 +97,7 @@ impl World {
             last_call: Duration::ZERO,
             history: None,
             mutant: None,
+            jumps: BTreeMap::new(),
             random: Random::new(seed).fork(1),
             weather: Weather::default(),
             outages: Vec::new(),

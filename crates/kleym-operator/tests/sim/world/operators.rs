@@ -52,7 +52,7 @@ impl World {
         self.config = config;
         self.generations += 1;
         let id = self.generations;
-        let moment = Moment { running: Duration::ZERO, wall: self.server.wall() };
+        let moment = Moment { running: Duration::ZERO, wall: self.time_of_day() };
         let settings = config.settings();
         let alone = self.operators.is_empty();
         self.operators.push(Operator {
@@ -141,6 +141,12 @@ impl World {
     /// The time, as an operator has it.
     pub(super) fn moment(&self, id: u32) -> Moment {
         let born = self.operator(id).map_or(Duration::ZERO, |operator| operator.born);
-        Moment { running: self.now() - born, wall: self.server.wall() }
+        Moment { running: self.now() - born, wall: self.time_of_day() }
+    }
+
+    /// The time of day on the operators' machines, which jumps where the plan says so.
+    fn time_of_day(&self) -> jiff::Timestamp {
+        let jumped = self.jumps.range(..=self.now()).next_back().map_or(0, |(_, seconds)| *seconds);
+        self.server.wall() + jiff::SignedDuration::from_secs(jumped)
     }
 }
