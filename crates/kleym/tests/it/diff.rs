@@ -163,4 +163,11 @@ async fn who_gains_and_who_loses_is_said_by_pod_and_container() {
     let batch = binding("batch", &ENOUGH, &VLLM.replace("vllm", "batch"));
     cluster.folder.put("pr/x.yaml", homeless(&[&narrower, &batch, GOAL]).as_bytes());
     assert_snapshot!(cluster.kleym("diff -f pr"));
+    // A pod that is relabelled by the files loses what it has, though no binding changes.
+    let relabelled = "apiVersion: v1\nkind: Pod\nmetadata: {name: vllm-1, labels: {app: other}}\nspec:\n  serviceAccountName: server\n  containers: [{name: vllm, image: vllm}]\n";
+    cluster.folder.put("pod/x.yaml", relabelled.as_bytes());
+    let answer = cluster.kleym("diff -f pod");
+    let lines: Vec<&str> = answer.out.lines().skip(1).collect();
+    let id = "spiffe://kleym.sonda.red/ns/diff-impact/objective/goal";
+    assert_eq!(lines, [format!("vllm-1   vllm        -       {id}")], "{answer}");
 }
