@@ -59,8 +59,12 @@ pub struct Places {
     of_binding: BTreeMap<BindingKey, usize>,
     of_object: BTreeMap<usize, BindingKey>,
     live: BTreeMap<ObjectName, usize>,
-    pods: BTreeMap<Namespace, Vec<usize>>,
+    /// By namespace and by each of their labels.
+    pods: BTreeMap<Namespace, BTreeMap<Label, Vec<usize>>>,
 }
+
+/// Key and value.
+type Label = (Box<str>, Box<str>);
 
 impl Places {
     /// Looks every binding's output up once, and every namespace's pods.
@@ -70,7 +74,10 @@ impl Places {
         let live = outputs.iter().enumerate().map(|(place, output)| (output.name.clone(), place));
         let mut places = Self { live: live.collect(), ..Self::default() };
         for (place, pod) in pods.iter().enumerate() {
-            places.pods.entry(pod.namespace.clone()).or_default().push(place);
+            let of_namespace = places.pods.entry(pod.namespace.clone()).or_default();
+            for (key, value) in &pod.labels {
+                of_namespace.entry((key.clone(), value.clone())).or_default().push(place);
+            }
         }
         for binding in index.bindings() {
             let name = output_name(index.settings().instance.as_str(), &binding.key);
@@ -162,12 +169,18 @@ impl<'a> Scene<'a> {
     /// The pods with the labels that an identity selects, in the namespace of its binding; whether anybody has written its
     /// output, and whether SCM watches that, is another question.
     pub fn selected(&self, binding: &BindingKey, identity: &Identity) -> Vec<&'a Pod> {
-        let pods = self.places.pods.get(&binding.namespace).into_iter().flatten();
+        let Some(pods) = self.places.pods.get(&binding.namespace) else { return Vec::new() };
+        let labels = identity.selectors.pod_labels();
+        let of_label = labels.map(|(key, value)| {
+            pods.get(&(Box::from(key), Box::from(value))).map(Vec::as_slice).unwrap_or_default()
+        });
+        // The fewest have to be looked at.
+        let Some(fewest) = of_label.min_by_key(|pods| pods.len()) else { return Vec::new() };
         let has = |pod: &&'a Pod| {
             let mut labels = identity.selectors.pod_labels();
             labels.all(|(key, value)| pod.labels.get(key).is_some_and(|own| **own == *value))
         };
-        pods.map(|pod| &self.world.pods[*pod]).filter(has).collect()
+        fewest.iter().map(|pod| &self.world.pods[*pod]).filter(has).collect()
     }
 
     /// The binding whose output an object is.
