@@ -5,6 +5,8 @@ mod chain;
 mod differs;
 mod ending;
 mod links;
+mod operator;
+mod read;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -12,11 +14,12 @@ use std::collections::BTreeSet;
 use crate::fact::Binding;
 use crate::name::BindingKey;
 use crate::relation::Precedence;
-use crate::report::{Finding, Reported, Scene};
-use crate::spire::{Answer, ContainerKind};
+use crate::report::{Code, Finding, Reported, Scene};
+use crate::spire::Answer;
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
 pub use self::ending::Deletion;
+pub use self::operator::Operator;
 
 /// What is asked, beside the scene.
 #[derive(Clone, Copy)]
@@ -27,6 +30,12 @@ pub struct Question<'a> {
     pub status: &'a dyn Fn(&BindingKey) -> Option<Reported>,
     /// What a binding's metadata says of its deletion, when it is being deleted.
     pub deletion: &'a dyn Fn(&BindingKey) -> Option<Deletion>,
+    /// Whether a cluster was asked; else files were read, and no command can ask them again.
+    pub live: bool,
+    /// How a time in seconds since 1970 is written.
+    pub time: fn(i64) -> String,
+    /// The Deployments of operators that can be seen. Asked only when an output is not as it should be.
+    pub operators: &'a dyn Fn() -> Vec<Operator>,
     /// Where SCM's settings were read.
     pub manager_at: Option<&'a str>,
     /// Only this container of the pod.
@@ -69,7 +78,7 @@ pub struct Explanation {
     pub chains: Vec<Chain>,
     /// What each container is given by everybody.
     pub given: Vec<Given>,
-    /// The containers that run on and are given nothing, though a chain of the pod holds.
+    /// The containers that are given nothing, though they could hold an identity and a chain of the pod holds.
     pub left: Vec<Left>,
     /// The bindings without a chain here that would give this pod an identity.
     pub claims: Vec<Claim>,
@@ -78,80 +87,99 @@ pub struct Explanation {
 }
 
 /// The chain of a binding.
-pub fn binding(question: &Question<'_>, binding: &Binding) -> Chain {
-    links::chain(question, None, Some(binding))
+pub fn binding(question: &Question<'_>, binding: &Binding) -> Explanation {
+    let chains = vec![links::chain(question, None, Some(binding))];
+    let findings = beside(&question.scene, &chains);
+    Explanation { chains, findings, ..Explanation::default() }
 }
 
-/// The chains of a pod: all that hold; else the one that is broken last, and of those the one that comes first.
+/// The chains of a pod: all that hold; else the one that ends last, and of those the one that comes first.
 pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
     let scene = &question.scene;
     let namespace = &scene.world.pods[pod].namespace;
     let bindings = scene.index.bindings().filter(|binding| binding.key.namespace == *namespace);
     let mut bindings: Vec<&Binding> = bindings.collect();
     bindings.sort_by_key(|binding| Precedence::of(binding));
-    let mut chains: Vec<Chain> =
-        bindings.iter().map(|binding| links::chain(question, Some(pod), Some(binding))).collect();
+    let chains = bindings.iter().map(|binding| (*binding, links::chain(question, Some(pod), Some(binding))));
+    // What is wrong with the binding of another container says nothing of the one that is asked for.
+    let chains = chains.filter(|(binding, chain)| {
+        let reaches = chain.end().is_none_or(|end| end.kind >= LinkKind::Container);
+        reaches || !links::is_of_another_container(question, pod, binding)
+    });
+    let mut chains: Vec<Chain> = chains.map(|(_, chain)| chain).collect();
     if chains.iter().all(Chain::is_elsewhere) {
         // No binding speaks of this pod: what is there without one is the answer.
-        chains.push(links::chain(question, Some(pod), None));
+        chains = vec![links::chain(question, Some(pod), None)];
     }
     let mut rest: Vec<Chain> = Vec::new();
-    let holds = chains.iter().any(|chain| chain.broken().is_none());
+    let holds = chains.iter().any(|chain| chain.end().is_none());
     if holds {
-        rest.extend(chains.extract_if(.., |chain| chain.broken().is_some()));
+        rest.extend(chains.extract_if(.., |chain| chain.end().is_some()));
     } else {
         chains.sort_by_key(|chain| Reverse(chain.depth()));
         rest.extend(chains.drain(1.min(chains.len())..));
     }
     let claims = rest.iter().filter_map(|chain| claim(scene, chain)).collect();
-    let given = scene.world.pods[pod]
-        .containers
-        .iter()
-        .filter(|container| question.container.is_none_or(|only| *container.name == *only));
-    let given: Vec<Given> = given
-        .map(|container| Given {
-            container: container.name.clone(),
-            kind: container.kind.as_str(),
-            identities: scene
-                .given(pod, container)
-                .filter_map(|(entry, answer)| {
-                    let id = entry.spiffe_id.text()?.into();
-                    Some((id, scene.object(entry.by).name.clone(), answer))
-                })
-                .collect(),
-        })
-        .collect();
-    let mut findings = Vec::new();
-    for chain in &chains {
-        let Some(binding) = chain.binding.as_ref().and_then(|key| scene.index.binding(key)) else { continue };
-        findings.extend(crate::report::neighbours(scene, binding));
-    }
+    let given = given(question, pod);
     // Of one container that was asked for, the chain itself speaks.
     let left = if holds && question.container.is_none() { left(question, pod, &given) } else { Vec::new() };
+    let findings = beside(scene, &chains);
     Explanation { chains, given, left, claims, findings }
+}
+
+/// What each container of a pod is given.
+fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
+    let scene = &question.scene;
+    let containers = scene.world.pods[pod].containers.iter();
+    let containers =
+        containers.filter(|container| question.container.is_none_or(|only| *container.name == *only));
+    let given = containers.map(|container| Given {
+        container: container.name.clone(),
+        kind: container.kind.as_str(),
+        identities: scene
+            .given(pod, container)
+            .filter_map(|(entry, answer)| {
+                let id = entry.spiffe_id.text()?.into();
+                Some((id, scene.object(entry.by).name.clone(), answer.and(scene.picked_up(entry.by))))
+            })
+            .collect(),
+    });
+    given.collect()
+}
+
+/// What else there is to say about the bindings of chains. That a fallback identity is gone is worth a word where the chain
+/// holds; elsewhere the cause comes first, and what to do about it is another thing.
+fn beside(scene: &Scene<'_>, chains: &[Chain]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for chain in chains {
+        let Some(binding) = chain.binding.as_ref().and_then(|key| scene.index.binding(key)) else { continue };
+        let mut of_it = crate::report::neighbours(scene, binding);
+        of_it.retain(|finding| chain.end().is_none() || finding.code != Code::FallbackDisplaced);
+        findings.extend(of_it);
+    }
+    findings
 }
 
 /// What a chain that is not shown would have given: its binding selects the pod, and is itself what is wrong.
 fn claim(scene: &Scene<'_>, chain: &Chain) -> Option<Claim> {
     let binding = chain.binding.as_ref()?;
-    let broken = chain.broken().filter(|link| link.kind == LinkKind::Binding)?;
+    let end = chain.end().filter(|link| link.kind == LinkKind::Binding)?;
     scene.index.resolved(binding)?.ok()?;
-    Some(Claim { binding: binding.clone(), why: broken.finding.clone()? })
+    Some(Claim { binding: binding.clone(), why: end.finding.clone()? })
 }
 
-/// Why containers are given nothing; one that ends needs nothing.
+/// Why containers are given nothing that could hold an identity.
 fn left(question: &Question<'_>, index: usize, given: &[Given]) -> Vec<Left> {
     let pod = &question.scene.world.pods[index];
-    let stays = |name: &str| {
-        let container = pod.containers.iter().find(|container| *container.name == *name);
-        container.is_some_and(|container| container.kind != ContainerKind::Init)
-    };
-    let without = given.iter().filter(|one| one.identities.is_empty() && stays(&one.container));
-    let why = without.filter_map(|one| {
-        let asked = Question { container: Some(&one.container), ..*question };
+    let holding = pod.containers.iter().filter(|container| pod.can_hold(container));
+    let without = holding.filter(|container| {
+        given.iter().any(|one| one.container == container.name && one.identities.is_empty())
+    });
+    let why = without.filter_map(|container| {
+        let asked = Question { container: Some(&container.name), ..*question };
         let answer = self::pod(&asked, index);
-        let why = answer.chains.first()?.broken()?.finding.clone()?;
-        Some(Left { container: one.container.clone(), why })
+        let why = answer.chains.first()?.end()?.finding.clone()?;
+        Some(Left { container: container.name.clone(), why })
     });
     why.collect()
 }

@@ -36,7 +36,7 @@ pub use self::declared::{findings, refused};
 pub use self::differs::Difference;
 pub use self::finding::{Finding, Reference, Related, binding_key};
 pub use self::live::{neighbours, output, poison, reported, watched};
-pub use self::place::{FieldPath, Place, Step};
+pub use self::place::{FieldPath, Place, Step, selector_field};
 pub use self::reference::references;
 pub use self::scene::{Places, Reported, Scene, Standing, Statuses};
 pub use self::workload::{no_entry, workloads};

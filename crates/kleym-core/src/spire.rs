@@ -27,7 +27,7 @@ mod workload;
 pub use self::answer::Answer;
 pub use self::fact::{Container, ContainerKind, Image, Node, Owner, Phase, Pod, Space};
 pub use self::labels::{LabelRule, Operator, RuleError, Selector};
-pub use self::manager::{Class, Ignored, Manager, NotWatched};
+pub use self::manager::{Assumed, Class, Ignored, Manager, NotWatched};
 pub use self::predict::{Displaced, Entry, Failure, Fate, Prediction, Stats, Why, World, predict};
 pub use self::registration::{Problem, Registration};
 pub use self::server::{ServerRefusal, refusal};

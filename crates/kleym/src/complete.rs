@@ -152,20 +152,42 @@ pub(crate) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
     candidates(names, current)
 }
 
+/// The words for a binding.
+const BINDING: [&str; 3] = ["binding", "iib", "inferenceidentitybinding"];
+/// The words for a pod.
+const POD: [&str; 2] = ["pod", "po"];
+
+/// The words `TYPE NAME` or `TYPE/NAME`, of one of these types; each with its words, of which the first is offered.
+fn objects(current: &OsStr, types: &[(&[&str], Resource)]) -> Vec<CompletionCandidate> {
+    let typed = Typed::now();
+    let word = current.to_string_lossy();
+    let of =
+        |said: &dyn Fn(&str) -> bool| types.iter().find(|(words, _)| words.iter().any(|word| said(word)));
+    match word.split_once('/') {
+        Some((kind, _)) => match of(&|word| word == kind) {
+            Some((_, resource)) => {
+                candidates(typed.names(*resource).into_iter().map(|name| format!("{kind}/{name}")), current)
+            }
+            None => Vec::new(),
+        },
+        None => match of(&|word| typed.0.iter().any(|typed| typed == word)) {
+            Some((_, resource)) => candidates(typed.names(*resource), current),
+            None => {
+                let first = types.iter().filter_map(|(words, _)| words.first());
+                candidates(first.flat_map(|word| [(*word).to_owned(), format!("{word}/")]), current)
+            }
+        },
+    }
+}
+
 /// The words `binding NAME` or `binding/NAME`.
 pub(crate) fn bindings(current: &OsStr) -> Vec<CompletionCandidate> {
-    const WORDS: [&str; 3] = ["binding", "iib", "inferenceidentitybinding"];
-    let typed = Typed::now();
-    let names = || typed.names(Resource::Kind(Kind::Binding));
-    let word = current.to_string_lossy();
-    match word.split_once('/') {
-        Some((kind, _)) if WORDS.contains(&kind) => {
-            candidates(names().into_iter().map(|name| format!("{kind}/{name}")), current)
-        }
-        Some(_) => Vec::new(),
-        None if typed.0.iter().any(|word| WORDS.contains(&word.as_str())) => candidates(names(), current),
-        None => candidates(["binding".to_owned(), "binding/".to_owned()], current),
-    }
+    objects(current, &[(&BINDING, Resource::Kind(Kind::Binding))])
+}
+
+/// The words `pod NAME`, `binding NAME`, or the same with a slash.
+pub(crate) fn explained(current: &OsStr) -> Vec<CompletionCandidate> {
+    objects(current, &[(&POD, Resource::Pods), (&BINDING, Resource::Kind(Kind::Binding))])
 }
 
 #[cfg(test)]

@@ -124,7 +124,9 @@ impl<'a> Foresight<'a> {
                     spiffe_id: self.spiffe_id(entry, entry.by),
                     certain: entry.matches(pod, container, space).and(entry.certain).certain(),
                 });
-                let lost = displaced.get(&number).into_iter().flatten().flat_map(|(fallback, by)| {
+                // What can hold no identity has lost none.
+                let lost = displaced.get(&number).filter(|_| pod.can_hold(container));
+                let lost = lost.into_iter().flatten().flat_map(|(fallback, by)| {
                     let would = undisturbed.get(&number).into_iter().flatten().copied();
                     let would = would.filter(|entry| fallbacks[entry.by] == *fallback).filter(reaches);
                     would.map(|entry| Displaced {

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use kleym_api::decode::{self, MANAGER_KIND};
 use kleym_core::name::{Namespace, describe};
 use kleym_core::report::{Code, Finding};
-use kleym_core::settings::Settings;
 use kleym_core::spire::{Class, Ignored, Manager};
 use serde_json::Value;
 
@@ -55,19 +54,6 @@ impl KnownManager {
     pub(crate) fn in_files(typed: &args::Manager, declared: &Declared) -> Self {
         let found = declared.beside(Resource::ConfigMaps).items().iter().find_map(read);
         completed(typed, found, Vec::new())
-    }
-}
-
-/// SCM's settings; where nobody could read them, it is taken to watch the class that Kleym writes, to ignore no namespace,
-/// and to have Kleym's trust domain. `classless` says whether it is taken to watch objects without a class too.
-pub(crate) fn fitting(manager: Manager, settings: &Settings, classless: bool) -> Manager {
-    let name: Box<str> = settings.class_name.as_ref().map(|class| class.as_str().into()).unwrap_or_default();
-    let classless = classless || name.is_empty();
-    Manager {
-        class: manager.class.or(Some(Class { name, classless, by_label: false })),
-        ignored: manager.ignored.or_else(|| Some(Vec::new())),
-        trust_domain: manager.trust_domain.or_else(|| Some(settings.trust_domain.as_str().into())),
-        ..manager
     }
 }
 

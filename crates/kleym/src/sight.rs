@@ -12,7 +12,7 @@ use kleym_core::spire::{Manager, Node, Pod, Prediction, Registration, Space, Wor
 use serde_json::Value;
 
 use crate::declared::Declared;
-use crate::manager::{self, KnownManager};
+use crate::manager::KnownManager;
 use crate::source::cluster::{Found, Resource};
 
 /// What is read for it, beside what the engine reads.
@@ -43,7 +43,8 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
-    /// Decodes what was read, and foresees what SCM will make of it; `live` says whether a cluster was read.
+    /// Decodes what was read, and foresees what SCM will make of it; `live` says whether a cluster was read. Settings of SCM
+    /// that nobody could read are taken to fit what Kleym writes ([`Manager::fitting`]), for every command alike.
     pub(crate) fn of(declared: &Declared, live: bool, known: KnownManager) -> Self {
         let found = declared.beside(Resource::Kind(Kind::Output));
         let objects = found.items();
@@ -72,7 +73,7 @@ impl Sight {
             pods_complete: live || pods.items().iter().any(was_in_a_cluster),
             nodes: matches!(nodes, Found::All(_)).then(|| all(nodes.items(), decode::node)),
             spaces: spaces(declared, live),
-            manager: known.manager,
+            manager: known.manager.fitting(declared.index.settings()),
             manager_at: known.at,
             prediction: Prediction::default(),
             places: Places::default(),
@@ -107,7 +108,7 @@ impl Sight {
             pods_complete,
             nodes: None,
             spaces: spaces(declared, true),
-            manager: manager::fitting(manager, declared.index.settings(), false),
+            manager: manager.fitting(declared.index.settings()),
             manager_at: None,
             prediction: Prediction::default(),
             places: Places::default(),

@@ -1,7 +1,7 @@
 //! The configuration file of spire-controller-manager (`kind: ControllerManagerConfig`), already parsed from its ConfigMap.
 //! Unknown keys are ignored, as SCM ignores them.
 
-use kleym_core::spire::{Class, Ignored, Manager, Template};
+use kleym_core::spire::{Assumed, Class, Ignored, Manager, Template};
 use serde_json::Value;
 
 use super::value::optional;
@@ -35,5 +35,6 @@ pub fn manager(file: &Value) -> Option<Manager> {
         cluster_name: text("clusterName").map(Into::into),
         cluster_domain: text("clusterDomain").map(Into::into),
         parent_id: text("parentIDTemplate").map(Template::parse),
+        assumed: Assumed::default(),
     })
 }

@@ -28,10 +28,13 @@ pub fn registration(object: &Value) -> Result<Registration, DecodeError> {
     let namespaces = field("namespaceSelector").map(selector).transpose();
     let pods = field("podSelector").map(selector).transpose();
     let federation = texts("federatesWith").find(|name| !is_trust_domain(name));
-    let poison =
-        ["ttl", "jwtTtl"].into_iter().find(|name| field(name).is_some_and(|value| !is_duration(value)));
+    let durations = ["ttl", "jwtTtl"].into_iter().filter_map(|name| Some((name, field(name)?)));
+    let poison = durations.into_iter().find(|(_, value)| !is_duration(value));
     let problems = [
-        poison.map(|name| Problem::Poison { field: format!("spec.{name}").into() }),
+        poison.map(|(name, value)| Problem::Poison {
+            field: format!("spec.{name}").into(),
+            value: value.as_str().map_or_else(|| excerpt(&value.to_string()), excerpt),
+        }),
         read.problem.take(),
         namespaces.as_ref().err().cloned().map(Problem::Selector),
         pods.as_ref().err().cloned().map(Problem::Selector),

@@ -1,7 +1,7 @@
 //! A chain and its links.
 
 use crate::name::BindingKey;
-use crate::report::Finding;
+use crate::report::{Code, Finding, Severity};
 
 /// A link of the chain, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,11 +61,13 @@ impl LinkKind {
 pub enum Mark {
     /// It holds.
     Holds,
-    /// It is broken: the first and only one.
+    /// It is broken: the chain ends here.
     Broken,
+    /// Nothing is wrong, and the chain ends here all the same, for now: what comes after it waits for something.
+    Waits,
     /// It could not be seen.
     Unseen,
-    /// It was not looked at: one before it is broken.
+    /// It was not looked at: the chain ends before it.
     Skipped,
 }
 
@@ -75,6 +77,7 @@ impl Mark {
         match self {
             Mark::Holds => "ok",
             Mark::Broken => "FAIL",
+            Mark::Waits => "wait",
             Mark::Unseen => "?",
             Mark::Skipped => "-",
         }
@@ -110,7 +113,7 @@ pub struct Link {
     pub says: String,
     /// What was read for it.
     pub evidence: Vec<Evidence>,
-    /// Why it is broken.
+    /// Why the chain ends here.
     pub finding: Option<Finding>,
 }
 
@@ -123,8 +126,13 @@ impl Link {
         Self { mark: Mark::Unseen, ..Self::holds(kind, says) }
     }
 
-    pub(super) fn broken(kind: LinkKind, finding: Finding) -> Self {
-        Self { mark: Mark::Broken, finding: Some(finding.clone()), ..Self::holds(kind, finding.message) }
+    /// The link at which a chain ends. What is merely worth knowing breaks nothing.
+    pub(super) fn ends(kind: LinkKind, finding: Finding) -> Self {
+        let mark = match finding.severity() {
+            Severity::Error | Severity::Warning => Mark::Broken,
+            Severity::Info => Mark::Waits,
+        };
+        Self { mark, finding: Some(finding.clone()), ..Self::holds(kind, finding.message) }
     }
 
     pub(super) fn read(mut self, evidence: impl IntoIterator<Item = Evidence>) -> Self {
@@ -133,7 +141,7 @@ impl Link {
     }
 }
 
-/// The links in their order; after a broken one the others are skipped.
+/// The links in their order; after the one at which it ends the others are skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     /// The binding it goes through.
@@ -147,39 +155,48 @@ pub struct Chain {
 impl Chain {
     pub(super) fn of(binding: Option<BindingKey>, links: impl Iterator<Item = Link>) -> Self {
         let mut found: Vec<Link> = Vec::new();
-        let mut broken: Option<usize> = None;
+        let mut end: Option<(usize, Mark)> = None;
         for (place, mut link) in links.enumerate() {
-            if let Some(broken) = broken {
+            if let Some((end, mark)) = end {
+                let why = if mark == Mark::Waits { "waits" } else { "failed" };
                 link = Link {
                     mark: Mark::Skipped,
-                    ..Link::holds(link.kind, format!("not looked at: {} failed", broken + 1))
+                    ..Link::holds(link.kind, format!("not looked at: {} {why}", end + 1))
                 };
-            } else if link.mark == Mark::Broken {
-                broken = Some(place);
+            } else if matches!(link.mark, Mark::Broken | Mark::Waits) {
+                end = Some((place, link.mark));
             }
             found.push(link);
         }
         Self { binding, spiffe_id: None, links: found }
     }
 
-    /// The first broken link.
-    pub fn broken(&self) -> Option<&Link> {
-        self.links.iter().find(|link| link.mark == Mark::Broken)
+    /// The link at which it ends, when it does not lead to SPIRE.
+    pub fn end(&self) -> Option<&Link> {
+        self.links.iter().find(|link| matches!(link.mark, Mark::Broken | Mark::Waits))
     }
 
-    /// How far it leads. One that breaks at the container speaks of the pod's pool, but perhaps of another container on
-    /// purpose, so one whose binding is refused comes before it.
-    pub fn depth(&self) -> usize {
-        match self.broken().map(|link| link.kind) {
-            None => LinkKind::ALL.len() + 1,
-            Some(LinkKind::Container) => LinkKind::Binding as usize,
-            Some(kind) if kind >= LinkKind::Binding => kind as usize + 1,
-            Some(kind) => kind as usize,
-        }
+    /// Whether a link of it is broken.
+    pub fn is_broken(&self) -> bool {
+        self.end().is_some_and(|link| link.mark == Mark::Broken)
     }
 
-    /// Whether it breaks where the pod is told from others: the binding does not speak of this pod.
+    /// How far it leads; of two that lead as far, the one that took a fallback identity away comes first. One that ends
+    /// at the container speaks of the pod's pool, but perhaps of another container on purpose, so one whose binding is
+    /// refused comes before it.
+    pub(super) fn depth(&self) -> (usize, bool) {
+        let Some(end) = self.end() else { return (LinkKind::ALL.len() + 1, false) };
+        let displaces = end.finding.as_ref().is_some_and(|why| why.code == Code::FallbackDisplaced);
+        let depth = match end.kind {
+            LinkKind::Container => LinkKind::Binding as usize,
+            kind if kind >= LinkKind::Binding => kind as usize + 1,
+            kind => kind as usize,
+        };
+        (depth, displaces)
+    }
+
+    /// Whether it ends where the pod is told from others: the binding does not speak of this pod.
     pub(super) fn is_elsewhere(&self) -> bool {
-        self.broken().is_some_and(|link| link.kind == LinkKind::Labels)
+        self.end().is_some_and(|link| link.kind == LinkKind::Labels)
     }
 }

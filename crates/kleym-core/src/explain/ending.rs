@@ -1,7 +1,7 @@
 //! A binding that is being deleted: what holds it, and what to do until it is gone.
 
-use super::Question;
 use super::chain::{Evidence, Link, LinkKind};
+use super::{Question, operator};
 use crate::fact::Binding;
 use crate::output::FINALIZER;
 use crate::report::{Code, FieldPath, Finding, binding_key};
@@ -16,7 +16,7 @@ pub struct Deletion {
     pub finalizers: Vec<String>,
 }
 
-/// The broken link of the binding.
+/// The binding's link, at which the chain ends.
 pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
     let key = binding_key(&binding.key);
     let deletion = (question.deletion)(&binding.key).unwrap_or_default();
@@ -35,6 +35,12 @@ pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
             if foreign.len() == 1 { "it" } else { "them" },
             if foreign.len() == 1 { "it" } else { "them" },
         ),
+    };
+    // The operator is what lets go of it, where nobody else holds it.
+    let idle = if own.is_empty() || !foreign.is_empty() { None } else { operator::at_rest(question) };
+    let (seen, hint) = match idle {
+        Some((seen, why)) => (seen, format!("{why}; {again}")),
+        None => (Vec::new(), hint),
     };
     let finding = Finding::new(
         Code::BindingDeleting,
@@ -67,5 +73,5 @@ pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
             format!("{} {}{before}", status.ready, status.reason),
         )
     }));
-    Link::broken(LinkKind::Binding, finding).read(read)
+    Link::ends(LinkKind::Binding, finding).read(read).read(seen)
 }

@@ -11,7 +11,7 @@ mod output;
 mod pool;
 
 use super::Question;
-use super::chain::{Chain, Evidence, Link, LinkKind};
+use super::chain::{Chain, Link, LinkKind};
 use crate::fact::{Binding, Pool};
 use crate::index::Verdict;
 use crate::label::Labels;
@@ -21,6 +21,14 @@ use crate::render::Identity;
 use crate::report::{Code, Finding, Reference, Scene, binding_key, refused};
 use crate::resolve::{Halt, Resolved};
 use crate::spire::Pod;
+
+/// Whether a binding names its container, and that is not the one that is asked for.
+pub(super) fn is_of_another_container(question: &Question<'_>, pod: usize, binding: &Binding) -> bool {
+    let pod = &question.scene.world.pods[pod];
+    let asked = |only: &str| pod.containers.iter().find(|container| *container.name == *only);
+    let asked = question.container.and_then(asked);
+    asked.is_some_and(|container| container::is_of_another(binding, pod, container))
+}
 
 /// What one chain is about.
 struct Subject<'a> {
@@ -63,7 +71,7 @@ pub(super) fn chain(question: &Question<'_>, pod: Option<usize>, binding: Option
     chain
 }
 
-fn shown(labels: &Labels) -> String {
+pub(super) fn shown(labels: &Labels) -> String {
     labels
         .iter()
         .map(|(key, value)| format!("{}={}", key.as_str(), value.as_str()))
@@ -82,13 +90,6 @@ fn own_labels(pod: &Pod) -> String {
 
 fn selects(labels: &Labels, pod: &Pod) -> bool {
     labels.iter().all(|(key, value)| pod.labels.get(key.as_str()).is_some_and(|own| **own == *value.as_str()))
-}
-
-fn missing(labels: &Labels, pod: &Pod) -> Vec<String> {
-    let differs = labels
-        .iter()
-        .filter(|(key, value)| pod.labels.get(key.as_str()).is_none_or(|own| **own != *value.as_str()));
-    differs.map(|(key, value)| format!("{}={}", key.as_str(), value.as_str())).collect()
 }
 
 impl<'a> Subject<'a> {
@@ -144,6 +145,11 @@ impl<'a> Subject<'a> {
         pods.filter(|pod| pod.namespace == *namespace && selects(labels, pod) && !pod.phase.ended()).collect()
     }
 
+    /// Why nothing can be said of pods.
+    fn no_pods(&self) -> &'static str {
+        if self.question.live { "the pods could not be read" } else { "there is no pod in the files" }
+    }
+
     fn pod_finding(&self, code: Code, message: String, hint: String) -> Finding {
         let mut finding = Finding::new(code, message).hint(hint);
         if let Some((_, pod)) = self.pod {
@@ -161,16 +167,7 @@ impl<'a> Subject<'a> {
 
     fn refused(&self, kind: LinkKind, binding: &Binding, refusal: &Refusal) -> Link {
         let finding = refused(self.scene.index, binding, refusal);
-        let place = finding.place.clone();
-        let link = Link::broken(kind, finding);
-        match place {
-            Some(place) => {
-                let object =
-                    format!("{} {}/{}", place.object.kind.kind(), place.object.namespace, place.object.name);
-                link.read([Evidence::new(object, place.field.to_string(), refusal.what())])
-            }
-            None => link,
-        }
+        Link::ends(kind, finding).read(super::read::of_refusal(self.question, binding, refusal))
     }
 }
 

@@ -7,7 +7,7 @@ use super::finding::{Finding, Reference, binding_key};
 use super::place::{self, FieldPath};
 use crate::fact::{Binding, FactKey, PoolRefError, PoolSelectorError};
 use crate::index::{Index, Verdict};
-use crate::kind::{Kind, PoolGroup};
+use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::BindingKey;
 use crate::refusal::Refusal;
 use crate::relation::Conflict;
@@ -102,6 +102,45 @@ pub fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
     finding.place = Some(place);
     match refusal {
         Refusal::Conflict(conflict) => first_come(finding, binding, conflict),
+        Refusal::ObjectiveNotFound { name, group: Some(wanted), .. } => {
+            let there = |group: &ObjectiveGroup| {
+                index.objective(&key.namespace, name, *group).is_some_and(|found| !found.deleting)
+            };
+            match ObjectiveGroup::ALL.into_iter().find(there) {
+                Some(group) => {
+                    let object = FactKey {
+                        kind: Kind::Objective(group),
+                        namespace: key.namespace.clone(),
+                        name: name.clone(),
+                    };
+                    let pin = format!("set spec.targetRef.group to `{group}`, or leave it out");
+                    in_another_group(finding, object, wanted.as_str(), &pin)
+                }
+                None => finding,
+            }
+        }
+        Refusal::PoolNotFound { name, group: Some(wanted), objective, .. } => {
+            let there = |group: &PoolGroup| {
+                index.pool(&key.namespace, name, *group).is_some_and(|found| !found.deleting)
+            };
+            match PoolGroup::ALL.into_iter().find(there) {
+                Some(group) => {
+                    let object = FactKey {
+                        kind: Kind::Pool(group),
+                        namespace: key.namespace.clone(),
+                        name: name.clone(),
+                    };
+                    let pin = match objective {
+                        Some(objective) => {
+                            format!("set spec.poolRef.group of InferenceObjective `{objective}` to `{group}`")
+                        }
+                        None => format!("set spec.targetRef.group to `{group}`, or leave it out"),
+                    };
+                    in_another_group(finding, object, wanted.as_str(), &pin)
+                }
+                None => finding,
+            }
+        }
         Refusal::Ambiguous { kind, name, leads } => {
             let objects = Kind::ALL
                 .into_iter()
@@ -111,6 +150,15 @@ pub fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
         }
         _ => finding,
     }
+}
+
+/// One of that name is there, in a group that is not looked at.
+fn in_another_group(mut finding: Finding, object: FactKey, wanted: &str, pin: &str) -> Finding {
+    let (kind, name, group) = (object.kind.kind(), &object.name, object.kind.group());
+    finding.note =
+        Some(format!("there is an {kind} `{name}` in `{group}`, and only `{wanted}` is looked at"));
+    finding.hint = Some(format!("{pin}, or create the {kind} in `{wanted}`"));
+    finding.related("the one of the other group", object)
 }
 
 fn first_come(finding: Finding, binding: &Binding, conflict: &Conflict) -> Finding {

@@ -239,24 +239,18 @@ pub fn neighbours(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
     .collect()
 }
 
-/// A container that runs on, so that it needs an identity.
-fn stays(container: &Container) -> bool {
-    container.kind != crate::spire::ContainerKind::Init
-}
-
 fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
     let mut containers: Vec<&str> = Vec::new();
     let mut pods: Vec<&Pod> = Vec::new();
     let mut fallback = None;
     for displaced in scene.prediction.displaced_by(place) {
-        let left =
-            scene.prediction.left_alone(scene.world, displaced.pod).filter(|container| stays(container));
+        let pod = &scene.world.pods[displaced.pod];
+        let left = scene.prediction.left_alone(scene.world, displaced.pod);
+        let left = left.filter(|container| pod.can_hold(container));
         let before = containers.len();
         containers.extend(left.map(|container| &*container.name));
-        if containers.len() > before
-            && !pods.iter().any(|pod| std::ptr::eq(*pod, &scene.world.pods[displaced.pod]))
-        {
-            pods.push(&scene.world.pods[displaced.pod]);
+        if containers.len() > before && !pods.iter().any(|known| std::ptr::eq(*known, pod)) {
+            pods.push(pod);
         }
         fallback = Some(displaced.fallback);
     }
@@ -274,8 +268,7 @@ fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Findi
         if containers.len() == 1 { "a container" } else { "containers" },
         quoted_list(containers)
     );
-    let hint =
-        "bind these containers too, or let the default ClusterSPIFFEID be no fallback (`fallback: false`)";
+    let hint = "bind these containers too (one binding with `mode: PoolOnly` gives every container of the pool's pods an identity), or let the default ClusterSPIFFEID be no fallback (`fallback: false`)";
     Some(
         about(Code::FallbackDisplaced, binding, message)
             .hint(hint)

@@ -125,6 +125,17 @@ pub(super) fn of_item(binding: &Binding, item: &str) -> FieldPath {
     }
 }
 
+/// The field that a selector item comes from: the discriminator, the template that says it, else all templates.
+pub fn selector_field(binding: &Binding, item: &str) -> FieldPath {
+    let discriminator = binding.spec.as_ref().ok().and_then(|spec| spec.discriminator.as_ref());
+    let own = discriminator.map(|named| format!("{}:{}", named.kind.selector_key(), named.value));
+    if own.is_some_and(|own| own == item) {
+        FieldPath::dotted("spec.containerDiscriminator.value")
+    } else {
+        of_item(binding, item)
+    }
+}
+
 /// Where a refusal shows.
 pub(super) fn of_refusal(index: &Index, binding: &Binding, refusal: &Refusal) -> Place {
     let of_binding = |field: FieldPath| Place { object: binding_key(&binding.key), field };

@@ -183,6 +183,16 @@ impl<'a> Scene<'a> {
         fewest.iter().map(|pod| &self.world.pods[*pod]).filter(has).collect()
     }
 
+    /// Whether SCM looks at an object for certain, and not only as far as its settings are assumed.
+    pub fn picked_up(&self, place: usize) -> Answer {
+        let assumed = self.world.manager.assumed;
+        let reported = || {
+            let binding = self.places.of_object.get(&place)?;
+            self.output(binding)?.stats
+        };
+        if (assumed.class || assumed.ignored) && reported().is_none() { Answer::Unknown } else { Answer::Yes }
+    }
+
     /// The binding whose output an object is.
     pub fn binding_of(&self, place: usize) -> Option<&'a Binding> {
         self.index.binding(self.places.of_object.get(&place)?)

@@ -3,9 +3,9 @@
 use super::code::Code;
 use super::finding::{Finding, binding_key};
 use super::live::{about, names, object_reference};
-use super::place::{self, FieldPath};
+use super::place;
 use super::scene::Scene;
-use crate::fact::{Binding, DiscriminatorType};
+use crate::fact::Binding;
 use crate::render::Identity;
 use crate::selector::ItemKey;
 use crate::spire::{Pod, Why, item_matches};
@@ -161,16 +161,7 @@ fn unmatched(scene: &Scene<'_>, binding: &Binding, identity: &Identity, pods: &[
         ItemKey::ContainerName | ItemKey::ContainerImage => Code::NoSuchContainer,
         _ => Code::NothingMatches,
     };
-    let discriminator = binding.spec.as_ref().ok().and_then(|spec| spec.discriminator.as_ref());
-    let discriminates = discriminator.is_some_and(|d| {
-        *d.value == *item.value()
-            && (d.kind == DiscriminatorType::ContainerName) == (item.key() == ItemKey::ContainerName)
-    });
-    let field = if discriminates {
-        FieldPath::dotted("spec.containerDiscriminator.value")
-    } else {
-        place::of_item(binding, item.as_str())
-    };
+    let field = place::selector_field(binding, item.as_str());
     let finding = about(code, binding, message).at(binding_key(&binding.key), field);
     Some(finding.hint("correct the binding, or the pods").with_pods(pods.iter().copied()))
 }

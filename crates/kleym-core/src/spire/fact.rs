@@ -160,6 +160,16 @@ impl Pod {
         format!("{}/{}", self.namespace, self.name)
     }
 
+    /// Whether a container can hold an identity: it runs, or will. Of a pod that has ended none does, and where the regular
+    /// containers run those that start before them are over.
+    pub fn can_hold(&self, container: &Container) -> bool {
+        match self.phase {
+            Phase::Succeeded | Phase::Failed => false,
+            Phase::Running => container.kind != ContainerKind::Init,
+            Phase::Pending | Phase::Unknown => true,
+        }
+    }
+
     /// The containers of `spec.initContainers`, or the others.
     pub fn of(&self, init: bool) -> impl Iterator<Item = &Container> {
         self.containers.iter().filter(move |container| container.kind.is_init() == init)

@@ -7,6 +7,7 @@ use regex_lite::Regex;
 use super::answer::Answer;
 use super::registration::Registration;
 use super::template::Template;
+use crate::settings::Settings;
 use crate::text::Quoted;
 
 /// The settings of spire-controller-manager; what nobody could read is None.
@@ -24,6 +25,19 @@ pub struct Manager {
     pub cluster_domain: Option<Box<str>>,
     /// `parentIDTemplate`; None for SCM's own (`scm: defaultParentIDTemplate`).
     pub parent_id: Option<Template>,
+    /// What of this nobody could read, and was assumed by [`Manager::fitting`].
+    pub assumed: Assumed,
+}
+
+/// Settings that were assumed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Assumed {
+    /// The class.
+    pub class: bool,
+    /// That no namespace is ignored.
+    pub ignored: bool,
+    /// The trust domain.
+    pub trust_domain: bool,
 }
 
 /// The classes that SCM watches.
@@ -91,6 +105,29 @@ impl Ignored {
 }
 
 impl Manager {
+    /// What nobody could read is taken to fit what Kleym writes: SCM watches Kleym's class, ignores no namespace, and has
+    /// Kleym's trust domain. What that says nothing of stays unknown: whether SCM watches objects without a class when
+    /// Kleym writes one, and of which class it is when Kleym writes none.
+    #[must_use]
+    pub fn fitting(self, settings: &Settings) -> Self {
+        let assumed = Assumed {
+            class: self.class.is_none() || self.assumed.class,
+            ignored: self.ignored.is_none() || self.assumed.ignored,
+            trust_domain: self.trust_domain.is_none() || self.assumed.trust_domain,
+        };
+        let class = || {
+            let name = settings.class_name.as_ref().map(|class| class.as_str().into()).unwrap_or_default();
+            Class { name, classless: false, by_label: false }
+        };
+        Self {
+            class: Some(self.class.unwrap_or_else(class)),
+            ignored: Some(self.ignored.unwrap_or_default()),
+            trust_domain: Some(self.trust_domain.unwrap_or_else(|| settings.trust_domain.as_str().into())),
+            assumed,
+            ..self
+        }
+    }
+
     /// Whether SCM looks at this object.
     ///
     /// `processed <=> class == className || (class == "" && watchClassless)` (`scm: pkg/spireentry/reconciler.go,
@@ -98,6 +135,9 @@ impl Manager {
     pub fn watches(&self, object: &Registration) -> (Answer, Option<NotWatched>) {
         let Some(class) = &self.class else { return (Answer::Unknown, None) };
         let named = *object.class_name == *class.name;
+        if self.assumed.class && !named && (object.class_name.is_empty() || class.name.is_empty()) {
+            return (Answer::Unknown, None);
+        }
         let not = if named || (object.class_name.is_empty() && class.classless) {
             // Without a class there is nothing to filter by.
             let filtered = class.by_label && !class.name.is_empty();
@@ -124,6 +164,7 @@ impl Manager {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::TypedSettings;
 
     fn object(class: &str) -> Registration {
         Registration { class_name: class.into(), ..Registration::default() }
@@ -148,6 +189,35 @@ mod tests {
             assert_eq!(answer, (Answer::from(why.is_none()), why), "{scm:?} {classless} {class:?}");
         }
         assert_eq!(Manager::default().watches(&object("a")), (Answer::Unknown, None));
+    }
+
+    #[test]
+    fn what_is_not_known_is_taken_to_fit_what_kleym_writes_and_nothing_more() {
+        let settings = |class: &str| {
+            let class = class.to_owned();
+            let typed = TypedSettings {
+                trust_domain: None,
+                class_name: Some(&class),
+                instance: None,
+                path_grants: &[],
+            };
+            Settings::given(typed, &|_| None).unwrap()
+        };
+        let watches =
+            |ours: &str, class: &str| Manager::default().fitting(&settings(ours)).watches(&object(class)).0;
+        assert_eq!(watches("ours", "ours"), Answer::Yes);
+        assert_eq!(watches("ours", ""), Answer::Unknown);
+        assert_eq!(watches("ours", "other"), Answer::No);
+        assert_eq!(watches("", ""), Answer::Yes);
+        assert_eq!(watches("", "other"), Answer::Unknown);
+
+        let fitting = Manager::default().fitting(&settings("ours"));
+        assert_eq!(fitting.trust_domain.as_deref(), Some("kleym.sonda.red"));
+        assert_eq!(fitting.ignores("kube-system").0, Answer::No);
+        // What is known stays as it is.
+        let known = manager("theirs", true).fitting(&settings("ours"));
+        assert_eq!(known.watches(&object("ours")).0, Answer::No);
+        assert_eq!(known.assumed, Assumed { class: false, ignored: true, trust_domain: true });
     }
 
     #[test]

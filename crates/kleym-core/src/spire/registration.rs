@@ -46,6 +46,8 @@ pub enum Problem {
     Poison {
         /// `spec.ttl`
         field: Box<str>,
+        /// What stands there.
+        value: Box<str>,
     },
     /// The ID template is empty (`scm: ParseClusterSPIFFEIDSpec`).
     NoTemplate,
@@ -60,7 +62,7 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Poison { field } => {
+            Problem::Poison { field, value: _ } => {
                 write!(f, "{} cannot be decoded by spire-controller-manager", Quoted(field))
             }
             Problem::NoTemplate => f.write_str("`spec.spiffeIDTemplate` is empty"),

@@ -1,8 +1,10 @@
 //! `kleym explain`
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::{Format, Input, Manager, Settings};
+use crate::complete;
 
 /// Find the broken link between a workload and its SPIFFE ID
 ///
@@ -11,7 +13,10 @@ use super::{Format, Input, Manager, Settings};
 /// field, and what to do. With files instead of a cluster it reads what `kubectl get -o yaml` printed, pods included.
 /// Engine settings default to what the bindings' status reports.
 ///
-/// Exit codes: 0 every link holds or could not be seen, 2 a link is broken, 3 there is no such pod, binding or SPIFFE ID.
+/// A link that waits is not broken: a pod that is on no node yet, or a binding that is being deleted.
+///
+/// Exit codes: 0 every link holds, waits or could not be seen, 2 a link is broken, 3 there is no such pod, binding or SPIFFE
+/// ID, 4 several namespaces have one of that name, and none is named.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kleym explain pod/vllm-7c9-x -n llm
@@ -20,9 +25,9 @@ use super::{Format, Input, Manager, Settings};
   kleym explain spiffe://example.org/ns/llm/objective/chat
   kleym explain pod/vllm-7c9-x -f dump/")]
 pub(crate) struct Explain {
-    /// pod/NAME, binding/NAME, or a SPIFFE ID
-    #[arg(value_name = "WHAT")]
-    pub(crate) what: String,
+    /// pod/NAME, binding/NAME (or `pod NAME`, `binding NAME`), or a SPIFFE ID
+    #[arg(value_name = "WHAT", required = true, num_args = 1..=2, add = ArgValueCompleter::new(complete::explained))]
+    pub(crate) what: Vec<String>,
 
     /// Only this container of the pod
     #[arg(long, short, value_name = "NAME")]

@@ -270,7 +270,8 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
     if let Some(at) = &sight.manager_at {
         group.fine(format!("the settings of spire-controller-manager were read from {at}"));
     }
-    if let Some(class) = &manager.class {
+    // What was only assumed is no fact to show.
+    if let Some(class) = manager.class.as_ref().filter(|_| !manager.assumed.class) {
         let ours = settings.class_name.as_ref().map(|class| class.as_str()).unwrap_or_default();
         if *class.name == *ours || ours.is_empty() && class.classless {
             group.fine(format!("it watches {class}, and that is what outputs have"));
@@ -288,7 +289,7 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
             );
         }
     }
-    match manager.trust_domain.as_deref() {
+    match manager.trust_domain.as_deref().filter(|_| !manager.assumed.trust_domain) {
         Some(theirs) if theirs != settings.trust_domain.as_str() => group.found(
             Finding::new(
                 Code::TrustDomainDiffers,
@@ -308,7 +309,8 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
     spaces.dedup();
     let ignored: Vec<&str> =
         spaces.iter().copied().filter(|space| manager.ignores(space).0.certain()).collect();
-    let untold = spaces.iter().any(|space| manager.ignores(space).0 == Answer::Unknown);
+    let untold =
+        manager.assumed.ignored || spaces.iter().any(|space| manager.ignores(space).0 == Answer::Unknown);
     if !ignored.is_empty() {
         group.found(
             Finding::new(

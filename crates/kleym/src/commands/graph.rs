@@ -9,7 +9,7 @@ use crate::declared::Told;
 use crate::exit::{Exit, Failure};
 use crate::foresight::Foresight;
 use crate::labels::Labels;
-use crate::manager::{KnownManager, fitting};
+use crate::manager::KnownManager;
 use crate::map::{Choice, draw, map};
 use crate::output;
 use crate::sight::{BESIDE, Sight};
@@ -29,12 +29,11 @@ pub(super) fn run(
     let survey = Survey::of(question, environment)?;
     let declared = &survey.declared;
 
-    // What nobody could read of spire-controller-manager is said of a cluster; files are drawn as if it fitted them.
+    // What nobody could read of spire-controller-manager is said of a cluster; of files it is no news.
     let known = KnownManager::of(&survey, manager)?;
     let live = survey.cluster.is_some();
     let limits = if live { known.findings.clone() } else { Vec::new() };
-    let manager = fitting(known.manager, declared.index.settings(), true);
-    let sight = Sight::of(declared, live, KnownManager { manager, ..known });
+    let sight = Sight::of(declared, live, known);
     let seen = Foresight::of(declared, &sight).seen();
     let scope = survey.scope.as_ref();
     let choice = match labels.is_empty() {

@@ -18,7 +18,7 @@ pub struct ExplainReport {
     /// What each container is given, by everybody.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<ContainerIdentities>,
-    /// The containers that run on and are given nothing, though a chain of the pod holds.
+    /// The containers that could hold an identity and are given none, though a chain of the pod holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without_identity: Vec<ContainerWithout>,
     /// The other bindings that would give this pod an identity, and are refused or being deleted.
@@ -41,7 +41,7 @@ pub struct ExplainedChain {
     pub spiffe_id: Option<String>,
     /// Every link, in order.
     pub links: Vec<ExplainedLink>,
-    /// Why it is broken.
+    /// Why it ends before SPIRE: what is broken, or with severity `info` what it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<FindingEntry>,
 }
@@ -69,9 +69,11 @@ pub enum LinkMark {
     Holds,
     /// It is broken.
     Broken,
+    /// Nothing is wrong, and the chain ends here for now: a pod that is on no node yet, a binding that is being deleted.
+    Waits,
     /// It could not be seen.
     Unseen,
-    /// It was not looked at, because one before it is broken.
+    /// It was not looked at, because the chain ends before it.
     Skipped,
 }
 
@@ -165,6 +167,7 @@ impl ExplainedChain {
             mark: match link.mark {
                 Mark::Holds => LinkMark::Holds,
                 Mark::Broken => LinkMark::Broken,
+                Mark::Waits => LinkMark::Waits,
                 Mark::Unseen => LinkMark::Unseen,
                 Mark::Skipped => LinkMark::Skipped,
             },
@@ -183,7 +186,7 @@ impl ExplainedChain {
             binding: chain.binding.as_ref().map(ToString::to_string),
             spiffe_id: chain.spiffe_id.clone(),
             links: links.collect(),
-            cause: chain.broken().and_then(|link| link.finding.as_ref()).map(FindingEntry::from),
+            cause: chain.end().and_then(|link| link.finding.as_ref()).map(FindingEntry::from),
         }
     }
 }

@@ -1,5 +1,10 @@
 //! `kleym explain`: a healthy cluster as files, and every way in which it can be broken, by one change each.
 
+mod asked;
+mod containers;
+mod evidence;
+mod manager;
+
 use std::collections::BTreeMap;
 
 use crate::run::{Answer, Folder};
@@ -110,11 +115,16 @@ impl Dump {
     }
 
     pub(crate) fn kleym(&self, arguments: &str) -> Answer {
+        self.ask(&format!("{arguments} -f dump -n llm {SETTINGS}"))
+    }
+
+    /// The same, without naming files, namespace and settings.
+    fn ask(&self, arguments: &str) -> Answer {
         let folder = Folder::new();
         for (name, text) in &self.0 {
             folder.put(&format!("dump/{name}"), text.as_bytes());
         }
-        folder.kleym(&format!("{arguments} -f dump -n llm {SETTINGS}"))
+        folder.kleym(arguments)
     }
 
     fn explain(&self) -> Answer {
@@ -188,8 +198,6 @@ broken! {
             + &POOL.replace("name: llama", "name: mistral").replace("app: vllm", "app: mistral")),
     );
     there_is_no_binding: "KLM2114", h().without("binding.yaml").without("output.yaml");
-    the_binding_is_being_deleted: "KLM5101",
-        h().edit("binding.yaml", "generation: 3", "generation: 3, deletionTimestamp: '2026-11-02T08:00:00Z'");
     another_binding_has_the_spiffe_id: "KLM4002", duplicate();
     the_selectors_are_unsafe: "KLM2001", h().edit("binding.yaml", "'k8s:ns:llm', ", "");
     a_selector_template_cannot_be_rendered: "KLM2003", h().edit("binding.yaml", "k8s:ns:llm", "k8s:ns:{{ .Name }}");
@@ -217,11 +225,24 @@ broken! {
     spire_server_refuses_the_entries: "KLM6004", h().edit("output.yaml", "entriesToSet: 1", "entriesToSet: 1, entryFailures: 1");
     an_object_of_somebody_stops_everything: "KLM6005",
         h().with("default.yaml", &FALLBACK.replace("fallback: true", "ttl: 5d"));
-    the_pod_is_on_no_node: "KLM6105", h().edit("pod.yaml", "  nodeName: gpu-14\n", "").edit("pod.yaml", "Running", "Pending");
     the_node_is_gone: "KLM6006", h().edit("node.yaml", "name: gpu-14", "name: gpu-15");
     nothing_was_reported_and_the_class_is_not_known: "KLM6104", Dump(
         h().0.into_iter().map(|(name, text)| (name, if name == "output.yaml" { unreported(&text) } else { text })).collect(),
     ).without("manager.yaml");
+}
+
+#[test]
+fn what_waits_breaks_nothing() {
+    let pending =
+        h().edit("pod.yaml", "  nodeName: gpu-14\n", "").edit("pod.yaml", "Running", "Pending").explain();
+    assert_eq!((cause(&pending), pending.exit), (Some("KLM6105"), Some(0)), "{pending}");
+    assert!(pending.out.contains("\n 9 wait SCM "), "{pending}");
+    insta::assert_snapshot!("the_pod_is_on_no_node", pending);
+    let deleted = h()
+        .edit("binding.yaml", "generation: 3", "generation: 3, deletionTimestamp: '2026-11-02T08:00:00Z'")
+        .explain();
+    assert_eq!((cause(&deleted), deleted.exit), (Some("KLM5101"), Some(0)), "{deleted}");
+    insta::assert_snapshot!("the_binding_is_being_deleted", deleted);
 }
 
 fn unreported(output: &str) -> String {
@@ -254,7 +275,8 @@ fn a_pod_whose_chain_holds_says_which_container_has_no_identity_and_why() {
     let answer = h().with("default.yaml", FALLBACK).explain();
     assert_eq!(answer.exit, Some(0), "{answer}");
     assert!(answer.out.contains("none   container `proxy` has no identity: KLM6101 `llm/chat` "), "{answer}");
-    assert!(answer.out.contains("see `kleym explain pod/vllm-0 -n llm -c proxy`"), "{answer}");
+    let again = format!("see `kleym explain pod/vllm-0 -n llm -c proxy -f dump {SETTINGS}`");
+    assert!(answer.out.contains(&again), "{answer}");
     // Without a fallback identity it never had one, and the binding's words say why.
     let answer = h().explain();
     let why = "KLM2111 container `proxy` of pod `vllm-0` does not have `k8s:container-name:vllm`";
@@ -274,8 +296,10 @@ fn another_binding_that_claims_the_pod_and_is_refused_is_named() {
     assert_eq!(rival_has_it.exit, Some(2), "{rival_has_it}");
     let dump = rival().without("output.yaml").with("output.yaml", &rival_has_it.out);
     let answer = dump.explain();
-    let line = "also   claims this pod: `chat`, refused KLM4001, see `kleym explain binding/chat -n llm`";
-    assert!(answer.out.contains(line), "{answer}");
+    let line = format!(
+        "also   claims this pod: `chat`, refused KLM4001, see `kleym explain binding/chat -n llm -f dump {SETTINGS}`"
+    );
+    assert!(answer.out.contains(&line), "{answer}");
     let json = dump.kleym("explain pod/vllm-0 -o json");
     let read: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(read["otherClaims"][0]["binding"], "llm/chat");
@@ -333,13 +357,13 @@ fn a_binding_that_does_not_go_says_what_holds_it() {
 fn a_spiffe_id_that_nobody_has_leads_to_the_binding_that_asks_for_it() {
     let id = "spiffe://example.org/ns/llm/objective/chat";
     let asked = |dump: Dump| dump.kleym(&format!("explain {id}"));
-    for (dump, code) in [
-        (ending("acme.io/audit"), "KLM5101"),
-        (h().without("objective.yaml").without("output.yaml"), "KLM1001"),
-        (h().without("pool.yaml").without("output.yaml"), "KLM1002"),
+    for (dump, exit, code) in [
+        (ending("acme.io/audit"), 0, "KLM5101"),
+        (h().without("objective.yaml").without("output.yaml"), 2, "KLM1001"),
+        (h().without("pool.yaml").without("output.yaml"), 2, "KLM1002"),
     ] {
         let answer = asked(dump);
-        assert_eq!((answer.exit, cause(&answer)), (Some(2), Some(code)), "{answer}");
+        assert_eq!((answer.exit, cause(&answer)), (Some(exit), Some(code)), "{answer}");
         let title =
             format!("{id}   given by nothing that was read; asked for by binding/chat of namespace llm");
         assert!(answer.out.starts_with(&title), "{answer}");
@@ -372,7 +396,10 @@ fn a_target_that_leads_to_several_pools_is_not_said_to_lead_to_none() {
     let pool = POOL.replace("name: llama", "name: mistral").replace("app: vllm", "app: mistral");
     let dump = h().with("other.yaml", &format!("{other}---\n{pool}")).without("output.yaml");
     let answer = dump.kleym("explain binding/chat");
-    assert!(answer.out.contains("the target leads to several") && !answer.out.contains("none"), "{answer}");
+    assert!(
+        answer.out.contains("the target leads to several") && !answer.out.contains("to none"),
+        "{answer}"
+    );
 }
 
 #[test]

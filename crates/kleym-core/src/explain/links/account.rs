@@ -1,8 +1,14 @@
 //! The pod's service account, and the one that the binding names.
 
+use std::collections::BTreeMap;
+
 use super::super::chain::{Evidence, Link, LinkKind};
 use super::{Subject, pod_object};
-use crate::report::{Code, workloads};
+use crate::report::{Code, selector_field, workloads};
+use crate::spire::Pod;
+
+/// The most accounts that are shown, each by one pod.
+const SHOWN: usize = 3;
 
 impl Subject<'_> {
     /// The account the binding names, from its identity or, when it has none, from its templates.
@@ -25,7 +31,8 @@ impl Subject<'_> {
         let of_binding = |account: &str| {
             self.binding.map(|binding| {
                 let object = format!("InferenceIdentityBinding {}", binding.key);
-                Evidence::new(object, "spec.workloadSelectorTemplates", format!("k8s:sa:{account}"))
+                let item = format!("k8s:sa:{account}");
+                Evidence::new(object, selector_field(binding, &item).to_string(), item)
             })
         };
         if let Some((_, pod)) = self.pod {
@@ -40,7 +47,7 @@ impl Subject<'_> {
                         "set `serviceAccountName: {account}` in the pod's template, or name `k8s:sa:{}` in the binding",
                         pod.service_account
                     );
-                    Link::broken(kind, self.pod_finding(Code::AccountNotUsed, message, hint))
+                    Link::ends(kind, self.pod_finding(Code::AccountNotUsed, message, hint))
                         .read([own])
                         .read(of_binding(account))
                 }
@@ -54,7 +61,16 @@ impl Subject<'_> {
             && let Some(finding) =
                 workloads(self.scene, binding, identity).into_iter().find(|f| f.code == Code::AccountNotUsed)
         {
-            return Link::broken(kind, finding).read(of_binding(account));
+            let pods = self.resolution().map(|resolved| self.pods_in(&resolved.pool.labels));
+            let mut of_account: BTreeMap<&str, &Pod> = BTreeMap::new();
+            for pod in pods.into_iter().flatten() {
+                of_account.entry(&pod.service_account).or_insert(pod);
+            }
+            let each = of_account.into_iter().take(SHOWN);
+            let each =
+                each.map(|(name, pod)| Evidence::new(pod_object(pod), "spec.serviceAccountName", name));
+            let each: Vec<Evidence> = each.collect();
+            return Link::ends(kind, finding).read(each).read(of_binding(account));
         }
         Link::holds(kind, account).read(of_binding(account))
     }

@@ -1,10 +1,11 @@
 //! The binding: what the engine decides of it, and what its status reports.
 
 use super::super::chain::{Evidence, Link, LinkKind};
-use super::super::ending;
-use super::Subject;
+use super::super::{ending, read};
+use super::{Subject, shown};
 use crate::index::Verdict;
 use crate::report::Code;
+use crate::spire::Pod;
 use crate::text::quoted_list;
 
 impl Subject<'_> {
@@ -12,14 +13,7 @@ impl Subject<'_> {
         let kind = LinkKind::Binding;
         let Some(binding) = self.binding else {
             let Some((_, pod)) = self.pod else { return Link::unseen(kind, "none") };
-            let pools = self.own_pools(pod);
-            let pool = pools.first().map(|pool| format!(" or of pool `{}`", pool.name)).unwrap_or_default();
-            let message = format!(
-                "no InferenceIdentityBinding of namespace `{}` speaks of an objective{pool} that pod `{}` serves",
-                pod.namespace, pod.name
-            );
-            let hint = "create an InferenceIdentityBinding for the objective or the pool".to_owned();
-            return Link::broken(kind, self.pod_finding(Code::NoBinding, message, hint));
+            return self.no_binding(pod);
         };
         let object = format!("InferenceIdentityBinding {}", binding.key);
         let status = (self.question.status)(&binding.key);
@@ -51,5 +45,41 @@ impl Subject<'_> {
             }
             Verdict::Gone => Link::unseen(kind, "gone"),
         }
+    }
+
+    /// Nothing speaks of what a pod serves, or of the one container that is asked for.
+    fn no_binding(&self, pod: &Pod) -> Link {
+        let namespace = &pod.namespace;
+        let pools = self.own_pools(pod);
+        let (message, hint) = match self.question.container {
+            Some(container) => (
+                format!(
+                    "no InferenceIdentityBinding of namespace `{namespace}` speaks of container `{container}` of pod `{}`",
+                    pod.name
+                ),
+                format!(
+                    "create one with `containerDiscriminator` for `{container}`, or one with `mode: PoolOnly`, which gives every container of the pool's pods an identity"
+                ),
+            ),
+            None => {
+                let pool =
+                    pools.first().map(|pool| format!(" or of pool `{}`", pool.name)).unwrap_or_default();
+                (
+                    format!(
+                        "no InferenceIdentityBinding of namespace `{namespace}` speaks of an objective{pool} that pod `{}` serves",
+                        pod.name
+                    ),
+                    "create an InferenceIdentityBinding for the objective or the pool".to_owned(),
+                )
+            }
+        };
+        let selectors = pools.iter().filter_map(|pool| {
+            let labels = shown(pool.labels.as_ref().ok()?);
+            Some(Evidence::new(format!("InferencePool {namespace}/{}", pool.name), "spec.selector", labels))
+        });
+        let selectors: Vec<Evidence> = selectors.collect();
+        Link::ends(LinkKind::Binding, self.pod_finding(Code::NoBinding, message, hint))
+            .read(selectors)
+            .read([read::bindings(self.scene.index, namespace)])
     }
 }

@@ -14,24 +14,26 @@ impl Subject<'_> {
             return Link::unseen(kind, "no output to look at");
         };
         let object = self.scene.object(place);
+        let manager = self.scene.world.manager;
         let class = if object.class_name.is_empty() { "<none>" } else { &*object.class_name };
         let own = Evidence::new(format!("ClusterSPIFFEID {}", object.name), "spec.className", class);
         if let Some(finding) =
             watched(self.scene, binding).into_iter().find(|finding| finding.code == Code::ClassNotWatched)
         {
-            let theirs = self
-                .scene
-                .world
-                .manager
-                .class
-                .as_ref()
-                .map(|class| class.name.to_string())
-                .unwrap_or_default();
-            return Link::broken(kind, finding).read([own, self.manager_read("className", theirs)]);
+            let theirs = manager.class.as_ref();
+            let name = theirs.map(|class| class.name.to_string()).unwrap_or_default();
+            let mut read = vec![own, self.manager_read("className", name)];
+            if object.class_name.is_empty() {
+                let classless = theirs.is_some_and(|class| class.classless).to_string();
+                read.push(self.manager_read("watchClassless", classless));
+            }
+            return Link::ends(kind, finding).read(read);
         }
         let stats = self.scene.output(&binding.key).map(|live| live.stats.is_some());
-        match (fate.watched, stats) {
-            (Answer::Yes, _) => {
+        let known = !manager.assumed.class && fate.watched == Answer::Yes;
+        let not_known = || format!("{class}; the settings of spire-controller-manager are not known");
+        match (known, stats) {
+            (true, _) => {
                 Link::holds(kind, format!("{class}, which spire-controller-manager watches")).read([own])
             }
             (_, Some(true)) => Link::holds(
@@ -40,19 +42,13 @@ impl Subject<'_> {
             )
             .read([own]),
             (_, Some(false)) => match reported(self.scene, binding) {
-                Some(finding) => Link::broken(kind, finding).read([
+                Some(finding) => Link::ends(kind, finding).read([
                     own,
                     Evidence::new(format!("ClusterSPIFFEID {}", object.name), "status.stats", "<none>"),
                 ]),
-                None => Link::unseen(
-                    kind,
-                    format!("{class}; the settings of spire-controller-manager are not known"),
-                ),
+                None => Link::unseen(kind, not_known()),
             },
-            (_, None) => {
-                Link::unseen(kind, format!("{class}; the settings of spire-controller-manager are not known"))
-                    .read([own])
-            }
+            (_, None) => Link::unseen(kind, not_known()).read([own]),
         }
     }
 }

@@ -1,11 +1,30 @@
 //! The container that the selectors match.
 
+use std::collections::BTreeSet;
+
 use super::super::chain::{Evidence, Link, LinkKind};
 use super::{Subject, pod_object};
-use crate::fact::Binding;
-use crate::report::{Code, Finding, workloads};
-use crate::spire::{Answer, item_matches, set_matches};
+use crate::fact::{Binding, DiscriminatorType};
+use crate::render::Identity;
+use crate::report::{Code, Finding, selector_field, workloads};
+use crate::spire::{Answer, Container, Pod, item_matches, set_matches};
 use crate::text::{Quoted, quoted_list};
+
+/// The field of the discriminator's value.
+const DISCRIMINATOR: &str = "spec.containerDiscriminator.value";
+
+/// The most pods whose containers are shown.
+const SHOWN: usize = 3;
+
+/// Whether a binding names its container, and that is for certain not the one of the pod that is asked for.
+pub(in crate::explain) fn is_of_another(binding: &Binding, pod: &Pod, container: &Container) -> bool {
+    let Ok(spec) = &binding.spec else { return false };
+    let discriminator = spec.discriminator.as_ref();
+    let named = discriminator.map(|named| format!("{}:{}", named.kind.selector_key(), named.value));
+    let templates = spec.selector_templates.iter().map(ToString::to_string);
+    let literal = templates.filter(|text| text.starts_with("k8s:container-") && !text.contains("{{"));
+    literal.chain(named).any(|item| item_matches(&item, pod, container, None) == Answer::No)
+}
 
 impl Subject<'_> {
     pub(super) fn container(&self) -> Link {
@@ -13,18 +32,7 @@ impl Subject<'_> {
         let (Some(binding), Some(identity)) = (self.binding, self.identity()) else {
             return Link::unseen(kind, "the binding has no selectors");
         };
-        let object = format!("InferenceIdentityBinding {}", binding.key);
-        let Some((_, pod)) = self.pod else {
-            if !self.scene.pods_known {
-                return Link::unseen(kind, "the pods could not be read");
-            }
-            let breaks =
-                |finding: &Finding| matches!(finding.code, Code::NoSuchContainer | Code::NothingMatches);
-            return match workloads(self.scene, binding, identity).into_iter().find(breaks) {
-                Some(finding) => Link::broken(kind, finding),
-                None => Link::holds(kind, "some container of the pods matches"),
-            };
-        };
+        let Some((_, pod)) = self.pod else { return self.container_of_pods(binding, identity) };
         let space = self.scene.world.space(pod);
         let wanted = |name: &str| self.question.container.is_none_or(|only| only == name);
         let candidates: Vec<_> = pod.containers.iter().filter(|container| wanted(&container.name)).collect();
@@ -55,78 +63,179 @@ impl Subject<'_> {
                 format!("{} may match: {items} cannot be told from a pod", unknown.join(", ")),
             );
         }
+        self.no_container(binding, identity, pod, &candidates)
+    }
+
+    /// None of the containers that are asked about matches.
+    fn no_container(&self, binding: &Binding, identity: &Identity, pod: &Pod, asked: &[&Container]) -> Link {
+        let space = self.scene.world.space(pod);
         let elsewhere = pod
             .containers
             .iter()
             .any(|container| set_matches(identity.selectors.texts(), pod, container, space).possible());
-        let displaced = self.displaced(binding);
-        if let Some(link) = displaced.clone().filter(|_| elsewhere) {
-            return link;
+        let fallback = self.displaced(binding);
+        if let Some((container, fallback)) = self.question.container.filter(|_| elsewhere).zip(fallback) {
+            return self.displaced_link(binding, pod, container, fallback);
         }
         // One that is asked for is the only candidate, but what no container has is not missing in that one alone.
-        let candidates: Vec<_> = if elsewhere { candidates } else { pod.containers.iter().collect() };
+        let candidates: Vec<&Container> =
+            if elsewhere { asked.to_vec() } else { pod.containers.iter().collect() };
         let item = identity.selectors.texts().find(|item| {
             candidates.iter().all(|container| item_matches(item, pod, container, space) == Answer::No)
         });
-        let names = quoted_list(candidates.iter().map(|container| &*container.name));
-        let (what, read) = match item {
-            Some(item) => (format!("has {}", Quoted(item)), Some(Evidence::new(object, "selectors", item))),
-            None => ("matches all selectors of the binding".to_owned(), None),
+        let names: Vec<&str> = candidates.iter().map(|container| &*container.name).collect();
+        let what = match item {
+            Some(item) => format!("has {}", Quoted(item)),
+            None => "matches all selectors of the binding".to_owned(),
         };
         let code = match item {
             Some(item) if item.starts_with("k8s:container-") => Code::NoSuchContainer,
             _ => Code::NothingMatches,
         };
-        let message = match self.question.container.filter(|_| elsewhere) {
-            Some(container) => match item {
-                Some(item) => {
-                    format!("container `{container}` of pod `{}` does not have {}", pod.name, Quoted(item))
-                }
-                None => format!(
-                    "container `{container}` of pod `{}` does not match all selectors of the binding",
-                    pod.name
-                ),
-            },
-            None => format!("no container of pod `{}` {what}; it has {names}", pod.name),
+        let (message, hint) = match self.question.container.filter(|_| elsewhere) {
+            Some(container) => {
+                let lacks = match item {
+                    Some(item) => format!("have {}", Quoted(item)),
+                    None => "match all selectors of the binding".to_owned(),
+                };
+                (
+                    format!("container `{container}` of pod `{}` does not {lacks}", pod.name),
+                    bind_it_too(container),
+                )
+            }
+            None => {
+                let is = quoted_list(names.iter().copied());
+                let message = format!("no container of pod `{}` {what}; it has {is}", pod.name);
+                (message, correction(binding, item, &names))
+            }
         };
-        let hint = format!(
-            "correct `spec.containerDiscriminator` or the selectors of `{}`, or the pod",
-            binding.key
-        );
         let mut finding = self.pod_finding(code, message, hint);
-        finding.note = displaced.and_then(|link| link.finding).and(self.question.container).map(|container| {
+        finding.note = fallback.map(|_| {
+            let none = match self.question.container {
+                Some(container) => format!("so `{container}` has none either"),
+                None => "so no container of it has any".to_owned(),
+            };
             format!(
-                "`{}` takes the fallback identity of the whole pod away and gives it none, so `{container}` has none either ({})",
+                "`{}` takes the fallback identity of the whole pod away and gives it none, {none} ({})",
                 binding.key,
                 Code::FallbackDisplaced
             )
         });
-        Link::broken(kind, finding)
-            .read([Evidence::new(pod_object(pod), "spec.containers", names)])
-            .read(read)
+        Link::ends(LinkKind::Container, finding)
+            .read([containers_of(pod, &candidates)])
+            .read(item.map(|item| selector(binding, item)))
     }
 
-    /// The container that was asked for is none of the binding's, and lost its fallback identity to it.
-    fn displaced(&self, binding: &Binding) -> Option<Link> {
-        let (container, (index, pod)) = (self.question.container?, self.pod?);
+    /// The chain of a binding: whether any container of any of its pods matches.
+    fn container_of_pods(&self, binding: &Binding, identity: &Identity) -> Link {
+        let kind = LinkKind::Container;
+        if !self.scene.pods_known {
+            return Link::unseen(kind, self.no_pods());
+        }
+        let breaks = |finding: &Finding| matches!(finding.code, Code::NoSuchContainer | Code::NothingMatches);
+        let found = workloads(self.scene, binding, identity).into_iter().find(breaks);
+        let Some(mut finding) = found else {
+            return Link::holds(kind, "some container of the pods matches");
+        };
+        let pods = self.resolution().map(|resolved| self.pods_in(&resolved.pool.labels)).unwrap_or_default();
+        let mut different: Vec<&Pod> = Vec::new();
+        for pod in pods {
+            let names = |pod: &Pod| pod.containers.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+            if different.iter().all(|other| names(other) != names(pod)) {
+                different.push(pod);
+            }
+        }
+        let item = identity.selectors.texts().find(|item| {
+            different.iter().all(|pod| {
+                let space = self.scene.world.space(pod);
+                let certain = |container| item_matches(item, pod, container, space) == Answer::No;
+                pod.containers.iter().all(certain)
+            })
+        });
+        let mut names: Vec<&str> =
+            different.iter().flat_map(|pod| &pod.containers).map(|container| &*container.name).collect();
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(*name));
+        finding.hint = Some(correction(binding, item, &names));
+        let read = different.iter().take(SHOWN).map(|pod| {
+            let all: Vec<&Container> = pod.containers.iter().collect();
+            containers_of(pod, &all)
+        });
+        let read: Vec<Evidence> = read.collect();
+        Link::ends(kind, finding).read(read).read(item.map(|item| selector(binding, item)))
+    }
+
+    /// The fallback object that gives the pod nothing because of the binding's output.
+    fn displaced(&self, binding: &Binding) -> Option<&str> {
+        let (index, _) = self.pod?;
         let (place, _) = self.scene.fate(&binding.key)?;
         let mut displaced = self.scene.prediction.displaced_by(place);
         let displaced = displaced.find(|displaced| displaced.pod == index)?;
-        let fallback = &self.scene.object(displaced.fallback).name;
+        Some(&self.scene.object(displaced.fallback).name)
+    }
+
+    /// The container that was asked for is none of the binding's, and lost its fallback identity to it.
+    fn displaced_link(&self, binding: &Binding, pod: &Pod, container: &str, fallback: &str) -> Link {
         let message = format!(
             "`{}` gives pod `{}` an identity, but not container `{container}`, and takes the fallback identity of {} from all of them",
             binding.key,
             pod.name,
             Quoted(fallback)
         );
-        let hint =
-            "bind this container too, or let the default ClusterSPIFFEID be no fallback (`fallback: false`)";
-        let finding = self.pod_finding(Code::FallbackDisplaced, message, hint.to_owned());
-        let fallback = format!("ClusterSPIFFEID {fallback}");
-        Some(Link::broken(LinkKind::Container, finding).read([Evidence::new(
-            fallback,
-            "spec.fallback",
-            "true",
-        )]))
+        let hint = format!(
+            "{}; or let the default ClusterSPIFFEID be no fallback (`fallback: false`)",
+            bind_it_too(container)
+        );
+        let finding = self.pod_finding(Code::FallbackDisplaced, message, hint);
+        let mut read = vec![Evidence::new(format!("ClusterSPIFFEID {fallback}"), "spec.fallback", "true")];
+        let named = binding.spec.as_ref().ok().and_then(|spec| spec.discriminator.as_ref());
+        read.extend(named.map(|named| {
+            let item = format!("{}:{}", named.kind.selector_key(), named.value);
+            selector(binding, &item)
+        }));
+        Link::ends(LinkKind::Container, finding).read(read)
+    }
+}
+
+/// The containers of a pod that were looked at.
+fn containers_of(pod: &Pod, containers: &[&Container]) -> Evidence {
+    let names = quoted_list(containers.iter().map(|container| &*container.name));
+    Evidence::new(pod_object(pod), "spec.containers", names)
+}
+
+/// Where a selector of the binding stands, with what stands there.
+fn selector(binding: &Binding, item: &str) -> Evidence {
+    let field = selector_field(binding, item).to_string();
+    let discriminator = binding.spec.as_ref().ok().and_then(|spec| spec.discriminator.as_ref());
+    let value = match discriminator {
+        Some(named) if field == DISCRIMINATOR => &*named.value,
+        _ => item,
+    };
+    Evidence::new(format!("InferenceIdentityBinding {}", binding.key), field, value)
+}
+
+/// How a container that another one's binding leaves out is given an identity.
+fn bind_it_too(container: &str) -> String {
+    format!(
+        "bind `{container}` too: by a binding of its own with `containerDiscriminator` for it, or by one with `mode: PoolOnly`, which gives every container of the pool's pods an identity"
+    )
+}
+
+/// What to change when no container has an item, and what to.
+fn correction(binding: &Binding, item: Option<&str>, containers: &[&str]) -> String {
+    let Some(item) = item else {
+        return format!("correct the selectors of `{}`, or the pods", binding.key);
+    };
+    let field = selector_field(binding, item).to_string();
+    let name = item.strip_prefix(DiscriminatorType::ContainerName.selector_key());
+    match name.and_then(|rest| rest.strip_prefix(':')) {
+        Some(name) if field == DISCRIMINATOR && !containers.is_empty() => format!(
+            "set `{field}` of `{}` to {}{}, or call the container {} in the pods",
+            binding.key,
+            if containers.len() == 1 { "" } else { "one of " },
+            quoted_list(containers.iter().copied()),
+            Quoted(name)
+        ),
+        _ => format!("correct {} in `{field}` of `{}`, or the pods", Quoted(item), binding.key),
     }
 }

@@ -1,65 +1,218 @@
-//! The pod's labels: does the pool select it.
+//! The pod's labels: does the pool select it, and when no pool does, which comes nearest.
+
+use std::cmp::Reverse;
 
 use super::super::chain::{Evidence, Link, LinkKind};
-use super::{Subject, missing, number, own_labels, pod_object, selects, shown};
+use super::{Subject, number, own_labels, pod_object, selects, shown};
+use crate::fact::Pool;
 use crate::label::Labels;
-use crate::name::ObjectName;
 use crate::refusal::Refusal;
 use crate::report::Code;
 use crate::spire::Pod;
 use crate::text::{Quoted, quoted_list};
 
-impl Subject<'_> {
-    pub(super) fn labels(&self) -> Link {
-        let kind = LinkKind::Labels;
-        if let Some((_, pod)) = self.pod {
-            let read = Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod));
-            if let Some(resolved) = self.resolution() {
-                let pool = Evidence::new(
-                    format!("InferencePool {}/{}", self.namespace(), resolved.pool.name),
-                    "spec.selector",
-                    shown(&resolved.pool.labels),
-                );
-                if selects(&resolved.pool.labels, pod) {
-                    return Link::holds(kind, shown(&resolved.pool.labels)).read([read, pool]);
-                }
-                return self.not_selected(pod, &resolved.pool.name, &resolved.pool.labels).read([read, pool]);
+/// The most pools that are listed beside the nearest.
+const OTHERS: usize = 5;
+
+/// How far a pool's selector is from a pod's labels.
+struct Distance<'a> {
+    /// Labels that the pod has as the pool wants them.
+    shared: Vec<String>,
+    /// Labels that the pod has with another value: the pod's, and the pool's.
+    others: Vec<(String, String)>,
+    /// Labels that the pod has not.
+    lacks: Vec<String>,
+    pool: &'a Pool,
+    labels: &'a Labels,
+}
+
+impl<'a> Distance<'a> {
+    fn of(pod: &Pod, pool: &'a Pool, labels: &'a Labels) -> Self {
+        let mut distance = Self { shared: Vec::new(), others: Vec::new(), lacks: Vec::new(), pool, labels };
+        for (key, value) in labels.iter() {
+            let wanted = format!("{}={}", key.as_str(), value.as_str());
+            match pod.labels.get(key.as_str()) {
+                None => distance.lacks.push(wanted),
+                Some(own) if **own == *value.as_str() => distance.shared.push(wanted),
+                Some(own) => distance.others.push((format!("{}={own}", key.as_str()), wanted)),
             }
-            let own = self.own_pools(pod);
-            if let Some(labels) = own.first().and_then(|pool| pool.labels.as_ref().ok()) {
-                return Link::holds(kind, shown(labels)).read([read]);
-            }
-            // A refused selector cannot be compared; the pool's link says why.
-            if matches!(self.refusal(), Some(Refusal::PoolSelector { .. })) {
-                return Link::unseen(kind, "the pool's selector is refused, so it cannot be compared")
-                    .read([read]);
-            }
-            let nearest = self
-                .pools()
-                .filter_map(|pool| Some((pool, pool.labels.as_ref().ok()?)))
-                .min_by_key(|(_, labels)| missing(labels, pod).len());
-            return match nearest {
-                Some((pool, labels)) => {
-                    let other = Evidence::new(
-                        format!("InferencePool {}/{}", pool.namespace, pool.name),
-                        "spec.selector",
-                        shown(labels),
-                    );
-                    self.not_selected(pod, &pool.name, labels).read([read, other])
-                }
-                None if self.binding.is_some() => {
-                    Link::unseen(kind, "no InferencePool whose selector could be compared").read([read])
-                }
-                None => {
-                    let message = format!(
-                        "no InferencePool of namespace `{}` selects pod `{}`: there is none",
-                        pod.namespace, pod.name
-                    );
-                    let hint = "create an InferencePool whose selector matches the pod's labels".to_owned();
-                    Link::broken(kind, self.pod_finding(Code::PodNotInPool, message, hint)).read([read])
-                }
-            };
         }
+        distance
+    }
+
+    fn has_nothing_in_common(&self) -> bool {
+        self.shared.is_empty() && self.others.is_empty()
+    }
+
+    /// The most labels in common come first, then the fewest that differ.
+    fn order(&self) -> impl Ord + use<> {
+        (Reverse(self.shared.len()), Reverse(self.others.len()), self.lacks.len())
+    }
+
+    /// `it has `app=a` instead of `app=b`, and lacks `tier=gpu``
+    fn in_words(&self) -> String {
+        let mut parts: Vec<String> = self
+            .others
+            .iter()
+            .map(|(own, wanted)| format!("has {} instead of {}", Quoted(own), Quoted(wanted)))
+            .collect();
+        if !self.lacks.is_empty() {
+            parts.push(format!("lacks {}", quoted_list(self.lacks.iter().map(String::as_str))));
+        }
+        format!("it {}", parts.join(" and "))
+    }
+
+    /// The labels that the pod would need.
+    fn needed(&self) -> String {
+        let others = self.others.iter().map(|(_, wanted)| wanted.as_str());
+        others.chain(self.lacks.iter().map(String::as_str)).collect::<Vec<_>>().join(",")
+    }
+
+    fn selector(&self) -> Evidence {
+        Evidence::new(pool_object(self.pool), "spec.selector", shown(self.labels))
+    }
+}
+
+fn pool_object(pool: &Pool) -> String {
+    format!("InferencePool {}/{}", pool.namespace, pool.name)
+}
+
+/// Where the labels of a pod come from: `in the template of Deployment `llama``; empty for a pod that nothing owns.
+fn in_its_template(pod: &Pod) -> String {
+    let Some(owner) = pod.owners.first() else { return String::new() };
+    let hash = pod.labels.get("pod-template-hash");
+    let of_deployment = hash.and_then(|hash| owner.name.strip_suffix(&**hash)?.strip_suffix('-'));
+    match of_deployment.filter(|name| &*owner.kind == "ReplicaSet" && !name.is_empty()) {
+        Some(name) => format!(" in the template of Deployment {}", Quoted(name)),
+        None => format!(" in the template of {} {}", Quoted(&owner.kind), Quoted(&owner.name)),
+    }
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn labels(&self) -> Link {
+        match self.pod {
+            Some((_, pod)) => self.labels_of(pod),
+            None => self.labels_of_pods(),
+        }
+    }
+
+    fn labels_of(&self, pod: &Pod) -> Link {
+        let kind = LinkKind::Labels;
+        let read = Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod));
+        if let Some(resolved) = self.resolution() {
+            let pool = Evidence::new(
+                format!("InferencePool {}/{}", self.namespace(), resolved.pool.name),
+                "spec.selector",
+                shown(&resolved.pool.labels),
+            );
+            if selects(&resolved.pool.labels, pod) {
+                return Link::holds(kind, shown(&resolved.pool.labels)).read([read, pool]);
+            }
+            let message = format!("pod `{}` is not in pool `{}`", pod.name, resolved.pool.name);
+            let finding = self.pod_finding(Code::PodNotInPool, message, String::new());
+            return Link::ends(kind, finding).read([read, pool]);
+        }
+        let own = self.own_pools(pod);
+        if let Some(labels) = own.first().and_then(|pool| pool.labels.as_ref().ok()) {
+            return Link::holds(kind, shown(labels)).read([read]);
+        }
+        // A refused selector cannot be compared; the pool's link says why.
+        if matches!(self.refusal(), Some(Refusal::PoolSelector { .. })) {
+            return Link::unseen(kind, "the pool's selector is refused, so it cannot be compared")
+                .read([read]);
+        }
+        self.in_no_pool(pod, read)
+    }
+
+    /// The pools of the namespace, one of each name and selector.
+    fn distinct_pools(&self) -> Vec<&'a Pool> {
+        let mut pools: Vec<&Pool> = self.pools().collect();
+        pools.sort_by(|a, b| (&a.name, a.group).cmp(&(&b.name, b.group)));
+        pools.dedup_by(|a, b| a.name == b.name && a.labels.is_ok() && a.labels == b.labels);
+        pools
+    }
+
+    /// A pod that no pool selects: how far it is from the nearest, and which others there are.
+    fn in_no_pool(&self, pod: &Pod, own: Evidence) -> Link {
+        let kind = LinkKind::Labels;
+        let pools = self.distinct_pools();
+        let mut near: Vec<Distance<'_>> = pools
+            .iter()
+            .filter_map(|pool| Some(Distance::of(pod, pool, pool.labels.as_ref().ok()?)))
+            .collect();
+        near.sort_by_key(|distance| (distance.order(), distance.pool.name.clone()));
+        let refused = pools.iter().filter_map(|pool| {
+            let error = pool.labels.as_ref().err()?;
+            Some(Evidence::new(pool_object(pool), "spec.selector", format!("refused: {error}")))
+        });
+        let refused: Vec<Evidence> = refused.take(OTHERS).collect();
+        let Some((nearest, others)) = near.split_first() else {
+            if self.binding.is_some() {
+                let why = "no InferencePool whose selector could be compared";
+                return Link::unseen(kind, why).read([own]).read(refused);
+            }
+            let (why, hint) = if refused.is_empty() {
+                ("there is none", "create an InferencePool whose selector matches the pod's labels")
+            } else {
+                ("no selector of one can be proved safe", "correct the selectors of the pools")
+            };
+            let message = format!(
+                "no InferencePool of namespace `{}` selects pod `{}`: {why}",
+                pod.namespace, pod.name
+            );
+            let finding = self.pod_finding(Code::PodNotInPool, message, hint.to_owned());
+            return Link::ends(kind, finding).read([own]).read(refused);
+        };
+        let (message, hint) = self.not_selected(pod, nearest, others);
+        let mut finding = self.pod_finding(Code::PodNotInPool, message, hint);
+        if others.len() > OTHERS {
+            finding.note = Some(format!("there are {} more pools", others.len() - OTHERS));
+        }
+        Link::ends(kind, finding)
+            .read([own, nearest.selector()])
+            .read(others.iter().take(OTHERS).map(Distance::selector))
+            .read(refused)
+    }
+
+    /// What is wrong, and what to do.
+    fn not_selected(&self, pod: &Pod, nearest: &Distance<'_>, others: &[Distance<'_>]) -> (String, String) {
+        let template = in_its_template(pod);
+        if others.is_empty() {
+            let message =
+                format!("pod `{}` is not in pool `{}`: {}", pod.name, nearest.pool.name, nearest.in_words());
+            let hint =
+                format!("label the pod{template} ({}), or correct the pool's selector", nearest.needed());
+            return (message, hint);
+        }
+        if nearest.has_nothing_in_common() {
+            let names = std::iter::once(nearest).chain(others).map(|one| one.pool.name.as_str());
+            let message = format!(
+                "pod `{}` is in no pool of namespace `{}`: it has no label of the selectors of {}",
+                pod.name,
+                pod.namespace,
+                quoted_list(names)
+            );
+            let hint = format!(
+                "label the pod{template} as the pool selects that it is meant for, or correct that pool's selector"
+            );
+            return (message, hint);
+        }
+        let message = format!(
+            "pod `{}` is in no pool; the nearest is `{}`: {}",
+            pod.name,
+            nearest.pool.name,
+            nearest.in_words()
+        );
+        let hint = format!(
+            "label the pod{template} ({}), or correct the selector of pool `{}`",
+            nearest.needed(),
+            nearest.pool.name
+        );
+        (message, hint)
+    }
+
+    fn labels_of_pods(&self) -> Link {
+        let kind = LinkKind::Labels;
         let Some(resolved) = self.resolution() else {
             let why = if self.leads_apart() {
                 "the target leads to several pools"
@@ -70,34 +223,27 @@ impl Subject<'_> {
         };
         let labels = shown(&resolved.pool.labels);
         if !self.scene.pods_known {
-            return Link::unseen(kind, format!("{labels}; the pods could not be read"));
+            return Link::unseen(kind, format!("{labels}; {}", self.no_pods()));
         }
         let pods = self.pods_in(&resolved.pool.labels).len();
-        let read = Evidence::new(
-            format!("InferencePool {}/{}", self.namespace(), resolved.pool.name),
-            "spec.selector",
-            labels.clone(),
-        );
-        if pods == 0 {
-            let message =
-                format!("no pod of namespace `{}` has the labels {}", self.namespace(), Quoted(&labels));
-            let hint = format!("see `kubectl get pods -n {} --show-labels`", self.namespace());
-            return Link::broken(kind, self.pod_finding(Code::NoPodSelected, message, hint)).read([read]);
+        let pool = format!("InferencePool {}/{}", self.namespace(), resolved.pool.name);
+        let read = Evidence::new(pool, "spec.selector", labels.clone());
+        if pods > 0 {
+            return Link::holds(kind, format!("{labels}: {}", number(pods, "pod", "pods"))).read([read]);
         }
-        Link::holds(kind, format!("{labels}: {}", number(pods, "pod", "pods"))).read([read])
-    }
-
-    fn not_selected(&self, pod: &Pod, pool: &ObjectName, labels: &Labels) -> Link {
-        let lacks = missing(labels, pod);
-        let message = format!(
-            "pod `{}` is not in pool `{pool}`: it lacks {}",
-            pod.name,
-            quoted_list(lacks.iter().map(String::as_str))
-        );
-        let hint = format!(
-            "label the pods in their Deployment's template ({}), or correct the pool's selector",
-            lacks.join(", ")
-        );
-        Link::broken(LinkKind::Labels, self.pod_finding(Code::PodNotInPool, message, hint))
+        let namespace = self.namespace();
+        let message = format!("no pod of namespace `{namespace}` has the labels {}", Quoted(&labels));
+        let hint = if self.question.live {
+            format!("see `kubectl get pods -n {namespace} --show-labels`")
+        } else {
+            "give the files of the pods too, or correct their labels or the pool's selector".to_owned()
+        };
+        let there = self.scene.world.pods.iter().filter(|pod| pod.namespace == *namespace);
+        let others = there
+            .filter(|pod| !pod.phase.ended())
+            .take(OTHERS)
+            .map(|pod| Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod)));
+        let others: Vec<Evidence> = others.collect();
+        Link::ends(kind, self.pod_finding(Code::NoPodSelected, message, hint)).read([read]).read(others)
     }
 }

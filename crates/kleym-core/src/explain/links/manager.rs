@@ -1,10 +1,13 @@
 //! What spire-controller-manager makes of the output.
 
 use super::super::chain::{Evidence, Link, LinkKind};
-use super::{Subject, number, pod_object};
-use crate::report::{Code, poison, reported, watched};
-use crate::spire::Why;
+use super::{Subject, number, own_labels, pod_object};
+use crate::report::{Code, no_entry, poison, reported, watched};
+use crate::spire::{Failure, Pod, Problem, Selector, Why};
 use crate::text::Quoted;
+
+/// The most nodes that are named.
+const SHOWN: usize = 5;
 
 impl Subject<'_> {
     pub(super) fn manager_read(&self, field: &str, value: String) -> Evidence {
@@ -18,8 +21,17 @@ impl Subject<'_> {
         else {
             return Link::unseen(kind, "no output to look at");
         };
-        if let Some(finding) = poison(self.scene) {
-            return Link::broken(kind, finding);
+        if let Some(mut finding) = poison(self.scene) {
+            if !self.question.live {
+                let hint = "delete it from the cluster; its durations must be such as `1h30m`";
+                finding.hint = Some(hint.to_owned());
+            }
+            let at_fault = self.scene.prediction.poison.iter().filter_map(|place| {
+                let object = self.scene.object(*place);
+                let Some(Problem::Poison { field, value }) = &object.problem else { return None };
+                Some(Evidence::new(format!("ClusterSPIFFEID {}", object.name), &**field, &**value))
+            });
+            return Link::ends(kind, finding).read(at_fault);
         }
         let manager = self.scene.world.manager;
         if let Some(finding) =
@@ -35,13 +47,13 @@ impl Subject<'_> {
                     manager.trust_domain.as_deref().unwrap_or_default().to_owned(),
                 ),
             };
-            return Link::broken(kind, finding).read([read]);
+            return Link::ends(kind, finding).read([read]);
         }
         let object = format!("ClusterSPIFFEID {}", self.scene.object(place).name);
         if let Some(finding) = reported(self.scene, binding).filter(|f| f.code == Code::EntryFailures) {
             let stats = self.scene.output(&binding.key).and_then(|live| live.stats);
             let failures = stats.map_or(0, |stats| stats.entry_failures);
-            return Link::broken(kind, finding).read([Evidence::new(
+            return Link::ends(kind, finding).read([Evidence::new(
                 object,
                 "status.stats.entryFailures",
                 failures.to_string(),
@@ -55,45 +67,20 @@ impl Subject<'_> {
             )
         });
         let stats = stats.unwrap_or_default();
-        let Some((index, pod)) = self.pod else {
-            let entries = self.scene.prediction.entries_by(place).len();
-            return Link::holds(kind, format!("{} foreseen{stats}", number(entries, "entry", "entries")));
-        };
-        let failure = self.scene.prediction.failures_by(place).iter().find(|failure| failure.pod == index);
-        if let Some(failure) = failure {
-            let (code, message, hint) = match &failure.why {
-                Why::Unscheduled => (
-                    Code::PodsPending,
-                    format!("pod `{}` is on no node yet, so there is no entry for it", pod.name),
-                    format!(
-                        "see why it is not scheduled: `kubectl describe pod {} -n {}`",
-                        pod.name, pod.namespace
-                    ),
-                ),
-                Why::NoNode(node) => (
-                    Code::EntryNotRendered,
-                    format!(
-                        "the node {} of pod `{}` does not exist, so no agent can serve it",
-                        Quoted(node),
-                        pod.name
-                    ),
-                    "see `kubectl get nodes`".to_owned(),
-                ),
-                Why::NoSpiffeId(text) | Why::TrustDomain(text) | Why::NoSelector(text) => (
-                    Code::EntryNotRendered,
-                    format!("spire-controller-manager cannot use {}", Quoted(text)),
-                    "see the log of spire-controller-manager".to_owned(),
-                ),
-            };
-            let node = pod.node_name.as_deref().unwrap_or("<none>");
-            return Link::broken(kind, self.pod_finding(code, message, hint)).read([Evidence::new(
-                pod_object(pod),
-                "spec.nodeName",
-                node,
-            )]);
+        match self.pod {
+            Some((index, pod)) => self.entry_of(place, index, pod, &stats),
+            None => self.entries(place, &stats),
         }
-        let entry = self.scene.prediction.entries_by(place).iter().find(|entry| entry.pod == index);
-        match entry {
+    }
+
+    /// What there will be for one pod.
+    fn entry_of(&self, place: usize, index: usize, pod: &Pod, stats: &str) -> Link {
+        let kind = LinkKind::Manager;
+        let prediction = self.scene.prediction;
+        if let Some(failure) = prediction.failures_by(place).iter().find(|failure| failure.pod == index) {
+            return self.without_entry(failure);
+        }
+        match prediction.entries_by(place).iter().find(|entry| entry.pod == index) {
             Some(entry) => match entry.masked_by {
                 Some(by) => Link::holds(
                     kind,
@@ -105,21 +92,89 @@ impl Subject<'_> {
                 None => Link::holds(kind, format!("an entry for this pod is foreseen{stats}")),
             },
             None => {
-                let object = self.scene.object(place);
                 let message = format!(
                     "spire-controller-manager makes no entry for pod `{}` from {}: it does not select it",
                     pod.name,
-                    Quoted(&object.name)
+                    Quoted(&self.scene.object(place).name)
                 );
-                Link::broken(
-                    kind,
-                    self.pod_finding(
-                        Code::NoPodSelected,
-                        message,
-                        "compare the pod's labels with `spec.podSelector` of the output".to_owned(),
-                    ),
-                )
+                self.nothing_selected(place, message).read([Evidence::new(
+                    pod_object(pod),
+                    "metadata.labels",
+                    own_labels(pod),
+                )])
             }
         }
+    }
+
+    /// What there will be for all pods of a binding.
+    fn entries(&self, place: usize, stats: &str) -> Link {
+        let kind = LinkKind::Manager;
+        if !self.scene.pods_known {
+            return Link::unseen(kind, format!("{}, so no entry can be foreseen{stats}", self.no_pods()));
+        }
+        let prediction = self.scene.prediction;
+        let (entries, failures) = (prediction.entries_by(place).len(), prediction.failures_by(place));
+        let pending = failures.iter().filter(|failure| failure.why == Why::Unscheduled).count();
+        if entries == 0 {
+            // What is wrong comes before what only waits.
+            let wrong = failures.iter().find(|failure| failure.why != Why::Unscheduled);
+            return match wrong.or(failures.first()) {
+                Some(failure) => self.without_entry(failure),
+                None => {
+                    let object = Quoted(&self.scene.object(place).name);
+                    self.nothing_selected(place, format!("no pod has the labels that {object} selects"))
+                }
+            };
+        }
+        let without = match (pending, failures.len() - pending) {
+            (0, 0) => String::new(),
+            (pending, 0) => format!("; {} on no node yet", number(pending, "pod is", "pods are")),
+            (_, wrong) => format!("; none for {}", number(wrong, "other pod", "other pods")),
+        };
+        Link::holds(kind, format!("{} foreseen{without}{stats}", number(entries, "entry", "entries")))
+    }
+
+    /// Why a pod that is selected gets no entry.
+    fn without_entry(&self, failure: &Failure) -> Link {
+        let pod = &self.scene.world.pods[failure.pod];
+        let code = match &failure.why {
+            Why::Unscheduled => Code::PodsPending,
+            Why::NoNode(_) | Why::NoSpiffeId(_) | Why::TrustDomain(_) | Why::NoSelector(_) => {
+                Code::EntryNotRendered
+            }
+        };
+        let (message, hint) = no_entry(pod, &failure.why);
+        let hint = match &failure.why {
+            Why::Unscheduled if !self.question.live => {
+                "see the conditions in its status, which say why it is not scheduled".to_owned()
+            }
+            Why::NoNode(_) if !self.question.live => "give the files of all nodes, or of none".to_owned(),
+            _ => hint,
+        };
+        let node = pod.node_name.as_deref().unwrap_or("<none>");
+        let nodes = self.scene.world.nodes.filter(|_| matches!(failure.why, Why::NoNode(_)));
+        let nodes = nodes.map(|nodes| {
+            let mut names: Vec<&str> = nodes.iter().take(SHOWN).map(|node| &*node.name).collect();
+            if nodes.len() > SHOWN {
+                names.push("...");
+            }
+            Evidence::new("Nodes", "metadata.name", names.join(", "))
+        });
+        Link::ends(LinkKind::Manager, self.pod_finding(code, message, hint))
+            .read([Evidence::new(pod_object(pod), "spec.nodeName", node)])
+            .read(nodes)
+    }
+
+    fn nothing_selected(&self, place: usize, message: String) -> Link {
+        let object = self.scene.object(place);
+        let rules = object.pods.iter().flat_map(Selector::rules).map(|rule| {
+            let values: Vec<&str> = rule.values.iter().map(|value| &**value).collect();
+            format!("{}={}", rule.key, values.join("|"))
+        });
+        let rules: Vec<String> = rules.collect();
+        let hint = "compare the pods' labels with `spec.podSelector` of the output".to_owned();
+        let selector =
+            Evidence::new(format!("ClusterSPIFFEID {}", object.name), "spec.podSelector", rules.join(","));
+        Link::ends(LinkKind::Manager, self.pod_finding(Code::NoPodSelected, message, hint)).read([selector])
     }
 }

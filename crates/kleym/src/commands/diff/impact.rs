@@ -1,8 +1,8 @@
 //! Which containers gain and lose which SPIFFE ID, when both sides have been carried out: what SPIRE will make of the
 //! outputs that are wanted before and after, beside everybody else's, for the pods of each side.
 //!
-//! Where the settings of spire-controller-manager are not known, it is taken to watch the configured class and no other, and to
-//! ignore no namespace. A pod that is on no node yet counts as if it were on one.
+//! Where the settings of spire-controller-manager are not known, they are taken to fit ([`kleym_core::spire::Manager::fitting`]).
+//! A pod that is on no node yet counts as if it were on one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

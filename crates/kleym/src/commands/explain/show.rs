@@ -1,0 +1,143 @@
+//! An answer for people.
+
+use std::io::{self, Write};
+
+use kleym_core::explain::{Chain, Claim, Explanation, Given, Left, Mark};
+use kleym_core::report::Code;
+use kleym_core::settings::given::Environment;
+use kleym_core::spire::Answer;
+
+use super::again::Again;
+use super::subject::Answered;
+use crate::output::Table;
+
+/// How marks look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// Words.
+    Ascii,
+    /// Signs.
+    Unicode,
+}
+
+impl Marks {
+    /// Signs for a terminal that speaks UTF-8, words for everything else.
+    pub(super) fn of(environment: Environment<'_>) -> Self {
+        let text = |name: &str| {
+            environment(name).and_then(|value| value.into_string().ok()).filter(|v| !v.is_empty())
+        };
+        let locale = text("LC_ALL").or_else(|| text("LC_CTYPE")).or_else(|| text("LANG")).unwrap_or_default();
+        let utf_8 = locale.to_ascii_lowercase().replace('-', "").contains("utf8");
+        let dumb = text("TERM").is_none_or(|term| term == "dumb");
+        if utf_8 && !dumb && io::IsTerminal::is_terminal(&io::stdout()) {
+            Marks::Unicode
+        } else {
+            Marks::Ascii
+        }
+    }
+
+    fn mark(self, mark: Mark) -> &'static str {
+        match (self, mark) {
+            (Marks::Ascii, mark) => mark.as_str(),
+            (Marks::Unicode, Mark::Holds) => "\u{2713}",
+            (Marks::Unicode, Mark::Broken) => "\u{2717}",
+            (Marks::Unicode, Mark::Waits) => "\u{2026}",
+            (Marks::Unicode, Mark::Unseen) => "?",
+            (Marks::Unicode, Mark::Skipped) => "-",
+        }
+    }
+}
+
+/// Text of an object as it may go to a terminal: what is no character of a line is escaped.
+fn harmless(text: &str) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars()
+        .flat_map(|c| {
+            let escaped = (c.is_control() || turns(c)).then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+/// Prints an answer.
+pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, marks: Marks) -> io::Result<()> {
+    let Answered { title, again: what, explanation } = answered;
+    let Explanation { chains, given, left, claims, findings: _ } = explanation;
+    writeln!(out, "{}", harmless(title))?;
+    for chain in chains {
+        links(out, chain, marks)?;
+    }
+    if !given.is_empty() {
+        containers(given).print(out)?;
+    }
+    for chain in chains {
+        cause(out, chain)?;
+    }
+    for Left { container, why } in left {
+        let container = harmless(container);
+        writeln!(out, "none   container `{container}` has no identity: {} {}", why.code, why.message)?;
+        writeln!(out, "       see {}", again.explain(&format!("{what} -c {container}")))?;
+    }
+    for Claim { binding, why } in claims {
+        let how = if why.code == Code::BindingDeleting { "being deleted" } else { "refused" };
+        let see = again.explain(&format!("binding/{} -n {}", binding.name, binding.namespace));
+        writeln!(out, "also   claims this pod: `{}`, {how} {}, see {see}", binding.name, why.code)?;
+    }
+    Ok(())
+}
+
+fn links(out: &mut dyn Write, chain: &Chain, marks: Marks) -> io::Result<()> {
+    for (place, link) in chain.links.iter().enumerate() {
+        let says = match &link.finding {
+            Some(finding) => finding.code.summary(),
+            None => link.says.as_str(),
+        };
+        let (number, mark, kind) = (place + 1, marks.mark(link.mark), link.kind.as_str());
+        writeln!(out, "{number:2} {mark:<4} {kind:<16} {}", harmless(says))?;
+    }
+    if let Some(id) = chain.spiffe_id.as_deref().filter(|_| chain.end().is_none()) {
+        writeln!(out, "   = {id}")?;
+    }
+    Ok(())
+}
+
+fn containers(given: &[Given]) -> Table {
+    let mut table = Table::new(&["CONTAINER", "KIND", "SPIFFE-ID", "FROM"]);
+    for one in given {
+        let row = |id: &str, from: &str| [&*one.container, one.kind, id, from].map(harmless);
+        if one.identities.is_empty() {
+            table.row(row("", ""));
+        }
+        for (id, from, answer) in &one.identities {
+            let from = if *answer == Answer::Yes { from.to_string() } else { format!("{from} (maybe)") };
+            table.row(row(id, &from));
+        }
+    }
+    table
+}
+
+/// The link at which a chain ends: cause, evidence, fix.
+fn cause(out: &mut dyn Write, chain: &Chain) -> io::Result<()> {
+    let Some(link) = chain.end() else { return Ok(()) };
+    let Some(finding) = &link.finding else { return Ok(()) };
+    writeln!(out, "cause  {} {}", finding.code, harmless(&finding.message))?;
+    for (place, read) in link.evidence.iter().enumerate() {
+        let word = if place == 0 { "read" } else { "" };
+        writeln!(
+            out,
+            "{word:<6} {}: {} = {}",
+            harmless(&read.object),
+            harmless(&read.field),
+            harmless(&read.value)
+        )?;
+    }
+    if let Some(note) = &finding.note {
+        writeln!(out, "note   {}", harmless(note))?;
+    }
+    if let Some(hint) = &finding.hint {
+        writeln!(out, "fix    {}", harmless(hint))?;
+    }
+    writeln!(out, "see    {}", finding.code.page())
+}

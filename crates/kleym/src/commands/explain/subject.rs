@@ -1,0 +1,272 @@
+//! What is explained: as it was typed, and as it is found among what was read.
+
+use std::fmt;
+
+use kleym_core::explain::{self, Explanation, Given};
+use kleym_core::fact::Binding;
+use kleym_core::index::{Index, Verdict};
+use kleym_core::name::{BindingKey, Namespace};
+use kleym_core::refusal::Refusal;
+use kleym_core::render;
+use kleym_core::spire::Pod;
+use kleym_core::text::{Quoted, quoted_list};
+
+use crate::args::Scope;
+use crate::exit::Failure;
+use crate::output;
+use crate::survey::Survey;
+
+/// What is explained.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A pod of this name.
+    Pod(String),
+    /// A binding of this name.
+    Binding(String),
+    /// A SPIFFE ID.
+    Id(String),
+}
+
+/// An answer, whatever it is about.
+pub(super) struct Answered {
+    /// What stands above it.
+    pub(super) title: String,
+    /// What is to be typed to ask the same again.
+    pub(super) again: String,
+    /// The answer.
+    pub(super) explanation: Explanation,
+}
+
+/// Why there is no answer.
+pub(super) enum Unanswered {
+    /// It is not there: in words.
+    NotThere(String),
+    /// It cannot be told which is meant.
+    Several(Failure),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Pod(name) => write!(f, "pod/{name}"),
+            Subject::Binding(name) => write!(f, "binding/{name}"),
+            Subject::Id(id) => f.write_str(id),
+        }
+    }
+}
+
+impl Subject {
+    /// Reads `TYPE/NAME`, `TYPE NAME` or a SPIFFE ID.
+    ///
+    /// # Errors
+    /// It is none of these.
+    pub(super) fn parse(words: &[String]) -> Result<Self, Failure> {
+        let wrong = || {
+            Failure::Unusable {
+            problems: vec![format!("{} is nothing that can be explained", Quoted(&words.join(" ")))],
+            hint: Some(
+                "write pod/NAME, binding/NAME or a SPIFFE ID such as spiffe://example.org/ns/llm/objective/chat"
+                    .to_owned(),
+            ),
+        }
+        };
+        let (kind, name) = match words {
+            [id] if id.starts_with("spiffe://") => return Ok(Subject::Id(id.clone())),
+            [both] => both.split_once('/').ok_or_else(wrong)?,
+            [kind, name] => (kind.as_str(), name.as_str()),
+            _ => return Err(wrong()),
+        };
+        if name.is_empty() || name.contains('/') {
+            return Err(wrong());
+        }
+        match kind {
+            "pod" | "pods" | "po" => Ok(Subject::Pod(name.to_owned())),
+            "binding"
+            | "bindings"
+            | "iib"
+            | "inferenceidentitybinding"
+            | "inferenceidentitybindings"
+            | "inferenceidentitybinding.kleym.sonda.red"
+            | "inferenceidentitybindings.kleym.sonda.red" => Ok(Subject::Binding(name.to_owned())),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Where it is looked for: a SPIFFE ID of Kleym's usual form says which namespace it belongs to.
+    pub(super) fn scope(&self, typed: &Scope) -> Scope {
+        let Subject::Id(id) = self else { return typed.clone() };
+        if typed.all_namespaces || typed.namespace.is_some() {
+            return typed.clone();
+        }
+        let mut segments = id.trim_start_matches("spiffe://").split('/').skip(1);
+        match (segments.next(), segments.next()) {
+            (Some("ns"), Some(namespace)) => {
+                Scope { namespace: Some(namespace.to_owned()), all_namespaces: false }
+            }
+            _ => Scope { namespace: None, all_namespaces: true },
+        }
+    }
+
+    /// Finds it and explains it.
+    ///
+    /// # Errors
+    /// It is not there, or there are several.
+    pub(super) fn answer(
+        &self,
+        question: &explain::Question<'_>,
+        survey: &Survey,
+    ) -> Result<Answered, Unanswered> {
+        match self {
+            Subject::Pod(name) => of_pod(question, survey, name),
+            Subject::Binding(name) => of_binding(question, survey, name),
+            Subject::Id(id) => of_id(question, id),
+        }
+    }
+}
+
+/// The only one of a name; where several namespaces have one, it has to be said which is meant.
+fn only<T>(
+    kind: &str,
+    name: &str,
+    found: impl Iterator<Item = T>,
+    namespace: impl Fn(&T) -> Namespace,
+) -> Result<Option<T>, Unanswered> {
+    let mut found: Vec<T> = found.collect();
+    let mut namespaces: Vec<String> = found.iter().map(|one| namespace(one).to_string()).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    if namespaces.len() > 1 {
+        let wherein = quoted_list(namespaces.iter().map(String::as_str));
+        return Err(Unanswered::Several(Failure::Unusable {
+            problems: vec![format!("there is a {kind} {} in each of the namespaces {wherein}", Quoted(name))],
+            hint: Some(format!("say which is meant, such as -n {}", namespaces[0])),
+        }));
+    }
+    Ok(if found.is_empty() { None } else { Some(found.swap_remove(0)) })
+}
+
+fn of_pod(question: &explain::Question<'_>, survey: &Survey, name: &str) -> Result<Answered, Unanswered> {
+    let pods = question.scene.world.pods.iter().enumerate();
+    let found = pods.filter(|(_, pod)| {
+        pod.name.as_str() == name && survey.scope.as_ref().is_none_or(|scope| *scope == pod.namespace)
+    });
+    let Some((index, pod)) = only("pod", name, found, |(_, pod)| pod.namespace.clone())? else {
+        return Err(Unanswered::NotThere(format!("there is no pod {}{}", Quoted(name), place(survey))));
+    };
+    if let Some(container) = question.container
+        && !pod.containers.iter().any(|one| *one.name == *container)
+    {
+        let there = quoted_list(pod.containers.iter().map(|one| &*one.name));
+        let why = format!("pod {} has no container {}, but {there}", Quoted(name), Quoted(container));
+        return Err(Unanswered::NotThere(why));
+    }
+    let again = format!("pod/{} -n {}", pod.name, pod.namespace);
+    Ok(Answered { title: title(pod), again, explanation: explain::pod(question, index) })
+}
+
+fn title(pod: &Pod) -> String {
+    let containers: Vec<&str> = pod.containers.iter().map(|container| &*container.name).collect();
+    let on = pod.node_name.as_deref().map(|node| format!(" on {node}")).unwrap_or_default();
+    let deleting = if pod.deleting { ", terminating" } else { "" };
+    format!(
+        "pod/{}   {}   {}{on}{deleting}   containers {}",
+        pod.name,
+        pod.namespace,
+        pod.phase.as_str(),
+        if containers.is_empty() { output::NONE.to_owned() } else { containers.join(", ") }
+    )
+}
+
+/// Where it was looked.
+fn place(survey: &Survey) -> String {
+    survey.scope.as_ref().map(|scope| format!(" in namespace `{scope}`")).unwrap_or_default()
+}
+
+fn of_binding(question: &explain::Question<'_>, survey: &Survey, name: &str) -> Result<Answered, Unanswered> {
+    let bindings = question.scene.index.bindings();
+    let found = bindings.filter(|binding| binding.key.name.as_str() == name && survey.covers(&binding.key));
+    match only("binding", name, found, |binding| binding.key.namespace.clone())? {
+        Some(binding) => Ok(through(question, binding)),
+        None => Err(Unanswered::NotThere(format!(
+            "there is no InferenceIdentityBinding {}{}",
+            Quoted(name),
+            place(survey)
+        ))),
+    }
+}
+
+fn through(question: &explain::Question<'_>, binding: &Binding) -> Answered {
+    let explanation = explain::binding(question, binding);
+    let id = explanation.chains.first().and_then(|chain| chain.spiffe_id.as_deref());
+    let id = id.map(|id| format!("   {id}")).unwrap_or_default();
+    let title = format!("binding/{}   {}{id}", binding.key.name, binding.key.namespace);
+    let again = format!("binding/{} -n {}", binding.key.name, binding.key.namespace);
+    Answered { title, again, explanation }
+}
+
+/// The binding that has the ID; else one that would have it; else whoever else gives it.
+fn of_id(question: &explain::Question<'_>, id: &str) -> Result<Answered, Unanswered> {
+    let scene = &question.scene;
+    let has = |binding: &&Binding| match &scene.index.verdict(&binding.key).verdict {
+        Verdict::Wanted(identity) => identity.spiffe_id.as_str() == id,
+        _ => false,
+    };
+    let would_have = |binding: &&Binding| match &scene.index.verdict(&binding.key).verdict {
+        Verdict::Refused(Refusal::Conflict(conflict)) => conflict.spiffe_id.as_str() == id,
+        _ => false,
+    };
+    let binding = scene.index.bindings().find(has).or_else(|| scene.index.bindings().find(would_have));
+    if let Some(binding) = binding {
+        return Ok(through(question, binding));
+    }
+    let entries: Vec<_> =
+        scene.prediction.entries.iter().filter(|entry| entry.spiffe_id.text() == Some(id)).collect();
+    let Some(first) = entries.iter().find(|entry| scene.binding_of(entry.by).is_none()) else {
+        return of_asked(question, id, entries.first().map(|entry| entry.by));
+    };
+    let object = &scene.object(first.by).name;
+    let title = format!("{id}   given by ClusterSPIFFEID {object}, which is not of a binding that was read");
+    let given = entries.iter().flat_map(|entry| {
+        let pod = &scene.world.pods[entry.pod];
+        pod.containers.iter().filter_map(move |container| {
+            let answer = entry.matches(pod, container, scene.world.space(pod)).and(entry.certain);
+            answer.possible().then(|| Given {
+                container: format!("{}/{}", pod.path(), container.name).into(),
+                kind: container.kind.as_str(),
+                identities: [(id.into(), scene.object(entry.by).name.clone(), answer)].into(),
+            })
+        })
+    });
+    Ok(Answered {
+        title,
+        again: id.to_owned(),
+        explanation: Explanation { given: given.collect(), ..Explanation::default() },
+    })
+}
+
+/// A binding that is to have no such identity: its output gives it still, or it asks for it.
+fn of_asked(question: &explain::Question<'_>, id: &str, by: Option<usize>) -> Result<Answered, Unanswered> {
+    let scene = &question.scene;
+    let asks = |binding: &&Binding| asked_for(scene.index, binding).is_some_and(|asked| asked == id);
+    let still = by.and_then(|by| Some((&scene.object(by).name, scene.binding_of(by)?)));
+    let (title, binding) = match still {
+        Some((object, binding)) => (format!("given by ClusterSPIFFEID {object}, the output of"), binding),
+        None => match scene.index.bindings().find(asks) {
+            Some(binding) => ("given by nothing that was read; asked for by".to_owned(), binding),
+            None => {
+                let why = format!("nothing that was read gives anybody {}, or would", Quoted(id));
+                return Err(Unanswered::NotThere(why));
+            }
+        },
+    };
+    let BindingKey { namespace, name } = &binding.key;
+    let title = format!("{id}   {title} binding/{name} of namespace {namespace}");
+    Ok(Answered { title, ..through(question, binding) })
+}
+
+/// The SPIFFE ID that a binding asks for, whatever stands in its way.
+fn asked_for(index: &Index, binding: &Binding) -> Option<String> {
+    let spec = binding.spec.as_ref().ok()?;
+    let resolved = index.resolved(&binding.key).and_then(Result::ok);
+    render::asked_for(index.settings(), &binding.key, spec, resolved.as_ref())
+}

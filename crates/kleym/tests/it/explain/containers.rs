@@ -1,0 +1,87 @@
+//! The containers of a pod: each has its own cause, and what is said of all of them is said of those that can hold an
+//! identity.
+
+use serde_json::Value;
+
+use super::{Dump, FALLBACK, cause, h};
+use crate::run::{Answer, at_the_root};
+
+#[test]
+fn the_cause_of_a_container_is_its_own_and_not_that_of_a_refused_peer() {
+    let of = |container: &str| {
+        at_the_root(&format!(
+            "explain pod/llama-70b-6d5f8c-4kx9z -c {container} -n inference -f examples/map --clusterspiffeid-class-name spire-spire"
+        ))
+    };
+    let metrics = of("metrics");
+    assert_eq!(cause(&metrics), Some("KLM6101"), "{metrics}");
+    assert!(!metrics.out.contains("KLM4001"), "{metrics}");
+    assert!(metrics.out.contains("one with `mode: PoolOnly`"), "{metrics}");
+    // The container that both claim is told who is refused.
+    let vllm = of("vllm");
+    assert!(vllm.out.contains("also   claims this pod: `summaries`, refused KLM4001"), "{vllm}");
+}
+
+#[test]
+fn a_container_is_not_told_what_is_wrong_with_the_binding_of_another() {
+    let refused = h().edit("binding.yaml", "'k8s:ns:llm', ", "").without("output.yaml");
+    let of = |container: &str| refused.kleym(&format!("explain pod/vllm-0 -c {container}"));
+    assert_eq!(cause(&of("vllm")), Some("KLM2001"), "{}", of("vllm"));
+    let proxy = of("proxy");
+    assert_eq!(cause(&proxy), Some("KLM2114"), "{proxy}");
+    let message =
+        "no InferenceIdentityBinding of namespace `llm` speaks of container `proxy` of pod `vllm-0`";
+    assert!(proxy.out.contains(message), "{proxy}");
+}
+
+#[test]
+fn that_a_fallback_identity_is_gone_is_no_second_alarm_behind_another_cause() {
+    let fallback = || h().with("default.yaml", FALLBACK);
+    let holds = fallback().explain();
+    assert!(holds.err.contains("warning[KLM6101]"), "{holds}");
+    let refused = fallback().edit("output.yaml", "entriesToSet: 1", "entriesToSet: 1, entryFailures: 1");
+    for answer in [refused.explain(), refused.kleym("explain binding/chat")] {
+        assert_eq!(cause(&answer), Some("KLM6004"), "{answer}");
+        assert!(!answer.err.contains("KLM6101"), "{answer}");
+    }
+    // Where it belongs to the cause it is a note.
+    let none = fallback().edit("pod.yaml", "name: vllm, image", "name: server, image").explain();
+    assert_eq!(cause(&none), Some("KLM2111"), "{none}");
+    assert!(none.out.contains("note   `llm/chat` takes the fallback identity"), "{none}");
+    assert!(!none.err.contains("KLM6101"), "{none}");
+}
+
+/// The containers from which the map draws a lost fallback identity.
+fn lost(dump: &Dump) -> Vec<String> {
+    let map: Value = serde_json::from_str(&dump.kleym("graph -o json").out).unwrap();
+    let edges = map["namespaces"][0]["edges"].as_array().unwrap();
+    let lost = edges.iter().filter(|edge| edge["link"] == "displaced");
+    lost.filter_map(|edge| edge["fromContainer"].as_str())
+        .filter(|name| *name != "vllm")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn an_init_container_counts_while_it_can_hold_an_identity() {
+    let init = |phase: &str| {
+        h().with("default.yaml", FALLBACK).edit("pod.yaml", ", restartPolicy: Always", "").edit(
+            "pod.yaml",
+            "{phase: Running}",
+            phase,
+        )
+    };
+    let told = |answer: &Answer| {
+        (answer.out.contains("container `proxy` has no identity"), answer.err.contains("KLM6101"))
+    };
+    for (phase, counts) in
+        [("{phase: Running}", false), ("{phase: Succeeded}", false), ("{phase: Pending}", true), ("{}", true)]
+    {
+        let dump = init(phase);
+        let answer = dump.explain();
+        assert_eq!(told(&answer), (counts, counts), "{phase}: {answer}");
+        assert_eq!(lost(&dump), if counts { vec!["proxy".to_owned()] } else { Vec::new() }, "{phase}");
+    }
+    // A native sidecar runs on.
+    assert_eq!(lost(&h().with("default.yaml", FALLBACK)), ["proxy"]);
+}

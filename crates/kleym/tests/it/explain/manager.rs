@@ -1,0 +1,84 @@
+//! What is said of spire-controller-manager where its settings, or pods, could not be read.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Dump, h};
+
+/// A ClusterSPIFFEID of somebody else, of no class, with an ID in SCM's trust domain.
+const CLASSLESS: &str = "apiVersion: spire.spiffe.io/v1alpha1
+kind: ClusterSPIFFEID
+metadata: {name: everybody, uid: uid-of-everybody}
+spec:
+  spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/everybody'
+";
+
+/// Who is given what, according to the map: container and SPIFFE ID.
+fn drawn(dump: &Dump) -> BTreeSet<(String, String)> {
+    let map: Value = serde_json::from_str(&dump.kleym("graph -o json").out).unwrap();
+    let region = &map["namespaces"][0];
+    let nodes = region["nodes"].as_array().unwrap();
+    let name = |id: &Value| {
+        let node = nodes.iter().find(|node| node["id"] == *id).unwrap();
+        node["name"].as_str().unwrap().to_owned()
+    };
+    let edges = region["edges"].as_array().unwrap().iter();
+    let given = edges.filter(|edge| edge["to"].as_str().unwrap().starts_with("identity"));
+    let given = given.filter(|edge| matches!(edge["link"].as_str(), Some("granted" | "overlap")));
+    given.filter_map(|edge| Some((edge["fromContainer"].as_str()?.to_owned(), name(&edge["to"])))).collect()
+}
+
+/// The same according to `explain`.
+fn explained(dump: &Dump) -> BTreeSet<(String, String)> {
+    let report: Value = serde_json::from_str(&dump.kleym("explain pod/vllm-0 -o json").out).unwrap();
+    let mut given = BTreeSet::new();
+    for container in report["containers"].as_array().unwrap() {
+        for identity in container["identities"].as_array().unwrap() {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            given.insert((text(&container["container"]), text(&identity["spiffeID"])));
+        }
+    }
+    given
+}
+
+#[test]
+fn map_and_explanation_mean_the_same_by_settings_that_nobody_could_read() {
+    let everybody = |container: &str| (container.to_owned(), "spiffe://example.org/everybody".to_owned());
+    for class in ["", "\n  className: spire-spire", "\n  className: other"] {
+        let object = CLASSLESS.replace("spec:", &format!("spec:{class}"));
+        let dump = h().with("everybody.yaml", &object).without("manager.yaml");
+        assert_eq!(drawn(&dump), explained(&dump), "{class:?}");
+        let given = !class.contains("other");
+        assert_eq!(explained(&dump).contains(&everybody("proxy")), given, "{class:?}");
+    }
+    // What rests on what is only assumed is not certain.
+    let answer = h().with("everybody.yaml", CLASSLESS).without("manager.yaml").explain();
+    let line = answer.out.lines().find(|line| line.starts_with("proxy ")).unwrap();
+    assert!(line.ends_with("everybody (maybe)"), "{answer}");
+}
+
+#[test]
+fn where_no_pods_were_read_no_entry_is_foreseen() {
+    let answer = h().without("pod.yaml").kleym("explain binding/chat");
+    assert_eq!(answer.exit, Some(0), "{answer}");
+    let says = " 9 ?    SCM              there is no pod in the files, so no entry can be foreseen; last reported: 1 pod selected, 1 to set";
+    assert!(answer.out.lines().any(|line| line == says), "{answer}");
+    assert!(
+        answer.out.contains(" 1 ?    labels           app=vllm; there is no pod in the files"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn of_several_pods_those_that_wait_are_counted() {
+    let waiting = super::POD.replace("vllm-0", "vllm-1").replace("  nodeName: gpu-14\n", "");
+    let answer = h().with("pod-1.yaml", &waiting).kleym("explain binding/chat");
+    assert!(
+        answer.out.contains("ok   SCM              1 entry foreseen; 1 pod is on no node yet"),
+        "{answer}"
+    );
+    let all = h().edit("pod.yaml", "  nodeName: gpu-14\n", "").kleym("explain binding/chat");
+    assert_eq!(all.exit, Some(0), "{all}");
+    assert!(all.out.contains(" 9 wait SCM "), "{all}");
+}
