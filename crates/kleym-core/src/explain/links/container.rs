@@ -104,8 +104,11 @@ impl Subject<'_> {
                 )
             }
             None => {
-                let is = quoted_list(names.iter().copied());
-                let message = format!("no container of pod `{}` {what}; it has {is}", pod.name);
+                let has = match names.as_slice() {
+                    [] => "no container at all".to_owned(),
+                    names => quoted_list(names.iter().copied()),
+                };
+                let message = format!("no container of pod `{}` {what}; it has {has}", pod.name);
                 (message, correction(binding, item, &names))
             }
         };
@@ -131,6 +134,9 @@ impl Subject<'_> {
         let kind = LinkKind::Container;
         if !self.scene.pods_known {
             return Link::unseen(kind, self.no_pods());
+        }
+        if self.scene.selected(&binding.key, identity).is_empty() {
+            return Link::unseen(kind, "there is no pod to look at");
         }
         let breaks = |finding: &Finding| matches!(finding.code, Code::NoSuchContainer | Code::NothingMatches);
         let found = workloads(self.scene, binding, identity).into_iter().find(breaks);

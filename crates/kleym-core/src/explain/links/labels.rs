@@ -232,6 +232,10 @@ impl<'a> Subject<'a> {
             return Link::holds(kind, format!("{labels}: {}", number(pods, "pod", "pods"))).read([read]);
         }
         let namespace = self.namespace();
+        if !self.scene.pods_complete {
+            // A file may hold one pod and leave the others to controllers.
+            return Link::unseen(kind, format!("{labels}: no pod of the files has them")).read([read]);
+        }
         let message = format!("no pod of namespace `{namespace}` has the labels {}", Quoted(&labels));
         let hint = if self.question.live {
             format!("see `kubectl get pods -n {namespace} --show-labels`")

@@ -120,6 +120,10 @@ impl Subject<'_> {
             let wrong = failures.iter().find(|failure| failure.why != Why::Unscheduled);
             return match wrong.or(failures.first()) {
                 Some(failure) => self.without_entry(failure),
+                None if !self.scene.pods_complete => Link::unseen(
+                    kind,
+                    format!("no pod of the files has its labels, so no entry can be foreseen{stats}"),
+                ),
                 None => {
                     let object = Quoted(&self.scene.object(place).name);
                     self.nothing_selected(place, format!("no pod has the labels that {object} selects"))
