@@ -40,10 +40,6 @@ impl<'a> Distance<'a> {
         distance
     }
 
-    fn has_nothing_in_common(&self) -> bool {
-        self.shared.is_empty() && self.others.is_empty()
-    }
-
     /// The most labels in common come first, then the fewest that differ.
     fn order(&self) -> impl Ord + use<> {
         (Reverse(self.shared.len()), Reverse(self.others.len()), self.lacks.len())
@@ -174,7 +170,7 @@ impl<'a> Subject<'a> {
             .read(refused)
     }
 
-    /// What is wrong, and what to do.
+    /// What is wrong, and what to do. No pool is blamed that others are as near as.
     fn not_selected(&self, pod: &Pod, nearest: &Distance<'_>, others: &[Distance<'_>]) -> (String, String) {
         let template = in_its_template(pod);
         if others.is_empty() {
@@ -184,16 +180,29 @@ impl<'a> Subject<'a> {
                 format!("label the pod{template} ({}), or correct the pool's selector", nearest.needed());
             return (message, hint);
         }
-        if nearest.has_nothing_in_common() {
+        let as_near = others.iter().filter(|other| other.order() == nearest.order());
+        let as_near: Vec<&Distance<'_>> = std::iter::once(nearest).chain(as_near).collect();
+        if nearest.shared.is_empty() {
             let names = std::iter::once(nearest).chain(others).map(|one| one.pool.name.as_str());
             let message = format!(
-                "pod `{}` is in no pool of namespace `{}`: it has no label of the selectors of {}",
+                "pod `{}` is in no pool of namespace `{}`: it has no label that {} select",
                 pod.name,
                 pod.namespace,
                 quoted_list(names)
             );
             let hint = format!(
                 "label the pod{template} as the pool selects that it is meant for, or correct that pool's selector"
+            );
+            return (message, hint);
+        }
+        if as_near.len() > 1 {
+            let each = as_near.iter().take(OTHERS);
+            let each: Vec<String> =
+                each.map(|one| format!("`{}` ({})", one.pool.name, one.in_words())).collect();
+            let message =
+                format!("pod `{}` is in no pool; as near as each other are {}", pod.name, each.join(", "));
+            let hint = format!(
+                "label the pod{template} as the one selects that it is meant for, or correct that pool's selector"
             );
             return (message, hint);
         }

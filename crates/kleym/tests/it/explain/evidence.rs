@@ -179,7 +179,22 @@ fn a_pod_that_is_in_no_pool_is_told_which_comes_nearest() {
     );
     assert_eq!(line(&near, "fix"), "label the pod (app=vllm), or correct the selector of pool `llama`");
     let far = dump("{team: search}");
-    assert!(line(&far, "cause").contains("has no label of the selectors of"), "{far}");
+    assert!(line(&far, "cause").contains("has no label that `alpha`, `beta` and `llama` select"), "{far}");
+    // None is blamed that others are as near as.
+    let other = dump("{app: console}");
+    assert!(line(&other, "cause").contains("is in no pool of namespace `llm`: it has no label"), "{other}");
+    let between = h()
+        .edit("pod.yaml", "{app: vllm}", "{tier: gpu, role: x}")
+        .edit("pool.yaml", "{app: vllm}", "{tier: gpu, role: a}")
+        .with("b.yaml", &pool("beta", "{tier: gpu, role: b}"))
+        .without("output.yaml")
+        .explain();
+    assert!(
+        line(&between, "cause").ends_with(
+            "as near as each other are `beta` (it has `role=x` instead of `role=b`), `llama` (it has `role=x` instead of `role=a`)"
+        ),
+        "{between}"
+    );
     let lacks = dump("{app: vllm}");
     assert!(line(&lacks, "cause").ends_with("the nearest is `llama`: it lacks `tier=gpu`"), "{lacks}");
 }
