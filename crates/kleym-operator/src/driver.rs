@@ -14,9 +14,9 @@ use crate::client::CALL_DEADLINE;
 use crate::events::Recorder;
 use crate::feed::News;
 use crate::horizon::Horizons;
-use crate::lease::{self, Leadership};
+use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::perform::{Answer, Call, perform};
+use crate::perform::{Answer, Call, Term, perform};
 use crate::reconciler::{Moment, Reconciler, Unready};
 use crate::settings::Configuration;
 
@@ -132,15 +132,14 @@ impl Driver {
     /// Makes a call that must not begin or go on after this replica's leadership.
     fn start(&mut self, call: Call) {
         let client = self.client.clone();
-        let leadership = self.leadership.clone();
         let horizons = self.horizons.clone();
+        let term = self.leadership.borrow().deadline(Instant::now()).map(Term::of_now);
         self.calls.spawn(async move {
-            let deadline = leadership.borrow().deadline(Instant::now());
-            let answer = match deadline {
-                Some(deadline) => lease::before(deadline, perform(&client, &horizons, &call)).await,
-                None => None,
+            let answer = match term {
+                Some(term) => perform(&client, &horizons, &call, term).await,
+                None => Answer::not_made(),
             };
-            (call, answer.unwrap_or_else(Answer::not_made))
+            (call, answer)
         });
     }
 

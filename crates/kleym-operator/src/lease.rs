@@ -18,7 +18,10 @@
 
 mod wire;
 
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -29,7 +32,7 @@ use kleym_core::name::{Instance, Namespace, ObjectName};
 use kube::api::{PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::describe;
@@ -67,8 +70,19 @@ impl Leadership {
 
 /// Makes a call that must not begin or go on after a deadline; none when it was not answered before.
 pub async fn before<T>(deadline: Instant, call: impl Future<Output = T>) -> Option<T> {
-    // A timer looks at the call first, and would let one begin that is too late already.
-    if Instant::now() >= deadline { None } else { timeout_at(deadline, call).await.ok() }
+    let (mut call, mut timer) = (pin!(call), pin!(sleep_until(deadline)));
+    poll_fn(|context| {
+        // The library's time-out looks at the call first: it would let one begin, or go on in a process that stood still,
+        // that is too late already.
+        if Instant::now() >= deadline {
+            return Poll::Ready(None);
+        }
+        match call.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => timer.as_mut().poll(context).map(|()| None),
+        }
+    })
+    .await
 }
 
 /// The namespace of the Lease: the pod's in a cluster, else that of the kubeconfig's context, else `default`.
@@ -391,5 +405,19 @@ mod tests {
         assert_eq!(before(now, async { panic!("it began") }).await, None::<()>);
         assert_eq!(before(now + Duration::from_millis(1), std::future::pending::<()>()).await, None);
         assert_eq!(before(now + Duration::from_secs(60), async { 1 }).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_call_does_not_go_on_in_a_process_that_stood_still_until_it_was_too_late() {
+        let deadline = Instant::now() + Duration::from_millis(1);
+        let mut begun = false;
+        let call = poll_fn(|context| {
+            assert!(!begun, "it went on");
+            begun = true;
+            context.waker().wake_by_ref();
+            while Instant::now() < deadline {}
+            Poll::<()>::Pending
+        });
+        assert_eq!(before(deadline, call).await, None);
     }
 }

@@ -26,7 +26,8 @@ use crate::control_plane::get_text;
 const BARRIER: &str = "/version?kleym-testenv-barrier=";
 /// Where the API server says which credential a call was made with.
 const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
-const BARRIER_DEADLINE: Duration = Duration::from_secs(10);
+/// Long, because the machine may be busy.
+const BARRIER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How much the audit log holds of each call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

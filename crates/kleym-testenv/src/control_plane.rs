@@ -18,6 +18,8 @@ use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
 
 use crate::assets::Assets;
@@ -242,6 +244,26 @@ impl ControlPlane {
             Ok(true)
         });
         self.explain("etcd.log", &self.etcd, listening.await).map(|_| ())
+    }
+
+    /// Has etcd forget what was before a revision. An API server does so every five minutes; one that runs may still know
+    /// more, from its memory.
+    pub async fn compact_etcd(&self, revision: u64) -> Result<()> {
+        let body = json!({"revision": revision.to_string(), "physical": true}).to_string();
+        let request = format!(
+            "POST /v3/kv/compaction HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let socket = self.folder.path.join(ETCD_SOCKET);
+        let mut stream = UnixStream::connect(socket).await.context("etcd cannot be reached")?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        ensure!(
+            answer.starts_with("HTTP/1.1 200 "),
+            "etcd does not forget what was before {revision}: {answer}"
+        );
+        Ok(())
     }
 
     /// Starts the API server on the port it had, if it is stopped, and waits until it is ready.

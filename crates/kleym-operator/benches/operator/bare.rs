@@ -17,9 +17,10 @@ use kleym_core::plan::{LiveBinding, Reply, Standing, Step};
 use kleym_core::render::Identity;
 use kleym_core::settings::{Settings, TypedSettings};
 use kleym_core::status;
+use kleym_operator::client::CALL_DEADLINE;
 use kleym_operator::driver::CALLS_AT_ONCE;
 use kleym_operator::horizon::Horizons;
-use kleym_operator::perform::{Action, Call, perform};
+use kleym_operator::perform::{Action, Call, Term, perform};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -115,7 +116,8 @@ async fn write(client: &Client, index: &Index, wanted: &Wanted) -> Result<()> {
 
 /// Makes a call; gives the object that it answered.
 async fn made(client: &Client, call: Call) -> Result<Value> {
-    let answer = perform(client, &Horizons::default(), &call).await;
+    let term = Term::of_now(tokio::time::Instant::now() + CALL_DEADLINE);
+    let answer = perform(client, &Horizons::default(), &call, term).await;
     match (answer.reply, answer.objects.into_iter().next()) {
         (Reply::Done, Some((_, object))) => Ok(object),
         (reply, _) => bail!("a write of `{}` was answered with {reply:?}", call.key),

@@ -12,10 +12,11 @@ use kleym_core::output::LiveOutput;
 use kleym_core::plan::{Failure, LiveBinding, Reply, Step};
 use kube::Client;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use crate::client::{CALL_DEADLINE, ask, describe};
 use crate::horizon::{Before, Horizons};
+use crate::lease::before;
 use request::Unbuildable;
 
 /// A step with what its call is bound to.
@@ -60,8 +61,24 @@ impl Answer {
     }
 }
 
-/// Makes a call, with a deadline and without retries.
-pub async fn perform(client: &Client, horizons: &Horizons, call: &Call) -> Answer {
+/// When a call was decided, and until when it may be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Term {
+    decided: Instant,
+    until: Instant,
+}
+
+impl Term {
+    /// The term of what is decided now, for somebody who may write until then: a decision is never older than the deadline
+    /// of a call when a request begins.
+    pub fn of_now(until: Instant) -> Self {
+        let decided = Instant::now();
+        Self { decided, until: until.min(decided + CALL_DEADLINE) }
+    }
+}
+
+/// Makes a call within its term and without retries.
+pub async fn perform(client: &Client, horizons: &Horizons, call: &Call, term: Term) -> Answer {
     let (request, kind) = match build(call) {
         Ok(built) => built,
         Err(error) => {
@@ -71,20 +88,19 @@ pub async fn perform(client: &Client, horizons: &Horizons, call: &Call) -> Answe
     };
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let horizon = horizons.of(kind);
-    let before = horizon.before();
-    let started = std::time::Instant::now();
-    let answer = match timeout(CALL_DEADLINE, ask(client, request)).await {
-        Ok(Ok(body)) => {
+    let seen_before = horizon.before();
+    let answer = match before(term.until, ask(client, request)).await {
+        Some(Ok(body)) => {
             let version = body
                 .pointer("/metadata/resourceVersion")
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned();
-            let answer = read(call, kind, body, before);
+            let answer = read(call, kind, body, seen_before);
             horizon.saw(&version);
             answer
         }
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             let failure = classify::failure(&error);
             let error = describe(&error);
             // That somebody else was faster is everyday life; the next step looks again.
@@ -95,12 +111,12 @@ pub async fn perform(client: &Client, horizons: &Horizons, call: &Call) -> Answe
             }
             Answer::failed(failure)
         }
-        Err(_) => {
+        None => {
             tracing::warn!(binding = %call.key, %method, path = uri.path(), "a call was not answered in time");
             Answer::failed(Failure::Transient)
         }
     };
-    tracing::debug!(binding = %call.key, %method, path = uri.path(), reply = ?answer.reply, took = ?started.elapsed(), "call");
+    tracing::debug!(binding = %call.key, %method, path = uri.path(), reply = ?answer.reply, took = ?term.decided.elapsed(), "call");
     answer
 }
 

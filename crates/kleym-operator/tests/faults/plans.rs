@@ -63,8 +63,6 @@ async fn run(plan: &Plan, expected: &str) -> Outcome {
         // A write that lands late, that nobody could hold back, may overlap until it is swept.
         Wrong::BlackHole => world.excuse("S4"),
         Wrong::Call(kleym_testenv::proxy::Fault::Twice) => world.excuse("wire: sent again"),
-        // The test's own build needs long to read so much.
-        _ if plan.fault.starts_with("200-large") => world.excuse("wire: without a deadline"),
         _ => {}
     }
     let mut run = Run::prepared_with(plan.scenario, world, plan.alone(), plan.flags()).await;

@@ -115,8 +115,15 @@ async fn a_leader_that_is_stopped_in_the_middle_of_a_call_and_woken_writes_nothi
     first.signal("CONT");
     assert_eq!(first.end().await.code(), Some(1));
     first.says("leadership is lost").await;
-    let calls = world.named_calls(mark).await;
     let output_name = world.output_name("two");
+    let lands = eventually("the call under way lands", SOON, || async {
+        let calls = world.calls_so_far(mark);
+        let creates = calls.iter().filter(|call| call.verb == "create" && call.name == output_name).count();
+        ensure!(creates == 2, "{creates} creates");
+        Ok(())
+    });
+    lands.await.unwrap();
+    let calls = world.named_calls(mark).await;
     assert_eq!(
         calls,
         [

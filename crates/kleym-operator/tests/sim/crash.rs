@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::mutant::Mutant;
 use crate::plan::Plan;
@@ -43,6 +43,8 @@ pub(crate) const LATE: [Fate; 6] = [
 pub(crate) struct Survey {
     /// How many runs there were.
     pub(crate) runs: usize,
+    /// How long they took, one after the other.
+    pub(crate) took: Duration,
     /// Each with a line that says how to see it again.
     pub(crate) failures: Vec<String>,
 }
@@ -50,12 +52,14 @@ pub(crate) struct Survey {
 impl Survey {
     fn add(&mut self, other: Self) {
         self.runs += other.runs;
+        self.took += other.took;
         self.failures.extend(other.failures);
     }
 
     /// Fails with the first failures, if there are any.
     pub(crate) fn assert_clean(&self) {
-        println!("{} runs", self.runs);
+        let each = self.took / u32::try_from(self.runs).unwrap().max(1);
+        println!("{} runs, each in {each:?}", self.runs);
         let some: Vec<&str> = self.failures.iter().take(10).map(String::as_str).collect();
         assert!(some.is_empty(), "{} of {} runs fail:\n{}", self.failures.len(), self.runs, some.join("\n"));
     }
@@ -91,9 +95,10 @@ pub(crate) fn survey_of(
     twice: &[Fate],
     mutant: Option<Mutant>,
 ) -> Survey {
+    let began = Instant::now();
     let plan = scenario.plan(pace);
     let reference = run(&plan, None, false);
-    let mut survey = Survey { runs: 1, failures: Vec::new() };
+    let mut survey = Survey { runs: 1, ..Survey::default() };
     if let Err(violation) = &reference.verified {
         survey.failures.push(format!("{:?} without a fault: {violation:?}", scenario.name));
         return survey;
@@ -106,7 +111,9 @@ pub(crate) fn survey_of(
         });
         pairs.chain([BTreeMap::from([(number, fate)])])
     });
-    for fates in [BTreeMap::new()].into_iter().chain(all) {
+    let (part, parts) = if mutant.is_none() { shard() } else { (0, 1) };
+    let mine = all.enumerate().filter(|(nth, _)| nth % parts == part).map(|(_, fates)| fates);
+    for fates in [BTreeMap::new()].into_iter().chain(mine) {
         let plan = Plan { fates, ..plan.clone() };
         survey.runs += 1;
         let outcome = run(&plan, mutant, false);
@@ -120,7 +127,17 @@ pub(crate) fn survey_of(
             }
         }
     }
+    survey.took = began.elapsed();
     survey
+}
+
+/// Which part of all runs, from 0 on, and of how many parts: `KLEYM_SIM_SHARD=2/8` is the second of eight.
+fn shard() -> (usize, usize) {
+    let Ok(text) = std::env::var("KLEYM_SIM_SHARD") else { return (0, 1) };
+    let (part, parts) = text.split_once('/').expect("KLEYM_SIM_SHARD is like 2/8");
+    let (part, parts): (usize, usize) = (part.parse().unwrap(), parts.parse().unwrap());
+    assert!((1..=parts).contains(&part), "KLEYM_SIM_SHARD is like 2/8");
+    (part - 1, parts)
 }
 
 fn differs(outcome: &Outcome, reference: &Outcome) -> Option<String> {

@@ -286,7 +286,8 @@ async fn shorten(real: &mut Real, operations: Vec<Operation>) -> Result<String> 
     Ok(text)
 }
 
-/// What random operations cannot bring about: a bookmark, and a version that is too old to watch from.
+/// What random operations cannot bring about: a bookmark, a version that is too old to watch from, and a page of a list that
+/// began before a version that is forgotten.
 async fn edges(real: &mut Real) -> Result<u64> {
     let kind = Kind::Output;
     let mut round = Round::begin(real).await?;
@@ -303,8 +304,14 @@ async fn edges(real: &mut Real) -> Result<u64> {
     round.here.saw(&round.server.version().to_string());
     // A watch that goes on from a bookmark tells only what comes after it.
     expect_none(round.watch(kind, "", 1).await?.err());
+    expect_none(round.play(&[Operation::Page(kind, None, 1)]).await?);
+    let next = |side: &Side| side.request(&Operation::Next).expect("there is a second page");
+    let (next_there, next_here) = (next(&round.there), next(&round.here));
+    let (mark_there, mark_here) = round.mark(kind);
+    expect_none(round.ask("after the page", &mark_there, &mark_here).await?.err());
     let (mut there, mut here, server) = (round.there, round.here, round.server);
     let compared = round.compared;
+    real.compact(there.version_ago(0).unwrap()).await?;
     real.restart().await?;
     let mut server = server;
     server.forget(kind);
@@ -314,7 +321,12 @@ async fn edges(real: &mut Real) -> Result<u64> {
         events.iter().map(|(sort, object)| json!([sort, side.mask(kind, object)])).collect()
     };
     assert_eq!(told(&mut there, theirs), told(&mut here, ours), "a version that is too old");
-    Ok(compared + 1)
+    let (code, theirs) = real.answer(&next_there).await?;
+    let (expected, ours) = answered(&next_here, &server.answer(&next_here, Writer::Hand));
+    let (theirs, ours) = (there.mask(kind, &theirs), here.mask(kind, &ours));
+    assert_eq!((code, theirs), (expected, ours), "a page of a list that is too old");
+    assert_eq!(code, 410);
+    Ok(compared + 2)
 }
 
 fn expect_none(difference: Option<Difference>) {

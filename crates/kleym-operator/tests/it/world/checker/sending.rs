@@ -9,8 +9,12 @@ use serde_json::Value;
 
 use super::Evidence;
 
-/// The longest that a call, from its decision to its answer, may take: its deadline, and some time for a busy machine. So
-/// no write is of a decision that is older.
+/// The longest that a call, from its decision to its answer, may take: its deadline, and some time for a busy machine.
+///
+/// That no request begins more than ten seconds after its decision is exact only in the operator, where the clock is read
+/// each time before a call goes on (`lease::before`). The wire cannot show it to the second: the audit log says when a request
+/// arrived, which a proxy or a busy machine may have held up for any time, and the operator says how long a call took when
+/// it has the answer. What is looked at here is therefore the whole way, and only that there is a deadline at all.
 const LONGEST_CALL: Duration = Duration::from_secs(12);
 
 const LEASES: &str = "coordination.k8s.io/leases";
