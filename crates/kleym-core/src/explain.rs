@@ -36,8 +36,8 @@ pub struct Question<'a> {
     pub time: fn(i64) -> String,
     /// The Deployments of operators that can be seen. Asked only when an output is not as it should be.
     pub operators: &'a dyn Fn() -> Vec<Operator>,
-    /// Where SCM's settings were read.
-    pub manager_at: Option<&'a str>,
+    /// Where a setting of SCM, by its name, was read.
+    pub manager_at: &'a dyn Fn(&str) -> String,
     /// Only this container of the pod.
     pub container: Option<&'a str>,
 }
@@ -108,16 +108,28 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
     });
     let mut chains: Vec<Chain> = chains.map(|(_, chain)| chain).collect();
     if chains.iter().all(Chain::is_elsewhere) {
-        // No binding speaks of this pod: what is there without one is the answer.
-        chains = vec![links::chain(question, Some(pod), None)];
+        // No binding speaks of this pod: what is there without one is the answer. One that leads to another pool of the name
+        // that the pod's own has was meant for it.
+        let meant = chains.iter().position(|chain| {
+            let binding = chain.binding.as_ref().and_then(|key| scene.index.binding(key));
+            binding.is_some_and(|binding| links::leads_to_a_twin(question, pod, binding))
+        });
+        let chain = match meant {
+            Some(place) => chains.swap_remove(place),
+            None => links::chain(question, Some(pod), None),
+        };
+        chains = vec![chain];
     }
     let mut rest: Vec<Chain> = Vec::new();
     let holds = chains.iter().any(|chain| chain.end().is_none());
     if holds {
         rest.extend(chains.extract_if(.., |chain| chain.end().is_some()));
     } else {
-        chains.sort_by_key(|chain| Reverse(chain.depth()));
+        chains.sort_by_key(|chain| Reverse((is_meant(question, pod, chain), chain.depth())));
         rest.extend(chains.drain(1.min(chains.len())..));
+        if let Some(chain) = chains.first_mut() {
+            say_what_took_the_fallback(chain, &rest);
+        }
     }
     let claims = rest.iter().filter_map(|chain| claim(scene, chain)).collect();
     let given = given(question, pod);
@@ -125,6 +137,33 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
     let left = if holds && question.container.is_none() { left(question, pod, &given) } else { Vec::new() };
     let findings = beside(scene, &chains);
     Explanation { chains, given, left, claims, findings }
+}
+
+/// Whether a chain is of a binding that is meant for what is asked for: why that one gives a container nothing is the cause,
+/// and that the binding of another container took its fallback identity away is only why nothing is in its place.
+fn is_meant(question: &Question<'_>, pod: usize, chain: &Chain) -> bool {
+    let binding = chain.binding.as_ref().and_then(|key| question.scene.index.binding(key));
+    let of_another = binding.is_some_and(|binding| links::is_of_another_container(question, pod, binding));
+    !chain.is_elsewhere() && !of_another
+}
+
+/// Of a container that has not even its fallback identity: which binding took that.
+fn say_what_took_the_fallback(chain: &mut Chain, rest: &[Chain]) {
+    let displaces = |chain: &&Chain| {
+        let finding = chain.end().and_then(|link| link.finding.as_ref());
+        finding.is_some_and(|finding| finding.code == Code::FallbackDisplaced)
+    };
+    if displaces(&&*chain) {
+        return;
+    }
+    let Some(by) = rest.iter().find(displaces).and_then(|chain| chain.binding.as_ref()) else { return };
+    let finding = chain.links.iter_mut().find_map(|link| link.finding.as_mut());
+    if let Some(finding) = finding.filter(|finding| finding.note.is_none()) {
+        let code = Code::FallbackDisplaced;
+        finding.note = Some(format!(
+            "`{by}` takes the fallback identity of the whole pod away, so nothing is in its place ({code})"
+        ));
+    }
 }
 
 /// What each container of a pod is given.

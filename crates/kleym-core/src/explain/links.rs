@@ -30,6 +30,12 @@ pub(super) fn is_of_another_container(question: &Question<'_>, pod: usize, bindi
     asked.is_some_and(|container| container::is_of_another(binding, pod, container))
 }
 
+/// Whether a binding leads to a pool that does not select the pod, and one of the same name in another group does.
+pub(super) fn leads_to_a_twin(question: &Question<'_>, pod: usize, binding: &Binding) -> bool {
+    let subject = Subject::of(question, Some(pod), Some(binding));
+    subject.pod.is_some_and(|(_, pod)| subject.twin(pod).is_some())
+}
+
 /// What one chain is about.
 struct Subject<'a> {
     question: &'a Question<'a>,
@@ -42,15 +48,7 @@ struct Subject<'a> {
 
 /// The chain of a pod, a binding, or a pod through a binding.
 pub(super) fn chain(question: &Question<'_>, pod: Option<usize>, binding: Option<&Binding>) -> Chain {
-    let scene = &question.scene;
-    let subject = Subject {
-        question,
-        scene,
-        pod: pod.map(|pod| (pod, &scene.world.pods[pod])),
-        binding,
-        resolved: binding.and_then(|binding| scene.index.resolved(&binding.key)),
-        verdict: binding.map_or(Verdict::Gone, |binding| scene.index.verdict(&binding.key).verdict),
-    };
+    let subject = Subject::of(question, pod, binding);
     let links = LinkKind::ALL.into_iter().map(|kind| match kind {
         LinkKind::Labels => subject.labels(),
         LinkKind::ServiceAccount => subject.service_account(),
@@ -93,6 +91,18 @@ fn selects(labels: &Labels, pod: &Pod) -> bool {
 }
 
 impl<'a> Subject<'a> {
+    fn of(question: &'a Question<'a>, pod: Option<usize>, binding: Option<&'a Binding>) -> Self {
+        let scene = &question.scene;
+        Self {
+            question,
+            scene,
+            pod: pod.map(|pod| (pod, &scene.world.pods[pod])),
+            binding,
+            resolved: binding.and_then(|binding| scene.index.resolved(&binding.key)),
+            verdict: binding.map_or(Verdict::Gone, |binding| scene.index.verdict(&binding.key).verdict),
+        }
+    }
+
     fn namespace(&self) -> &'a Namespace {
         match (self.binding, self.pod) {
             (Some(binding), _) => &binding.key.namespace,
@@ -118,6 +128,12 @@ impl<'a> Subject<'a> {
 
     fn resolution(&self) -> Option<&Resolved> {
         self.resolved.as_ref()?.as_ref().ok()
+    }
+
+    /// The pool that selects the pod and has only its name in common with the one that the binding leads to.
+    fn twin(&self, pod: &Pod) -> Option<&'a Pool> {
+        let resolved = self.resolution().filter(|resolved| !selects(&resolved.pool.labels, pod))?;
+        self.own_pools(pod).into_iter().find(|own| own.name == resolved.pool.name)
     }
 
     fn identity(&self) -> Option<&Identity> {

@@ -254,7 +254,8 @@ fn pool_there(pool: &Pool) -> Evidence {
     there(pool_object(pool), &pool.name, pool.deleting)
 }
 
-fn pool_ref(objective: &Objective) -> Evidence {
+/// Where an objective leads.
+pub(super) fn pool_ref(objective: &Objective) -> Evidence {
     match &objective.pool_ref {
         Ok(to) => {
             let group = match to.group {

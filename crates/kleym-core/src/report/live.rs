@@ -6,7 +6,8 @@ use super::finding::{Finding, Reference, binding_key};
 use super::place::FieldPath;
 use super::scene::{Scene, Standing};
 use super::workload::workloads;
-use crate::fact::Binding;
+use crate::fact::{Binding, DiscriminatorType};
+use crate::name::BindingKey;
 use crate::output::LiveOutput;
 use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
@@ -266,15 +267,44 @@ fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Findi
         Quoted(fallback),
         names(pods.iter().copied()),
         if containers.len() == 1 { "a container" } else { "containers" },
-        quoted_list(containers)
+        quoted_list(containers.iter().copied())
     );
-    let hint = "bind these containers too (one binding with `mode: PoolOnly` gives every container of the pool's pods an identity), or let the default ClusterSPIFFEID be no fallback (`fallback: false`)";
+    let hint = match named_by(scene, binding, &containers, &pods) {
+        Some((other, container)) => format!(
+            "`{other}` names container `{container}` and gives it nothing in these pods: correct that binding or the pods, for another one of the same container would compete with it{}",
+            if containers.len() > 1 { "; bind the other containers too" } else { "" }
+        ),
+        None => "bind these containers too (one binding with `mode: PoolOnly` gives every container of the pool's pods the identity of the pool, beside what they have), or let the default ClusterSPIFFEID be no fallback (`fallback: false`)".to_owned(),
+    };
     Some(
         about(Code::FallbackDisplaced, binding, message)
             .hint(hint)
             .with(object_reference(fallback))
             .with_pods(pods),
     )
+}
+
+/// Another binding that is for one of these containers by name, in a pool of one of these pods, and gives it nothing there.
+fn named_by<'a>(
+    scene: &Scene<'a>,
+    binding: &Binding,
+    containers: &[&'a str],
+    pods: &[&Pod],
+) -> Option<(&'a BindingKey, &'a str)> {
+    let of_namespace =
+        |other: &&'a Binding| other.key.namespace == binding.key.namespace && other.key != binding.key;
+    scene.index.bindings().filter(of_namespace).find_map(|other| {
+        let named = other.spec.as_ref().ok()?.discriminator.as_ref()?;
+        let of_name = named.kind == DiscriminatorType::ContainerName;
+        let container = containers.iter().find(|name| of_name && ***name == *named.value)?;
+        let resolved = scene.index.resolved(&other.key)?.ok()?;
+        let in_pool = |pod: &&Pod| {
+            let mut labels = resolved.pool.labels.iter();
+            labels
+                .all(|(key, value)| pod.labels.get(key.as_str()).is_some_and(|own| **own == *value.as_str()))
+        };
+        pods.iter().any(in_pool).then_some((&other.key, *container))
+    })
 }
 
 /// Another object that gives a container another ID: the pod, the container, the object, the ID.

@@ -22,3 +22,15 @@ pub(crate) struct Manager {
     #[arg(long, value_name = "REGEX", value_delimiter = ',')]
     pub(crate) scm_ignore_namespaces: Option<Vec<String>>,
 }
+
+impl Manager {
+    /// The flag that was typed in place of a setting of SCM.
+    pub(crate) fn flag_of(&self, setting: &str) -> Option<&'static str> {
+        match setting {
+            "className" => self.scm_class_name.as_ref().map(|_| "--scm-class-name"),
+            "watchClassless" => self.scm_watch_classless.map(|_| "--scm-watch-classless"),
+            "ignoreNamespaces" => self.scm_ignore_namespaces.as_ref().map(|_| "--scm-ignore-namespaces"),
+            _ => None,
+        }
+    }
+}

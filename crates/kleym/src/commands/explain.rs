@@ -45,6 +45,10 @@ pub(super) fn run(
     let status = |key: &BindingKey| survey.declared.status(key).and_then(reported);
     let deletion = |key: &BindingKey| survey.declared.as_written(key).and_then(deletion);
     let operators = || operators(&survey);
+    let manager_at = |field: &str| {
+        let read = || sight.manager_at.clone().unwrap_or_else(|| "spire-controller-manager".to_owned());
+        manager.flag_of(field).map_or_else(read, |flag| format!("flag {flag}"))
+    };
     let question = explain::Question {
         scene,
         status: &status,
@@ -52,7 +56,7 @@ pub(super) fn run(
         live,
         time,
         operators: &operators,
-        manager_at: sight.manager_at.as_deref(),
+        manager_at: &manager_at,
         container: container.as_deref(),
     };
     if let (Subject::Pod(_), Found::Limited(limit)) = (&subject, survey.declared.beside(Resource::Pods)) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::chain::{Evidence, Link, LinkKind};
-use super::{Subject, pod_object};
+use super::labels::in_its_template;
+use super::{Subject, own_labels, pod_object};
 use crate::fact::{Binding, DiscriminatorType};
 use crate::render::Identity;
 use crate::report::{Code, Finding, selector_field, workloads};
@@ -12,6 +13,9 @@ use crate::text::{Quoted, quoted_list};
 
 /// The field of the discriminator's value.
 const DISCRIMINATOR: &str = "spec.containerDiscriminator.value";
+
+/// How a selector for a label of the pod begins.
+const POD_LABEL: &str = "k8s:pod-label:";
 
 /// The most pods whose containers are shown.
 const SHOWN: usize = 3;
@@ -83,6 +87,9 @@ impl Subject<'_> {
         let item = identity.selectors.texts().find(|item| {
             candidates.iter().all(|container| item_matches(item, pod, container, space) == Answer::No)
         });
+        if let Some((item, label)) = item.and_then(|item| Some((item, item.strip_prefix(POD_LABEL)?))) {
+            return self.without_label(binding, pod, item, label);
+        }
         let names: Vec<&str> = candidates.iter().map(|container| &*container.name).collect();
         let what = match item {
             Some(item) => format!("has {}", Quoted(item)),
@@ -113,20 +120,48 @@ impl Subject<'_> {
             }
         };
         let mut finding = self.pod_finding(code, message, hint);
-        finding.note = fallback.map(|_| {
-            let none = match self.question.container {
-                Some(container) => format!("so `{container}` has none either"),
-                None => "so no container of it has any".to_owned(),
-            };
-            format!(
-                "`{}` takes the fallback identity of the whole pod away and gives it none, {none} ({})",
-                binding.key,
-                Code::FallbackDisplaced
-            )
-        });
+        finding.note = self.note_of_fallback(binding);
         Link::ends(LinkKind::Container, finding)
             .read([containers_of(pod, &candidates)])
             .read(item.map(|item| selector(binding, item)))
+    }
+
+    /// The pod has not a label that the binding's own templates ask for, beside those of the pool.
+    fn without_label(&self, binding: &Binding, pod: &Pod, item: &str, label: &str) -> Link {
+        // Label keys and values hold no colon.
+        let (key, value) = label.split_once(':').unwrap_or((label, ""));
+        let wanted = format!("{key}={value}");
+        let has = match pod.labels.get(key) {
+            Some(own) => format!("has label {} and not {}", Quoted(&format!("{key}={own}")), Quoted(&wanted)),
+            None => format!("lacks label {}", Quoted(&wanted)),
+        };
+        let message = format!("pod `{}` {has}, which `{}` selects", pod.name, binding.key);
+        let hint = format!(
+            "label the pod{} ({wanted}), or correct {} in `{}` of `{}`",
+            in_its_template(pod),
+            Quoted(item),
+            selector_field(binding, item),
+            binding.key
+        );
+        let mut finding = self.pod_finding(Code::NothingMatches, message, hint);
+        finding.note = self.note_of_fallback(binding);
+        Link::ends(LinkKind::Container, finding)
+            .read([Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod))])
+            .read([selector(binding, item)])
+    }
+
+    /// That the binding took the fallback identity away which the pod would have.
+    fn note_of_fallback(&self, binding: &Binding) -> Option<String> {
+        self.displaced(binding)?;
+        let none = match self.question.container {
+            Some(container) => format!("so `{container}` has none either"),
+            None => "so no container of it has any".to_owned(),
+        };
+        Some(format!(
+            "`{}` takes the fallback identity of the whole pod away and gives it none, {none} ({})",
+            binding.key,
+            Code::FallbackDisplaced
+        ))
     }
 
     /// The chain of a binding: whether any container of any of its pods matches.
@@ -223,7 +258,7 @@ fn selector(binding: &Binding, item: &str) -> Evidence {
 /// How a container that another one's binding leaves out is given an identity.
 fn bind_it_too(container: &str) -> String {
     format!(
-        "bind `{container}` too: by a binding of its own with `containerDiscriminator` for it, or by one with `mode: PoolOnly`, which gives every container of the pool's pods an identity"
+        "bind `{container}` too: by a binding of its own with `containerDiscriminator` for it, or by one with `mode: PoolOnly`, which gives every container of the pool's pods the identity of the pool, beside what they have"
     )
 }
 

@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 
 use super::super::chain::{Evidence, Link, LinkKind};
+use super::super::read;
 use super::{Subject, number, own_labels, pod_object, selects, shown};
 use crate::fact::Pool;
 use crate::label::Labels;
 use crate::refusal::Refusal;
 use crate::report::Code;
+use crate::resolve::Resolved;
 use crate::spire::Pod;
 use crate::text::{Quoted, quoted_list};
 
@@ -74,7 +76,7 @@ fn pool_object(pool: &Pool) -> String {
 }
 
 /// Where the labels of a pod come from: `in the template of Deployment `llama``; empty for a pod that nothing owns.
-fn in_its_template(pod: &Pod) -> String {
+pub(super) fn in_its_template(pod: &Pod) -> String {
     let Some(owner) = pod.owners.first() else { return String::new() };
     let hash = pod.labels.get("pod-template-hash");
     let of_deployment = hash.and_then(|hash| owner.name.strip_suffix(&**hash)?.strip_suffix('-'));
@@ -96,17 +98,15 @@ impl<'a> Subject<'a> {
         let kind = LinkKind::Labels;
         let read = Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod));
         if let Some(resolved) = self.resolution() {
-            let pool = Evidence::new(
-                format!("InferencePool {}/{}", self.namespace(), resolved.pool.name),
-                "spec.selector",
-                shown(&resolved.pool.labels),
-            );
             if selects(&resolved.pool.labels, pod) {
+                let pool = Evidence::new(
+                    format!("InferencePool {}/{}", self.namespace(), resolved.pool.name),
+                    "spec.selector",
+                    shown(&resolved.pool.labels),
+                );
                 return Link::holds(kind, shown(&resolved.pool.labels)).read([read, pool]);
             }
-            let message = format!("pod `{}` is not in pool `{}`", pod.name, resolved.pool.name);
-            let finding = self.pod_finding(Code::PodNotInPool, message, String::new());
-            return Link::ends(kind, finding).read([read, pool]);
+            return self.not_in(pod, resolved, read);
         }
         let own = self.own_pools(pod);
         if let Some(labels) = own.first().and_then(|pool| pool.labels.as_ref().ok()) {
@@ -118,6 +118,54 @@ impl<'a> Subject<'a> {
                 .read([read]);
         }
         self.in_no_pool(pod, read)
+    }
+
+    /// A pod that is not in the pool to which the binding leads.
+    fn not_in(&self, pod: &Pod, resolved: &Resolved, own: Evidence) -> Link {
+        let kind = LinkKind::Labels;
+        let (name, group) = (&resolved.pool.name, resolved.pool_group);
+        let Some(pool) = self.scene.index.pool(self.namespace(), name, group) else {
+            let message = format!("pod `{}` is not in pool `{name}`", pod.name);
+            return Link::ends(kind, self.pod_finding(Code::PodNotInPool, message, String::new()))
+                .read([own]);
+        };
+        let distance = Distance::of(pod, pool, &resolved.pool.labels);
+        let (template, needed) = (in_its_template(pod), distance.needed());
+        let Some(twin) = self.twin(pod) else {
+            let message = format!("pod `{}` is not in pool `{name}`: {}", pod.name, distance.in_words());
+            let hint = format!("label the pod{template} ({needed}), or correct the pool's selector");
+            let finding = self.pod_finding(Code::PodNotInPool, message, hint);
+            return Link::ends(kind, finding).read([own, distance.selector()]);
+        };
+        let message =
+            format!("pod `{}` is not in pool `{name}` of `{group}`: {}", pod.name, distance.in_words());
+        let objective = resolved
+            .objective
+            .as_ref()
+            .and_then(|(objective, group)| self.scene.index.objective(self.namespace(), objective, *group));
+        let (whose, pin) = match objective {
+            Some(objective) => (
+                format!("objective `{}`", objective.name),
+                format!("`spec.poolRef.group` of InferenceObjective `{}`", objective.name),
+            ),
+            None => ("the binding".to_owned(), "`spec.targetRef.group` of the binding".to_owned()),
+        };
+        let other = twin.group;
+        let hint = format!(
+            "bring the selectors of the two pools in line, or label the pod{template} ({needed}), or set {pin} to `{other}`"
+        );
+        let mut finding = self.pod_finding(Code::PodNotInPool, message, hint);
+        finding.note = Some(format!(
+            "there are two pools `{name}`: that of `{other}` selects the pod, but {whose} leads to that of `{group}` ({})",
+            Code::PoolPair
+        ));
+        let of_pool = |pool: &Pool, labels: &Labels| {
+            Evidence::new(format!("{} ({})", pool_object(pool), pool.group), "spec.selector", shown(labels))
+        };
+        Link::ends(kind, finding)
+            .read([own, of_pool(pool, &resolved.pool.labels)])
+            .read(twin.labels.as_ref().ok().map(|labels| of_pool(twin, labels)))
+            .read(objective.map(read::pool_ref))
     }
 
     /// The pools of the namespace, one of each name and selector.

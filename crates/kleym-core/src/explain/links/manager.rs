@@ -11,7 +11,7 @@ const SHOWN: usize = 5;
 
 impl Subject<'_> {
     pub(super) fn manager_read(&self, field: &str, value: String) -> Evidence {
-        Evidence::new(self.question.manager_at.unwrap_or("spire-controller-manager's flags"), field, value)
+        Evidence::new((self.question.manager_at)(field), field, value)
     }
 
     pub(super) fn manager(&self) -> Link {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Dump, FALLBACK, cause, h};
+use super::{BINDING, Dump, FALLBACK, OBJECTIVE, POOL, cause, h};
 use crate::run::{Answer, at_the_root};
 
 #[test]
@@ -84,4 +84,74 @@ fn an_init_container_counts_while_it_can_hold_an_identity() {
     }
     // A native sidecar runs on.
     assert_eq!(lost(&h().with("default.yaml", FALLBACK)), ["proxy"]);
+}
+
+#[test]
+fn of_two_pools_of_one_name_the_one_that_the_binding_leads_to_is_compared() {
+    let twin = POOL
+        .replace("inference.networking.k8s.io/v1", "inference.networking.x-k8s.io/v1alpha2")
+        .replace("{matchLabels: {app: vllm}}", "{app: vllm}");
+    let dump = h()
+        .edit("pool.yaml", "{app: vllm}", "{app: vllm, role: decode}")
+        .edit("pod.yaml", "labels: {app: vllm}", "labels: {app: vllm, role: both}")
+        .with("twin.yaml", &twin);
+    for answer in [dump.explain(), dump.kleym("explain pod/vllm-0 -c vllm")] {
+        assert_eq!(cause(&answer), Some("KLM2113"), "{answer}");
+        for said in [
+            "it has `role=both` instead of `role=decode`",
+            "InferencePool llm/llama (inference.networking.k8s.io): spec.selector = app=vllm,role=decode",
+            "InferencePool llm/llama (inference.networking.x-k8s.io): spec.selector = app=vllm\n",
+            "note   there are two pools `llama`",
+            "set `spec.poolRef.group` of InferenceObjective `chat` to `inference.networking.x-k8s.io`",
+        ] {
+            assert!(answer.out.contains(said), "{said}: {answer}");
+        }
+    }
+}
+
+/// A second binding, for the sidecar, beside one for the container; both have their outputs.
+fn two_containers(templates: &str) -> Dump {
+    let sidecar = BINDING
+        .replace("name: chat", "name: sidecar")
+        .replace("uid-of-chat", "uid-of-sidecar")
+        .replace("value: vllm", "value: proxy");
+    let dump = h()
+        .edit("binding.yaml", "'k8s:sa:llama'", templates)
+        .without("output.yaml")
+        .with("sidecar.yaml", &sidecar)
+        .with("objective-of-sidecar.yaml", &OBJECTIVE.replace("name: chat", "name: sidecar"))
+        .with("default.yaml", FALLBACK);
+    let outputs = dump.kleym("render --instance default");
+    dump.with("output.yaml", &outputs.out)
+}
+
+#[test]
+fn the_binding_that_names_a_container_comes_before_one_that_only_took_its_fallback_away() {
+    let dump = two_containers("'k8s:sa:llama', 'k8s:pod-label:engine:vllm'");
+    let answer = dump.kleym("explain pod/vllm-0 -c vllm");
+    assert_eq!((cause(&answer), answer.exit), (Some("KLM2112"), Some(2)), "{answer}");
+    for said in [
+        "pod `vllm-0` lacks label `engine=vllm`, which `llm/chat` selects",
+        "Pod llm/vllm-0: metadata.labels = app=vllm\n",
+        "spec.workloadSelectorTemplates[2] = k8s:pod-label:engine:vllm",
+        "note   `llm/sidecar` takes the fallback identity of the whole pod away",
+    ] {
+        assert!(answer.out.contains(said), "{said}: {answer}");
+    }
+    // A binding of its own would compete with the one that is there, so nobody is told to write one.
+    for answer in [dump.explain(), dump.kleym("status")] {
+        let told = format!("{}{}", answer.out, answer.err);
+        assert!(told.contains("KLM6101"), "{answer}");
+        assert!(told.contains("`llm/chat` names container `vllm`"), "{answer}");
+        assert!(!told.contains("bind these containers too"), "{answer}");
+    }
+}
+
+#[test]
+fn evidence_that_was_typed_is_not_said_to_be_read() {
+    let answer = h().kleym("explain pod/vllm-0 --scm-class-name other");
+    assert_eq!(cause(&answer), Some("KLM6001"), "{answer}");
+    assert!(answer.out.contains("flag --scm-class-name: className = other"), "{answer}");
+    let answer = h().kleym("explain pod/vllm-0 --scm-ignore-namespaces llm");
+    assert!(answer.out.contains("flag --scm-ignore-namespaces: ignoreNamespaces = llm"), "{answer}");
 }
