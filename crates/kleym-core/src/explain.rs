@@ -7,6 +7,7 @@ mod ending;
 mod links;
 mod operator;
 mod read;
+mod repair;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -51,6 +52,8 @@ pub struct Given {
     pub kind: &'static str,
     /// Its SPIFFE IDs with the objects that give them, and how certain that is; sorted.
     pub identities: BTreeSet<(Box<str>, Box<str>, Answer)>,
+    /// Its SPIFFE IDs once the outputs that are not as their bindings want them are; none where nothing is to be repaired.
+    pub repaired: Option<BTreeSet<Box<str>>>,
 }
 
 /// A container that is given nothing.
@@ -125,7 +128,9 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
     if holds {
         rest.extend(chains.extract_if(.., |chain| chain.end().is_some()));
     } else {
-        chains.sort_by_key(|chain| Reverse((is_meant(question, pod, chain), chain.depth())));
+        chains.sort_by_key(|chain| {
+            Reverse((is_meant(question, pod, chain), chain.depth(), speaks_of_a_container(scene, chain)))
+        });
         rest.extend(chains.drain(1.min(chains.len())..));
         if let Some(chain) = chains.first_mut() {
             say_what_took_the_fallback(chain, &rest);
@@ -145,6 +150,14 @@ fn is_meant(question: &Question<'_>, pod: usize, chain: &Chain) -> bool {
     let binding = chain.binding.as_ref().and_then(|key| question.scene.index.binding(key));
     let of_another = binding.is_some_and(|binding| links::is_of_another_container(question, pod, binding));
     !chain.is_elsewhere() && !of_another
+}
+
+/// Whether a chain is of a binding of one objective in one container; of two that lead as far, that is more to the point
+/// than one over all the pods of a pool.
+fn speaks_of_a_container(scene: &Scene<'_>, chain: &Chain) -> bool {
+    let binding = chain.binding.as_ref().and_then(|key| scene.index.binding(key));
+    let spec = binding.and_then(|binding| binding.spec.as_ref().ok());
+    spec.is_some_and(|spec| spec.discriminator.is_some())
 }
 
 /// Of a container that has not even its fallback identity: which binding took that.
@@ -172,16 +185,21 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
     let containers = scene.world.pods[pod].containers.iter();
     let containers =
         containers.filter(|container| question.container.is_none_or(|only| *container.name == *only));
+    // Of a pod that has ended nothing runs that could hold one, though its entries stay.
+    let ended = scene.world.pods[pod].phase.ended();
+    let repairs = if ended { None } else { repair::Repair::of(question, pod) };
     let given = containers.map(|container| Given {
         container: container.name.clone(),
         kind: container.kind.as_str(),
         identities: scene
             .given(pod, container)
+            .filter(|_| !ended)
             .filter_map(|(entry, answer)| {
                 let id = entry.spiffe_id.text()?.into();
                 Some((id, scene.object(entry.by).name.clone(), answer.and(scene.picked_up(entry.by))))
             })
             .collect(),
+        repaired: repairs.as_ref().map(|repair| repair.gives(question, pod, container)),
     });
     given.collect()
 }

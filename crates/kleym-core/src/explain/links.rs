@@ -182,7 +182,13 @@ impl<'a> Subject<'a> {
     }
 
     fn refused(&self, kind: LinkKind, binding: &Binding, refusal: &Refusal) -> Link {
-        let finding = refused(self.scene.index, binding, refusal);
+        let mut finding = refused(self.scene.index, binding, refusal);
+        let alone = self.pod.is_some_and(|(_, pod)| pod.containers.len() == 1);
+        if alone && finding.code == Code::IdentityCollision {
+            finding.hint = Some(
+                "tell the two apart by service account, pod label, node or pod name, in one of them and in its pods (this pod has one container, so its name tells nothing); or let whoever owns the other remove it; if they are the same, keep one binding".to_owned(),
+            );
+        }
         Link::ends(kind, finding).read(super::read::of_refusal(self.question, binding, refusal))
     }
 }

@@ -101,7 +101,7 @@ pub fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
     }
     finding.place = Some(place);
     match refusal {
-        Refusal::Conflict(conflict) => first_come(finding, binding, conflict),
+        Refusal::Conflict(conflict) => first_come(index, finding, binding, conflict),
         Refusal::ObjectiveNotFound { name, group: Some(wanted), .. } => {
             let there = |group: &ObjectiveGroup| {
                 index.objective(&key.namespace, name, *group).is_some_and(|found| !found.deleting)
@@ -161,8 +161,13 @@ fn in_another_group(mut finding: Finding, object: FactKey, wanted: &str, pin: &s
     finding.related("the one of the other group", object)
 }
 
-fn first_come(finding: Finding, binding: &Binding, conflict: &Conflict) -> Finding {
+fn first_come(index: &Index, mut finding: Finding, binding: &Binding, conflict: &Conflict) -> Finding {
     let peer = BindingKey::new(binding.key.namespace.clone(), conflict.foremost.name.clone());
+    if let Verdict::Refused(_) = index.verdict(&peer).verdict {
+        finding.note = Some(format!(
+            "`{peer}` is refused itself, and counts all the same: a binding that comes first does, whether or not it holds an output"
+        ));
+    }
     finding.related("the binding that comes first", binding_key(&peer))
 }
 

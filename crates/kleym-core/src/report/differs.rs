@@ -48,20 +48,23 @@ impl Difference {
     }
 }
 
-/// `+` is what was found and is not wanted, `-` what is wanted and was not found.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let added = self.found.iter().map(|one| format!("+ {one}"));
-        let lacking = self.wanted.iter().map(|one| format!("- {one}"));
-        let all: Vec<String> = added.chain(lacking).collect();
-        if all.is_empty() {
-            return f.write_str("the same, in another order");
+        match (self.found.is_empty(), self.wanted.is_empty()) {
+            (true, true) => f.write_str("the same, in another order"),
+            (true, false) => write!(f, "lacks {}", some(&self.wanted)),
+            (false, true) => write!(f, "{}, which is not wanted", some(&self.found)),
+            (false, false) => write!(f, "{}, wanted {}", some(&self.found), some(&self.wanted)),
         }
-        f.write_str(&all[..all.len().min(SHOWN)].join(", "))?;
-        match all.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(f, ", and {more} more"),
-        }
+    }
+}
+
+/// The first of them.
+fn some(all: &BTreeSet<String>) -> String {
+    let shown: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
+    match all.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
     }
 }
 

@@ -7,11 +7,12 @@ use super::place::FieldPath;
 use super::scene::{Scene, Standing};
 use super::workload::workloads;
 use crate::fact::{Binding, DiscriminatorType};
+use crate::index::Verdict;
 use crate::name::BindingKey;
 use crate::output::LiveOutput;
 use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
-use crate::spire::{Answer, Container, NotWatched, Pod};
+use crate::spire::{Answer, Container, NotWatched, Pod, set_matches};
 use crate::text::{Quoted, quoted_list};
 
 /// What there is to say of every binding that is to have an identity; then of outputs without one, and of what stops SCM.
@@ -244,10 +245,18 @@ fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Findi
     let mut containers: Vec<&str> = Vec::new();
     let mut pods: Vec<&Pod> = Vec::new();
     let mut fallback = None;
+    let verdict = scene.index.verdict(&binding.key).verdict;
+    // What the output leaves out only until it is as its binding wants it is not left without.
+    let to_come = |pod: &Pod, container: &Container| match &verdict {
+        Verdict::Wanted(identity) => {
+            set_matches(identity.selectors.texts(), pod, container, scene.world.space(pod)).possible()
+        }
+        _ => false,
+    };
     for displaced in scene.prediction.displaced_by(place) {
         let pod = &scene.world.pods[displaced.pod];
         let left = scene.prediction.left_alone(scene.world, displaced.pod);
-        let left = left.filter(|container| pod.can_hold(container));
+        let left = left.filter(|container| pod.can_hold(container) && !to_come(pod, container));
         let before = containers.len();
         containers.extend(left.map(|container| &*container.name));
         if containers.len() > before && !pods.iter().any(|known| std::ptr::eq(*known, pod)) {

@@ -99,6 +99,9 @@ pub struct ContainerIdentities {
     pub kind: String,
     /// Its identities.
     pub identities: Vec<GivenIdentity>,
+    /// Its SPIFFE IDs once outputs that are not as their bindings want them are repaired; absent where none is to be.
+    #[serde(rename = "afterRepair", skip_serializing_if = "Option::is_none")]
+    pub after_repair: Option<Vec<String>>,
 }
 
 /// A container that is given nothing.
@@ -202,6 +205,7 @@ impl ContainerIdentities {
             container: given.container.to_string(),
             kind: given.kind.to_owned(),
             identities: identities.collect(),
+            after_repair: given.repaired.as_ref().map(|ids| ids.iter().map(ToString::to_string).collect()),
         }
     }
 }

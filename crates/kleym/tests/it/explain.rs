@@ -4,6 +4,7 @@ mod asked;
 mod containers;
 mod evidence;
 mod manager;
+mod state;
 
 use std::collections::BTreeMap;
 
@@ -325,9 +326,9 @@ fn a_drifted_output_is_shown_value_by_value() {
     assert_eq!(
         read,
         [
-            "podSelector = + pod-template-hash: 6c4f8d7b5c",
-            "workloadSelectorTemplates = - k8s:ns:llm",
-            "hint = + llm/other, - llm/chat",
+            "podSelector = pod-template-hash: 6c4f8d7b5c, which is not wanted",
+            "workloadSelectorTemplates = lacks k8s:ns:llm",
+            "hint = llm/other, wanted llm/chat",
         ],
         "{edited}"
     );

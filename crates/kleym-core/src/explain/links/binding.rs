@@ -35,6 +35,11 @@ impl Subject<'_> {
             None => format!("{}   nothing is wrong with it", binding.key.name),
         };
         match &self.verdict {
+            // What a status says of another generation it does not say of this one.
+            Verdict::Wanted(_) if status.as_ref().is_some_and(|one| one.observed < binding.generation) => {
+                let says = format!("{}, so it is stale ({})", says(), Code::StatusStale);
+                Link::unseen(kind, says).read(seen)
+            }
             Verdict::Wanted(_) => Link::holds(kind, says()).read(seen),
             Verdict::Refused(refusal) => self.refused(kind, binding, refusal).read(seen),
             Verdict::Deleting => ending::link(self.question, binding),

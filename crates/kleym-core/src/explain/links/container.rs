@@ -7,7 +7,7 @@ use super::labels::in_its_template;
 use super::{Subject, own_labels, pod_object};
 use crate::fact::{Binding, DiscriminatorType};
 use crate::render::Identity;
-use crate::report::{Code, Finding, selector_field, workloads};
+use crate::report::{Code, Finding, Standing, selector_field, workloads};
 use crate::spire::{Answer, Container, Pod, item_matches, set_matches};
 use crate::text::{Quoted, quoted_list};
 
@@ -52,7 +52,8 @@ impl Subject<'_> {
         };
         let certain = matching(Answer::Yes);
         if !certain.is_empty() {
-            return Link::holds(kind, certain.join(", "));
+            let ended = if pod.phase.ended() { ", but the pod has ended: nothing of it runs" } else { "" };
+            return Link::holds(kind, format!("{}{ended}", certain.join(", ")));
         }
         let unknown = matching(Answer::Unknown);
         if !unknown.is_empty() {
@@ -66,6 +67,20 @@ impl Subject<'_> {
                 kind,
                 format!("{} may match: {items} cannot be told from a pod", unknown.join(", ")),
             );
+        }
+        // The output is from before the binding was changed: that is what is told next.
+        let holds_now = |container: &&&Container| {
+            let by = self.scene.fate(&binding.key).map(|(place, _)| place);
+            let index = self.pod.map_or(0, |(index, _)| index);
+            let mut given = self.scene.given(index, container);
+            matches!(self.scene.standing(binding, identity), Standing::Drifted(..))
+                && given.any(|(entry, _)| Some(entry.by) == by)
+        };
+        if let Some(container) =
+            candidates.iter().filter(|_| self.question.container.is_some()).find(holds_now)
+        {
+            let says = format!("{}, by the output as it is now; the binding wants another", container.name);
+            return Link::holds(kind, says);
         }
         self.no_container(binding, identity, pod, &candidates)
     }

@@ -285,6 +285,26 @@ impl<'a> Subject<'a> {
         let pods = self.pods_in(&resolved.pool.labels).len();
         let pool = format!("InferencePool {}/{}", self.namespace(), resolved.pool.name);
         let read = Evidence::new(pool, "spec.selector", labels.clone());
+        let selected = self.binding.zip(self.identity());
+        let selected = selected.map(|(binding, identity)| {
+            let selected = self.scene.selected(&binding.key, identity);
+            let others = identity.selectors.pod_labels();
+            let others: Vec<String> = others.map(|(key, value)| format!("{key}={value}")).collect();
+            (selected.iter().filter(|pod| !pod.phase.ended()).count(), others)
+        });
+        if let Some((selected, mut wanted)) = selected.filter(|(selected, _)| (1..pods).contains(selected)) {
+            let of_pool: Vec<String> =
+                resolved.pool.labels.iter().map(|(k, v)| format!("{}={}", k.as_str(), v.as_str())).collect();
+            wanted.retain(|label| !of_pool.contains(label));
+            let says = format!(
+                "{labels}: {}, of which {selected} {} {} too, which the binding selects; the other {} no identity of it",
+                number(pods, "pod", "pods"),
+                if selected == 1 { "has" } else { "have" },
+                wanted.join(","),
+                number(pods - selected, "pod gets", "pods get")
+            );
+            return Link::holds(kind, says).read([read]);
+        }
         if pods > 0 {
             return Link::holds(kind, format!("{labels}: {}", number(pods, "pod", "pods"))).read([read]);
         }

@@ -1,10 +1,22 @@
 //! What spire-controller-manager makes of the output.
 
+use std::collections::BTreeSet;
+
 use super::super::chain::{Evidence, Link, LinkKind};
 use super::{Subject, number, own_labels, pod_object};
+use crate::fact::Binding;
 use crate::report::{Code, no_entry, poison, reported, watched};
 use crate::spire::{Failure, Pod, Problem, Selector, Why};
-use crate::text::Quoted;
+use crate::text::{Quoted, quoted_list};
+
+/// Whether a pod is one of SPIRE's agent, by what its charts and its image are called, and has not ended.
+fn is_agent(pod: &Pod) -> bool {
+    let of_agent = |image: &str| {
+        let name = image.rsplit('/').next().unwrap_or_default();
+        name.split([':', '@']).next() == Some("spire-agent")
+    };
+    !pod.phase.ended() && pod.containers.iter().any(|one| !one.kind.is_init() && of_agent(&one.image))
+}
 
 /// The most nodes that are named.
 const SHOWN: usize = 5;
@@ -67,10 +79,57 @@ impl Subject<'_> {
             )
         });
         let stats = stats.unwrap_or_default();
+        if let Some(link) = self.contradicted(binding, place, &object) {
+            return link;
+        }
         match self.pod {
             Some((index, pod)) => self.entry_of(place, index, pod, &stats),
             None => self.entries(place, &stats),
         }
+    }
+
+    /// Entries are foreseen, and what SCM last reported says that there are none.
+    fn contradicted(&self, binding: &Binding, place: usize, object: &str) -> Option<Link> {
+        let mut entries = self.scene.prediction.entries_by(place).iter();
+        let foreseen = match self.pod {
+            Some((index, _)) => entries.any(|entry| entry.pod == index),
+            None => entries.next().is_some(),
+        };
+        let stats = self.scene.output(&binding.key)?.stats?;
+        let none = stats.entries_to_set == 0 && stats.entries_masked == 0 && stats.entry_failures == 0;
+        if !foreseen || !none {
+            return None;
+        }
+        let (code, field, value, why, hint) = if stats.pods_selected > 0 {
+            (
+                Code::EntryNotRendered,
+                "status.stats.podEntryRenderFailures",
+                stats.pod_entry_render_failures,
+                "selects pods for the output and sets no entry",
+                "see the log of spire-controller-manager: a trust domain that is not its own looks like this",
+            )
+        } else if stats.namespaces_ignored > 0 {
+            (
+                Code::NoPodSelected,
+                "status.stats.namespacesIgnored",
+                stats.namespaces_ignored,
+                "selects no pod for the output and ignores its namespace",
+                "see `ignoreNamespaces` of the spire-controller-manager that runs: it is not what was read or typed here",
+            )
+        } else {
+            (
+                Code::NoPodSelected,
+                "status.stats.podsSelected",
+                stats.pods_selected,
+                "selects no pod for the output",
+                "see that spire-controller-manager runs and reads these pods: its report may be older than they are",
+            )
+        };
+        let message = format!(
+            "spire-controller-manager reports that it {why}, though by what was read there would be an entry"
+        );
+        let read = Evidence::new(object, field, value.to_string());
+        Some(Link::ends(LinkKind::Manager, self.pod_finding(code, message, hint.to_owned())).read([read]))
     }
 
     /// What there will be for one pod.
@@ -89,7 +148,11 @@ impl Subject<'_> {
                         Quoted(&self.scene.object(by).name)
                     ),
                 ),
-                None => Link::holds(kind, format!("an entry for this pod is foreseen{stats}")),
+                None if pod.phase.ended() => Link::holds(
+                    kind,
+                    format!("its entry stays until the pod is deleted, and nobody is left to use it{stats}"),
+                ),
+                None => self.served(pod, format!("an entry for this pod is foreseen{stats}")),
             },
             None => {
                 let message = format!(
@@ -103,6 +166,29 @@ impl Subject<'_> {
                     own_labels(pod),
                 )])
             }
+        }
+    }
+
+    /// An entry is served by the agent on the pod's node. Where agents were seen, and none there, that is worth a doubt.
+    fn served(&self, pod: &Pod, says: String) -> Link {
+        let nodes: BTreeSet<&str> = self
+            .scene
+            .world
+            .pods
+            .iter()
+            .filter(|pod| is_agent(pod))
+            .filter_map(|pod| pod.node_name.as_deref())
+            .collect();
+        match &pod.node_name {
+            Some(node) if !nodes.is_empty() && !nodes.contains(&**node) => Link::unseen(
+                LinkKind::Manager,
+                format!(
+                    "{says}; but no pod of SPIRE's agent was seen on node {}, only on {}, and without one there is no SVID",
+                    Quoted(node),
+                    quoted_list(nodes.iter().take(SHOWN).copied())
+                ),
+            ),
+            _ => Link::holds(LinkKind::Manager, says),
         }
     }
 

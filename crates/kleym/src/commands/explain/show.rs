@@ -104,6 +104,13 @@ fn links(out: &mut dyn Write, chain: &Chain, marks: Marks) -> io::Result<()> {
 }
 
 fn containers(given: &[Given]) -> Table {
+    let changes = |one: &Given| {
+        let now = one.identities.iter().map(|(id, ..)| id);
+        one.repaired.as_ref().is_some_and(|repaired| !now.eq(repaired))
+    };
+    if given.iter().any(changes) {
+        return now_and_repaired(given);
+    }
     let mut table = Table::new(&["CONTAINER", "KIND", "SPIFFE-ID", "FROM"]);
     for one in given {
         let row = |id: &str, from: &str| [&*one.container, one.kind, id, from].map(harmless);
@@ -113,6 +120,24 @@ fn containers(given: &[Given]) -> Table {
         for (id, from, answer) in &one.identities {
             let from = if *answer == Answer::Yes { from.to_string() } else { format!("{from} (maybe)") };
             table.row(row(id, &from));
+        }
+    }
+    table
+}
+
+/// What is there, beside what will be there once the outputs are as they should be.
+fn now_and_repaired(given: &[Given]) -> Table {
+    let mut table = Table::new(&["CONTAINER", "KIND", "NOW", "AFTER-REPAIR"]);
+    for one in given {
+        let now = one.identities.iter().map(|(id, _, answer)| match answer {
+            Answer::Yes => id.to_string(),
+            _ => format!("{id} (maybe)"),
+        });
+        let now: Vec<String> = now.collect();
+        let repaired: Vec<String> = one.repaired.iter().flatten().map(ToString::to_string).collect();
+        for place in 0..now.len().max(repaired.len()).max(1) {
+            let at = |ids: &[String]| ids.get(place).map(|id| harmless(id)).unwrap_or_default();
+            table.row([harmless(&one.container), harmless(one.kind), at(&now), at(&repaired)]);
         }
     }
     table

@@ -234,6 +234,7 @@ fn of_id(question: &explain::Question<'_>, id: &str) -> Result<Answered, Unanswe
                 container: format!("{}/{}", pod.path(), container.name).into(),
                 kind: container.kind.as_str(),
                 identities: [(id.into(), scene.object(entry.by).name.clone(), answer)].into(),
+                repaired: None,
             })
         })
     });

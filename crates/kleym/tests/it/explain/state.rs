@@ -1,0 +1,132 @@
+//! What is there now beside what is wanted: pods that have ended, outputs from before a change, counts that disagree, nodes
+//! without an agent.
+
+use super::{BINDING, Dump, FALLBACK, POD, POOL, cause, h, rival};
+
+/// The binding was changed to another container, and nobody has carried that out.
+fn changed() -> Dump {
+    let status = "value: proxy}
+status:
+  observedGeneration: 3
+  conditions:
+  - {type: Ready, status: 'True', reason: Reconciled, message: done, observedGeneration: 3, lastTransitionTime: '2026-11-01T08:01:00Z'}";
+    h().edit("binding.yaml", "value: vllm}", status).edit("binding.yaml", "generation: 3,", "generation: 4,")
+}
+
+#[test]
+fn what_is_there_now_is_told_from_what_a_repair_will_bring() {
+    let dump = changed().with("default.yaml", FALLBACK);
+    for answer in [dump.explain(), dump.kleym("explain pod/vllm-0 -c vllm")] {
+        assert_eq!((cause(&answer), answer.exit), (Some("KLM5011"), Some(2)), "{answer}");
+        let table: Vec<Vec<&str>> =
+            answer.out.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(table.contains(&vec!["CONTAINER", "KIND", "NOW", "AFTER-REPAIR"]), "{answer}");
+        let id = "spiffe://example.org/ns/llm/objective/chat";
+        assert!(table.contains(&vec!["vllm", "container", id, "<none>"]), "{answer}");
+        assert!(answer.out.contains("k8s:container-name:vllm, wanted k8s:container-name:proxy"), "{answer}");
+        assert!(answer.out.contains("generation 3 of 4, so it is stale (KLM9105)"), "{answer}");
+    }
+    let json = dump.kleym("explain pod/vllm-0 -o json");
+    let read: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let proxy = &read["containers"][1];
+    assert_eq!(proxy["identities"], serde_json::json!([]), "{json}");
+    assert_eq!(proxy["afterRepair"][0], "spiffe://example.org/ns/llm/objective/chat", "{json}");
+    // The container that is to have it is not one that the binding leaves without.
+    let status = dump.kleym("status");
+    assert!(!format!("{status}").contains("leaves a container without any: `proxy`"), "{status}");
+}
+
+#[test]
+fn a_pod_that_has_ended_holds_nothing() {
+    for phase in ["Failed", "Succeeded"] {
+        let answer = h().edit("pod.yaml", "Running", phase).explain();
+        assert_eq!(answer.exit, Some(0), "{answer}");
+        assert!(answer.out.contains("vllm, but the pod has ended: nothing of it runs"), "{answer}");
+        assert!(answer.out.contains("its entry stays until the pod is deleted"), "{answer}");
+        let row = answer.out.lines().find(|line| line.starts_with("vllm ")).unwrap();
+        assert!(!row.contains("spiffe://"), "{answer}");
+    }
+}
+
+#[test]
+fn counts_that_contradict_what_is_foreseen_are_told() {
+    let counted = |stats: &str| h().edit("output.yaml", "podsSelected: 1, entriesToSet: 1", stats);
+    let none = counted("podsSelected: 0, entriesToSet: 0");
+    for answer in [none.explain(), none.kleym("explain binding/chat")] {
+        assert_eq!((cause(&answer), answer.exit), (Some("KLM6102"), Some(2)), "{answer}");
+        assert!(answer.out.contains(": status.stats.podsSelected = 0"), "{answer}");
+    }
+    let ignored = counted("podsSelected: 0, entriesToSet: 0, namespacesIgnored: 1").explain();
+    assert_eq!(cause(&ignored), Some("KLM6102"), "{ignored}");
+    assert!(
+        ignored.out.contains("see `ignoreNamespaces` of the spire-controller-manager that runs"),
+        "{ignored}"
+    );
+    let failing = counted("podsSelected: 1, entriesToSet: 0, podEntryRenderFailures: 1").explain();
+    assert_eq!(cause(&failing), Some("KLM6006"), "{failing}");
+    // One that an older object makes is there all the same.
+    let masked = counted("podsSelected: 1, entriesToSet: 0, entriesMasked: 1").explain();
+    assert_eq!((cause(&masked), masked.exit), (None, Some(0)), "{masked}");
+}
+
+#[test]
+fn a_node_without_an_agent_is_told_where_agents_were_seen() {
+    let agent = |node: &str| {
+        let pod = POD
+            .replace("name: vllm-0, namespace: llm", "name: agent-1, namespace: spire-system")
+            .replace("uid-of-vllm-0", "uid-of-agent-1")
+            .replace("{app: vllm}", "{app: agent}")
+            .replace("r/vllm:v1", "r/spire-agent:1.14.0")
+            .replace("gpu-14", node);
+        h().with("agent.yaml", &pod).explain()
+    };
+    let said = "no pod of SPIRE's agent was seen on node `gpu-14`, only on `gpu-1`";
+    let elsewhere = agent("gpu-1");
+    assert!(elsewhere.out.contains("\n 9 ?    SCM ") && elsewhere.out.contains(said), "{elsewhere}");
+    for answer in [agent("gpu-14"), h().explain()] {
+        assert!(answer.out.contains("\n 9 ok   SCM ") && !answer.out.contains("SPIRE's agent"), "{answer}");
+    }
+}
+
+#[test]
+fn of_two_refused_bindings_the_one_of_the_container_is_told_and_what_stands_in_its_way() {
+    let audit = BINDING
+        .replace("name: chat, namespace", "name: audit, namespace")
+        .replace("uid-of-chat", "uid-of-audit")
+        .replace("2026-11-01", "2026-10-15")
+        .replace("{name: chat}", "{kind: InferencePool, name: gpu}")
+        .replace("  containerDiscriminator: {type: ContainerName, value: vllm}", "  mode: PoolOnly");
+    let dump = rival()
+        .edit("rival.yaml", "value: vllm", "value: other")
+        .with("audit.yaml", &audit)
+        .with("gpu.yaml", &POOL.replace("name: llama", "name: gpu").replace("{app: vllm}", "{tier: gpu}"))
+        .edit("pod.yaml", "labels: {app: vllm}", "labels: {app: vllm, tier: gpu}")
+        .edit(
+            "pod.yaml",
+            "  initContainers: [{name: proxy, image: 'r/proxy:v1', restartPolicy: Always}]\n",
+            "",
+        );
+    let answer = dump.explain();
+    assert_eq!(cause(&answer), Some("KLM4001"), "{answer}");
+    for said in [
+        "`llm/chat` is refused: InferenceIdentityBinding `audit` comes first",
+        "note   `llm/audit` is refused itself, and counts all the same",
+        "this pod has one container",
+        "also   claims this pod: `audit`",
+    ] {
+        assert!(answer.out.contains(said), "{said}: {answer}");
+    }
+}
+
+#[test]
+fn pods_of_the_pool_that_a_binding_leaves_out_are_counted() {
+    let second =
+        POD.replace("vllm-0", "vllm-1").replace("labels: {app: vllm}", "labels: {app: vllm, engine: vllm}");
+    let dump = h()
+        .without("output.yaml")
+        .edit("binding.yaml", "'k8s:sa:llama'", "'k8s:sa:llama', 'k8s:pod-label:engine:vllm'")
+        .with("second.yaml", &second);
+    let answer = dump.kleym("explain binding/chat");
+    let said = "app=vllm: 2 pods, of which 1 has engine=vllm too, which the binding selects; the other 1 pod gets no identity of it";
+    assert!(answer.out.contains(said), "{answer}");
+}
