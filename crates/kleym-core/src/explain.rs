@@ -1,6 +1,7 @@
 //! Why a workload has its identity, or has none: the chain from a pod's labels to SPIRE, link by link, up to the first that
 //! is broken. Repeats what the engine and the model of SPIRE say; decides nothing of its own.
 
+mod agent;
 mod chain;
 mod differs;
 mod ending;
@@ -187,6 +188,11 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
         containers.filter(|container| question.container.is_none_or(|only| *container.name == *only));
     // Of a pod that has ended nothing runs that could hold one, though its entries stay.
     let ended = scene.world.pods[pod].phase.ended();
+    // Without an agent on its node an entry is no SVID.
+    let served = match agent::only_elsewhere(scene, &scene.world.pods[pod]) {
+        Some(_) => Answer::Unknown,
+        None => Answer::Yes,
+    };
     let repairs = if ended { None } else { repair::Repair::of(question, pod) };
     let given = containers.map(|container| Given {
         container: container.name.clone(),
@@ -196,7 +202,11 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
             .filter(|_| !ended)
             .filter_map(|(entry, answer)| {
                 let id = entry.spiffe_id.text()?.into();
-                Some((id, scene.object(entry.by).name.clone(), answer.and(scene.picked_up(entry.by))))
+                Some((
+                    id,
+                    scene.object(entry.by).name.clone(),
+                    answer.and(scene.picked_up(entry.by)).and(served),
+                ))
             })
             .collect(),
         repaired: repairs.as_ref().map(|repair| repair.gives(question, pod, container)),

@@ -191,7 +191,8 @@ impl Subject<'_> {
         let breaks = |finding: &Finding| matches!(finding.code, Code::NoSuchContainer | Code::NothingMatches);
         let found = workloads(self.scene, binding, identity).into_iter().find(breaks);
         let Some(mut finding) = found else {
-            return Link::holds(kind, "some container of the pods matches");
+            let items: Vec<&str> = identity.selectors.texts().collect();
+            return Link::holds(kind, format!("some container of the pods has {}", items.join(", ")));
         };
         let pods = self.resolution().map(|resolved| self.pods_in(&resolved.pool.labels)).unwrap_or_default();
         let mut different: Vec<&Pod> = Vec::new();

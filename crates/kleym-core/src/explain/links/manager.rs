@@ -1,22 +1,12 @@
 //! What spire-controller-manager makes of the output.
 
-use std::collections::BTreeSet;
-
+use super::super::agent;
 use super::super::chain::{Evidence, Link, LinkKind};
 use super::{Subject, number, own_labels, pod_object};
 use crate::fact::Binding;
 use crate::report::{Code, no_entry, poison, reported, watched};
 use crate::spire::{Failure, Pod, Problem, Selector, Why};
 use crate::text::{Quoted, quoted_list};
-
-/// Whether a pod is one of SPIRE's agent, by what its charts and its image are called, and has not ended.
-fn is_agent(pod: &Pod) -> bool {
-    let of_agent = |image: &str| {
-        let name = image.rsplit('/').next().unwrap_or_default();
-        name.split([':', '@']).next() == Some("spire-agent")
-    };
-    !pod.phase.ended() && pod.containers.iter().any(|one| !one.kind.is_init() && of_agent(&one.image))
-}
 
 /// The most nodes that are named.
 const SHOWN: usize = 5;
@@ -171,24 +161,16 @@ impl Subject<'_> {
 
     /// An entry is served by the agent on the pod's node. Where agents were seen, and none there, that is worth a doubt.
     fn served(&self, pod: &Pod, says: String) -> Link {
-        let nodes: BTreeSet<&str> = self
-            .scene
-            .world
-            .pods
-            .iter()
-            .filter(|pod| is_agent(pod))
-            .filter_map(|pod| pod.node_name.as_deref())
-            .collect();
-        match &pod.node_name {
-            Some(node) if !nodes.is_empty() && !nodes.contains(&**node) => Link::unseen(
+        match agent::only_elsewhere(self.scene, pod) {
+            Some((node, nodes)) => Link::unseen(
                 LinkKind::Manager,
                 format!(
                     "{says}; but no pod of SPIRE's agent was seen on node {}, only on {}, and without one there is no SVID",
                     Quoted(node),
-                    quoted_list(nodes.iter().take(SHOWN).copied())
+                    quoted_list(nodes.into_iter().take(SHOWN))
                 ),
             ),
-            _ => Link::holds(LinkKind::Manager, says),
+            None => Link::holds(LinkKind::Manager, says),
         }
     }
 
