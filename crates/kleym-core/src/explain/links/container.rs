@@ -105,6 +105,10 @@ impl Subject<'_> {
         if let Some((item, label)) = item.and_then(|item| Some((item, item.strip_prefix(POD_LABEL)?))) {
             return self.without_label(binding, pod, item, label);
         }
+        let of_image = item.filter(|item| !elsewhere && item.starts_with("k8s:container-image:"));
+        if let Some(link) = of_image.and_then(|item| self.without_image(binding, pod, item, asked)) {
+            return link;
+        }
         let names: Vec<&str> = candidates.iter().map(|container| &*container.name).collect();
         let what = match item {
             Some(item) => format!("has {}", Quoted(item)),
@@ -163,6 +167,27 @@ impl Subject<'_> {
         Link::ends(LinkKind::Container, finding)
             .read([Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod))])
             .read([selector(binding, item)])
+    }
+
+    /// No container has an image as the kubelet reports it, which is what counts; nothing where it has reported none.
+    fn without_image(&self, binding: &Binding, pod: &Pod, item: &str, asked: &[&Container]) -> Option<Link> {
+        let reported = asked.iter().filter_map(|container| container.running.as_ref());
+        let images: BTreeSet<&str> = reported.map(|running| &*running.image).collect();
+        if images.is_empty() {
+            return None;
+        }
+        let list = quoted_list(images.iter().copied());
+        let message =
+            format!("no container of pod `{}` has {}; the kubelet reports {list}", pod.name, Quoted(item));
+        let hint = format!(
+            "write the image as the kubelet reports it, in `{}` of `{}`: {list}",
+            selector_field(binding, item),
+            binding.key
+        );
+        let mut finding = self.pod_finding(Code::NoSuchContainer, message, hint);
+        finding.note = self.note_of_fallback(binding);
+        let read = Evidence::new(pod_object(pod), "status.containerStatuses[].image", list);
+        Some(Link::ends(LinkKind::Container, finding).read([read, selector(binding, item)]))
     }
 
     /// That the binding took the fallback identity away which the pod would have.

@@ -155,3 +155,31 @@ fn evidence_that_was_typed_is_not_said_to_be_read() {
     let answer = h().kleym("explain pod/vllm-0 --scm-ignore-namespaces llm");
     assert!(answer.out.contains("flag --scm-ignore-namespaces: ignoreNamespaces = llm"), "{answer}");
 }
+
+#[test]
+fn of_an_image_that_is_not_there_the_one_is_told_that_the_kubelet_reports() {
+    let reported = "status:
+  phase: Running
+  containerStatuses: [{name: vllm, image: 'docker.io/r/vllm:v1', imageID: 'docker.io/r/vllm@sha256:0'}]";
+    let dump = h()
+        .edit(
+            "binding.yaml",
+            "{type: ContainerName, value: vllm}",
+            "{type: ContainerImage, value: 'r/vllm:v1'}",
+        )
+        .edit("pod.yaml", "status: {phase: Running}", reported)
+        .edit(
+            "pod.yaml",
+            "  initContainers: [{name: proxy, image: 'r/proxy:v1', restartPolicy: Always}]\n",
+            "",
+        );
+    let answer = dump.explain();
+    assert_eq!(cause(&answer), Some("KLM2111"), "{answer}");
+    for said in [
+        "has `k8s:container-image:r/vllm:v1`; the kubelet reports `docker.io/r/vllm:v1`",
+        "Pod llm/vllm-0: status.containerStatuses[].image = `docker.io/r/vllm:v1`",
+        "as the kubelet reports it, in `spec.containerDiscriminator.value` of `llm/chat`: `docker.io/r/vllm:v1`",
+    ] {
+        assert!(answer.out.contains(said), "{said}: {answer}");
+    }
+}
