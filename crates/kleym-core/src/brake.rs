@@ -4,6 +4,7 @@
 //! What was never issued cannot be lost, so mending a first wrong setting meets no brake. One outlier among many is
 //! drift, not configuration.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use crate::name::{BindingKey, ClassName, Namespace};
@@ -83,31 +84,45 @@ impl fmt::Display for Difference {
     }
 }
 
+/// What is compared of an output that SPIRE has made entries for.
+struct Issued {
+    namespace: Namespace,
+    spiffe_id: Box<str>,
+    class: Option<Box<str>>,
+}
+
 /// Everything in which the configuration differs from the outputs that SPIRE has made entries for. `serves` says whether
 /// a binding lives and is one of those that this operator serves.
-pub fn differences<'a>(
+pub fn differences(
     settings: &Settings,
-    outputs: impl IntoIterator<Item = &'a LiveOutput>,
+    outputs: impl IntoIterator<Item = impl Borrow<LiveOutput>>,
     serves_namespace: impl Fn(&Namespace) -> bool,
     lives: impl Fn(&BindingKey) -> bool,
 ) -> Vec<Difference> {
-    let issued = |output: &&LiveOutput| output.stats.is_some_and(|stats| stats.entries_to_set > 0);
-    let mut owned: Vec<(&LiveOutput, Namespace)> = Vec::new();
-    let mut others: Vec<&LiveOutput> = Vec::new();
-    for output in outputs.into_iter().filter(issued) {
+    let mut owned: Vec<Issued> = Vec::new();
+    let mut others: Vec<String> = Vec::new();
+    for output in outputs {
+        let output = output.borrow();
+        if output.stats.is_none_or(|stats| stats.entries_to_set <= 0) {
+            continue;
+        }
         match output.proven_binding(settings) {
-            Some((binding, _)) if serves_namespace(&binding.namespace) => {
-                owned.push((output, binding.namespace))
-            }
+            Some((binding, _)) if serves_namespace(&binding.namespace) => owned.push(Issued {
+                namespace: binding.namespace,
+                spiffe_id: output.spec.spiffe_id.clone(),
+                class: output.spec.class_name.clone(),
+            }),
             Some(_) => {}
-            None if is_of_another_instance(settings, output, &lives) => others.push(output),
+            None if is_of_another_instance(settings, output, &lives) => {
+                others.push(instance_of(output).to_owned())
+            }
             None => {}
         }
     }
     let mut found = Vec::new();
     let domain = format!("spiffe://{}/", settings.trust_domain);
-    if !owned.is_empty() && !owned.iter().any(|(output, _)| output.spec.spiffe_id.starts_with(&domain)) {
-        let domains = owned.iter().map(|(output, _)| trust_domain_of(&output.spec.spiffe_id).to_owned());
+    if !owned.is_empty() && !owned.iter().any(|output| output.spiffe_id.starts_with(&domain)) {
+        let domains = owned.iter().map(|output| trust_domain_of(&output.spiffe_id).to_owned());
         found.push(Difference::TrustDomain {
             configured: settings.trust_domain.to_string(),
             found: distinct(domains),
@@ -115,9 +130,8 @@ pub fn differences<'a>(
         });
     }
     let class = settings.class_name.as_ref().map(ClassName::as_str);
-    if !owned.is_empty() && !owned.iter().any(|(output, _)| output.spec.class_name.as_deref() == class) {
-        let classes =
-            owned.iter().map(|(output, _)| output.spec.class_name.as_deref().unwrap_or("").to_owned());
+    if !owned.is_empty() && !owned.iter().any(|output| output.class.as_deref() == class) {
+        let classes = owned.iter().map(|output| output.class.as_deref().unwrap_or("").to_owned());
         found.push(Difference::ClassName {
             configured: settings.class_name.clone(),
             found: distinct(classes),
@@ -125,22 +139,22 @@ pub fn differences<'a>(
         });
     }
     let outside: Vec<_> =
-        owned.iter().filter(|(output, _)| !path_of(&output.spec.spiffe_id).starts_with("/ns/")).collect();
+        owned.iter().filter(|output| !path_of(&output.spiffe_id).starts_with("/ns/")).collect();
     if !outside.is_empty()
-        && !outside.iter().any(|(output, namespace)| {
-            settings.path_grants.covers(namespace, path_of(&output.spec.spiffe_id))
-        })
+        && !outside
+            .iter()
+            .any(|output| settings.path_grants.covers(&output.namespace, path_of(&output.spiffe_id)))
     {
         found.push(Difference::PathGrants {
-            found: distinct(outside.iter().map(|(output, _)| output.spec.spiffe_id.to_string())),
+            found: distinct(outside.iter().map(|output| output.spiffe_id.to_string())),
             outputs: outside.len(),
         });
     }
     if !others.is_empty() {
         found.push(Difference::Instance {
             configured: settings.instance.to_string(),
-            found: distinct(others.iter().map(|output| instance_of(output).to_owned())),
             outputs: others.len(),
+            found: distinct(others.into_iter()),
         });
     }
     found

@@ -97,7 +97,7 @@ pub struct BindingSpec {
     /// `spec.containerDiscriminator`
     pub discriminator: Option<Discriminator>,
     /// `spec.workloadSelectorTemplates`: 1 to 32 strings of 1 to 512 characters.
-    pub selector_templates: Box<[Box<str>]>,
+    pub selector_templates: Arc<[Box<str>]>,
     /// `spec.spiffeIDTemplate`: 1 to 1024 characters.
     pub spiffe_id_template: Option<Box<str>>,
 }
@@ -506,6 +506,15 @@ pub struct FactKey {
 }
 
 impl Fact {
+    /// Its object's namespace.
+    pub(crate) fn namespace_mut(&mut self) -> &mut Namespace {
+        match self {
+            Fact::Binding(binding) => &mut binding.key.namespace,
+            Fact::Objective(objective) => &mut objective.namespace,
+            Fact::Pool(pool) => &mut pool.namespace,
+        }
+    }
+
     /// Which object it is of.
     pub fn key(&self) -> FactKey {
         match self {

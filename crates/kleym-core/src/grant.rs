@@ -4,18 +4,20 @@
 //! Conservative on purpose: an item that cannot be read narrows nothing, and an output whose mode or pool is not known
 //! competes with everything.
 
+use std::sync::Arc;
+
 use crate::output::LiveOutput;
 use crate::relation::{compete, disjoint_items};
 use crate::render::Identity;
-use crate::selector::Item;
+use crate::selector::{self, Item};
 
 /// A live output's SPIFFE ID and the selector items that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// As it stands in the object; not necessarily a SPIFFE ID.
-    pub spiffe_id: Box<str>,
+    pub spiffe_id: Arc<str>,
     /// Sorted, without duplicates.
-    pub items: Box<[Item]>,
+    pub items: Arc<[Item]>,
 }
 
 impl Grant {
@@ -25,7 +27,15 @@ impl Grant {
             output.spec.selectors.iter().filter_map(|text| Item::parse(text).ok()).collect();
         items.sort();
         items.dedup();
-        Self { spiffe_id: output.spec.spiffe_id.clone(), items: items.into() }
+        Self { spiffe_id: (*output.spec.spiffe_id).into(), items: items.into() }
+    }
+
+    /// Keeps once what it has in common with another grant's, or an identity's, SPIFFE ID and items.
+    pub(crate) fn share(&mut self, spiffe_id: &Arc<str>, items: &Arc<[Item]>) {
+        if self.spiffe_id == *spiffe_id {
+            self.spiffe_id = Arc::clone(spiffe_id);
+        }
+        selector::share(&mut self.items, items);
     }
 
     /// Whether this is exactly what an identity renders to: then the identity's mode and pool are the grant's.

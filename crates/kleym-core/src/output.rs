@@ -1,12 +1,16 @@
 //! The output of a binding, one ClusterSPIFFEID: what it must look like, what a live one looks like, whose it is and
 //! how the two differ. Decided by the live object alone, never by a status or a cache.
 
+mod kept;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::name::{BindingKey, Namespace, ObjectName, Uid, binding_name_label, hint, output_name};
 use crate::render::Identity;
+use crate::selector::Item;
 use crate::settings::Settings;
+
+pub use kept::{KeptOutput, Outputs};
 
 /// The finalizer of bindings: while it is there, an output may exist.
 pub const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
@@ -88,6 +92,17 @@ fn pairs<const N: usize>(entries: [(&str, &str); N]) -> Pairs {
 impl WantedOutput {
     /// The output of a binding that is to have this identity.
     pub fn of(settings: &Settings, binding: &BindingKey, uid: Option<&Uid>, identity: &Identity) -> Self {
+        let (spiffe_id, items) = (identity.spiffe_id.as_str(), identity.selectors.items());
+        Self::granting(settings, binding, uid, spiffe_id, items)
+    }
+
+    fn granting(
+        settings: &Settings,
+        binding: &BindingKey,
+        uid: Option<&Uid>,
+        spiffe_id: &str,
+        items: &[Item],
+    ) -> Self {
         let mut labels = pairs([
             (LABEL_MANAGED_BY, MANAGED_BY),
             (LABEL_INSTANCE, settings.instance.as_str()),
@@ -101,17 +116,17 @@ impl WantedOutput {
         if let Some(uid) = uid {
             annotations.insert(ANNOTATION_BINDING_UID.into(), uid.as_str().into());
         }
-        let pod_labels =
-            identity.selectors.pod_labels().map(|(key, value)| (key.into(), value.into())).collect();
+        let pod_labels = items.iter().filter_map(Item::pod_label);
+        let pod_labels = pod_labels.map(|(key, value)| (key.into(), value.into())).collect();
         Self {
             name: output_name(settings.instance.as_str(), binding),
             labels,
             annotations,
             spec: OutputSpec {
-                spiffe_id: identity.spiffe_id.as_str().into(),
+                spiffe_id: spiffe_id.into(),
                 namespace_selector: Some(namespace_pin(&binding.namespace)),
                 pod_selector: Some(LabelSelector { match_labels: pod_labels, others: false }),
-                selectors: identity.selectors.texts().map(Into::into).collect(),
+                selectors: items.iter().map(|item| item.as_str().into()).collect(),
                 class_name: settings.class_name.as_ref().map(|class| class.as_str().into()),
                 fallback: Some(false),
                 hint: Some(hint(binding).into()),
@@ -335,58 +350,6 @@ impl LiveOutput {
             merge(&self.labels, &OUR_LABELS, &wanted.labels),
             merge(&self.annotations, &OUR_ANNOTATIONS, &wanted.annotations),
         )
-    }
-}
-
-/// The live outputs of the cluster by name.
-#[derive(Debug, Default)]
-pub struct Outputs(BTreeMap<ObjectName, Arc<LiveOutput>>);
-
-impl Outputs {
-    /// The output of that name.
-    pub fn get(&self, name: &ObjectName) -> Option<&Arc<LiveOutput>> {
-        self.0.get(name)
-    }
-
-    /// Every output, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<LiveOutput>> {
-        self.0.values()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Takes a live output, unless an event that comes late would put an older state of the same object over a newer
-    /// one. Answers whether anything but the statistics changed.
-    pub fn put(&mut self, output: LiveOutput) -> bool {
-        match self.0.get(&output.name) {
-            Some(known)
-                if known.uid == output.uid && is_older(&output.resource_version, &known.resource_version) =>
-            {
-                false
-            }
-            Some(known) => {
-                let changed = !same_but_for_status(known, &output);
-                self.0.insert(output.name.clone(), Arc::new(output));
-                changed
-            }
-            None => {
-                self.0.insert(output.name.clone(), Arc::new(output));
-                true
-            }
-        }
-    }
-
-    /// Forgets an output; answers whether it was there.
-    pub fn remove(&mut self, name: &ObjectName) -> bool {
-        self.0.remove(name).is_some()
     }
 }
 

@@ -1,6 +1,8 @@
 //! From a resolved binding to its identity: one SPIFFE ID and one proved selector set. A pure function; the stages
 //! run in the order in which failures are reported.
 
+use std::sync::Arc;
+
 use crate::fact::{BindingSpec, Mode, Target};
 use crate::name::{BindingKey, ObjectName};
 use crate::refusal::Refusal;
@@ -35,6 +37,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Keeps once what it has in common with another identity's, or a grant's, SPIFFE ID and items.
+    pub(crate) fn share(&mut self, spiffe_id: &Arc<str>, items: &Arc<[Item]>) {
+        self.spiffe_id.share(spiffe_id);
+        self.selectors.share(items);
+    }
+
     /// Whether two identities of one namespace are of the same subject: same kind and name, same pool.
     pub fn same_subject(&self, other: &Identity) -> bool {
         self.subject == other.subject && self.pool == other.pool

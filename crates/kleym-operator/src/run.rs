@@ -1,5 +1,7 @@
 //! The life of the process: connect, start every task in one set, stop together.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,7 +60,13 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     );
     let mut watches = JoinSet::new();
     let horizons = Horizons::default();
-    let news = feed::start(&client, &configuration.namespaces, &horizons, &mut watches);
+    let news = feed::start(
+        &client,
+        &Arc::new(configuration.settings.clone()),
+        &configuration.namespaces,
+        &horizons,
+        &mut watches,
+    );
     let surroundings = Surroundings { readiness, leadership, recorder, horizons, metrics, origin };
     let driver = Driver::new(client, configuration, surroundings);
     tasks.spawn(driver.run(news, stop.clone()));

@@ -4,6 +4,8 @@
 //! Of a spec with several faults the first in the order of [`SpecField`] that its fields are read in is told: target,
 //! mode, discriminator, selector templates, selector source, SPIFFE ID template.
 
+use std::sync::Arc;
+
 use kleym_core::fact::{
     Binding, BindingSpec, Discriminator, DiscriminatorType, Mode, SpecError, SpecField, Target, ValueProblem,
 };
@@ -134,7 +136,7 @@ fn discriminator_type(value: Option<&Value>) -> Result<DiscriminatorType, ValueP
 }
 
 /// First their number, then each by itself, then that no two are equal.
-fn selector_templates(spec: &Map<String, Value>) -> Result<Box<[Box<str>]>, SpecError> {
+fn selector_templates(spec: &Map<String, Value>) -> Result<Arc<[Box<str>]>, SpecError> {
     let whole = SpecField::SelectorTemplates;
     let items = required_list(spec.get("workloadSelectorTemplates")).map_err(of(whole))?;
     if !(1..=MAX_SELECTOR_TEMPLATES).contains(&items.len()) {

@@ -137,7 +137,7 @@ pub fn live_binding(object: &Value) -> Result<LiveBinding, DecodeError> {
         uid: uid(object)?,
         resource_version: resource_version(object)?,
         generation: meta.generation(),
-        finalizers: meta.finalizers().map(Into::into).collect(),
+        finalizers: meta.finalizers().collect(),
     })
 }
 

@@ -1,13 +1,12 @@
 //! The status of a binding on the wire, and how a live one is compared with it. A status is written whole; what stands
 //! in a live one is never read for a decision, only for whether it must be written again and for its transition times.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kleym_core::fact;
+use kleym_core::refusal;
 use kleym_core::relation::Cause;
-use kleym_core::status::{ConditionFact, StatusFacts, Truth};
+use kleym_core::status::{ConditionFact, RECONCILING, STALLED, StatusFacts, Truth};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -61,13 +60,40 @@ fn feed_text(digest: &mut Sha256, kind: &[u8], text: &str) {
     digest.update(text.as_bytes());
 }
 
-/// What is remembered of a live status.
+/// What is remembered of a live status. There is one for every binding, so it is small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSeen {
     /// What it says.
     pub digest: StatusDigest,
-    /// By condition type: its status and since when.
-    transitions: BTreeMap<Box<str>, (Box<str>, Timestamp)>,
+    /// Of the conditions that are ours to write.
+    transitions: Box<[Transition]>,
+}
+
+/// Since when a condition has its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Transition {
+    kind: Kind,
+    status: Truth,
+    /// In seconds since 1970: what we write has no fractions.
+    since: i64,
+}
+
+/// The type of a condition that is ours to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Contract(refusal::Condition),
+    Reconciling,
+    Stalled,
+}
+
+impl Kind {
+    fn of(text: &str) -> Option<Self> {
+        match text {
+            RECONCILING => Some(Kind::Reconciling),
+            STALLED => Some(Kind::Stalled),
+            _ => refusal::Condition::ALL.into_iter().find(|kind| kind.as_str() == text).map(Kind::Contract),
+        }
+    }
 }
 
 impl StatusSeen {
@@ -76,12 +102,27 @@ impl StatusSeen {
         let empty = Value::Object(serde_json::Map::new());
         let status = status.unwrap_or(&empty);
         let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
-        let transitions = conditions.take(16).filter_map(|condition| {
+        let mut transitions: Vec<Transition> = Vec::new();
+        for condition in conditions.take(16) {
             let text = |field: &str| condition.get(field).and_then(Value::as_str);
-            let since: Timestamp = text("lastTransitionTime")?.parse().ok()?;
-            Some((text("type")?.into(), (text("status")?.into(), since)))
-        });
-        Self { digest: StatusDigest::of(status), transitions: transitions.collect() }
+            let Some(kind) = text("type").and_then(Kind::of) else { continue };
+            // Of several with one type the last counts.
+            transitions.retain(|other| other.kind != kind);
+            let truths = [Truth::True, Truth::False, Truth::Unknown];
+            let status = truths.into_iter().find(|truth| Some(truth.as_str()) == text("status"));
+            let since = text("lastTransitionTime").and_then(|text| text.parse::<Timestamp>().ok());
+            if let (Some(status), Some(since)) = (status, since) {
+                transitions.push(Transition { kind, status, since: since.as_second() });
+            }
+        }
+        Self { digest: StatusDigest::of(status), transitions: transitions.into() }
+    }
+
+    /// Since when a condition has this status, if it has it.
+    fn since(&self, fact: &ConditionFact) -> Option<Timestamp> {
+        let kind = Kind::of(fact.kind)?;
+        let live = self.transitions.iter().find(|live| live.kind == kind && live.status == fact.status)?;
+        Timestamp::from_second(live.since).ok()
     }
 }
 
@@ -104,9 +145,9 @@ pub fn status(
         path_grants,
     } = facts;
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let since = |fact: &ConditionFact| match seen.and_then(|seen| seen.transitions.get(fact.kind)) {
-        Some((status, since)) if **status == *fact.status.as_str() && *since <= now => *since,
-        _ => now,
+    let since = |fact: &ConditionFact| {
+        let live = seen.and_then(|seen| seen.since(fact));
+        live.filter(|since| *since <= now).unwrap_or(now)
     };
     let condition = |fact: &ConditionFact| Condition {
         type_: fact.kind.to_owned(),

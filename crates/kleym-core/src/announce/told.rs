@@ -1,5 +1,7 @@
 //! What was told of one binding, and what its turns add to it.
 
+use std::sync::Arc;
+
 use crate::announce::{Announcement, Mark, Object, Occasion, Weight, mark, note};
 use crate::name::{BindingKey, ObjectName, Uid, output_name};
 use crate::output::{LiveOutput, Ownership};
@@ -13,7 +15,7 @@ use crate::status::REASON_RECONCILED;
 /// A grant that stood, as far as it was told or seen before a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stood {
-    spiffe_id: Box<str>,
+    spiffe_id: Arc<str>,
     mark: Mark,
     uid: Uid,
 }
@@ -30,11 +32,11 @@ impl Stood {
     }
 
     fn of_identity(identity: &Identity, uid: &Uid) -> Self {
-        let spiffe_id = identity.spiffe_id.as_str();
+        let spiffe_id = identity.spiffe_id.shared();
         let selectors = identity.selectors.texts();
         Self {
-            spiffe_id: spiffe_id.into(),
-            mark: mark([spiffe_id].into_iter().chain(selectors)),
+            spiffe_id: Arc::clone(spiffe_id),
+            mark: mark([&**spiffe_id].into_iter().chain(selectors)),
             uid: uid.clone(),
         }
     }

@@ -4,6 +4,7 @@
 //! Its counts are tied to no generation, so nothing is decided by them: they are told, and that is all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::announce::{Announcement, Mark, Object, Occasion, Weight, mark, note, stranger};
 use crate::name::{BindingKey, ObjectName, Uid, output_name};
@@ -87,25 +88,26 @@ struct Entry {
     status: SpireStatus,
     /// Since when it has been as it is.
     since: i64,
-    told: BTreeSet<SpireStatus>,
+    /// What was told of it, by status.
+    told: [bool; SpireStatus::ALL.len()],
 }
 
 impl Entry {
     fn due(&self) -> Option<i64> {
-        let open = self.status.occasion().is_some() && !self.told.contains(&self.status);
+        let open = self.status.occasion().is_some() && !self.told[self.status as usize];
         open.then(|| self.since.saturating_add(GRACE))
     }
 }
 
 /// An output of a living binding.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Watched<'a> {
     /// The binding.
     pub binding: &'a BindingKey,
     /// Its uid.
     pub uid: &'a Uid,
     /// Its output.
-    pub output: &'a LiveOutput,
+    pub output: Arc<LiveOutput>,
 }
 
 /// The outputs that are watched. Times are in seconds on a clock that never jumps; the time of day says only how old an
@@ -129,7 +131,7 @@ impl Vigil {
         let status = SpireStatus::of(output.stats.as_ref());
         let grants = [&*output.spec.spiffe_id, output.spec.class_name.as_deref().unwrap_or_default()];
         let mark = mark(grants.into_iter().chain(output.spec.selectors.iter().map(|item| &**item)));
-        let fresh = |since| Entry { uid: output.uid.clone(), mark, status, since, told: BTreeSet::new() };
+        let fresh = |since| Entry { uid: output.uid.clone(), mark, status, since, told: Default::default() };
         let age = output.created.map_or(0, |created| wall.saturating_sub(created).clamp(0, GRACE));
         let entry = match self.take(&output.name) {
             Some(known) if known.uid != output.uid => fresh(now.saturating_sub(age)),
@@ -195,8 +197,8 @@ impl Vigil {
                 self.due.remove(&(at, name));
                 continue;
             };
-            entry.told.insert(entry.status);
-            announcements.extend(find(&name).and_then(|found| announcement(settings, &entry, found)));
+            entry.told[entry.status as usize] = true;
+            announcements.extend(find(&name).and_then(|found| announcement(settings, &entry, &found)));
             self.put(name, entry);
         }
         announcements
@@ -234,8 +236,8 @@ impl Vigil {
     }
 }
 
-fn announcement(settings: &Settings, entry: &Entry, found: Watched<'_>) -> Option<Announcement> {
-    let live = found.output;
+fn announcement(settings: &Settings, entry: &Entry, found: &Watched<'_>) -> Option<Announcement> {
+    let live = &*found.output;
     if live.uid != entry.uid || live.name != output_name(settings.instance.as_str(), found.binding) {
         return None;
     }

@@ -7,6 +7,7 @@ use super::neighbours::{Face, Names, Neighbours};
 use crate::name::ObjectName;
 use crate::relation::{Precedence, conflict};
 use crate::render::Identity;
+use crate::selector::Item;
 
 /// One binding's claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(super) struct Claim {
 
 impl Claim {
     pub(super) fn face(&self) -> Face<'_> {
-        Face { spiffe_id: self.identity.spiffe_id.as_str(), items: self.identity.selectors.items() }
+        Face { spiffe_id: self.identity.spiffe_id.shared(), items: self.identity.selectors.items() }
     }
 }
 
@@ -66,6 +67,12 @@ impl Claims {
     /// Every claim that may not be disjoint from this face, or has its SPIFFE ID: a superset, in no order that matters.
     pub(super) fn near(&self, face: Face<'_>) -> impl Iterator<Item = &Claim> {
         self.neighbours.of(face).into_iter().filter_map(|name| self.by_name.get(name))
+    }
+
+    /// A claim of the same account, if there is one: it has most of its items in common with this set.
+    pub(super) fn alike(&self, items: &[Item]) -> Option<&Identity> {
+        let name = self.neighbours.alike(items)?;
+        Some(&*self.by_name.get(name)?.identity)
     }
 
     fn later_conflicts(&self, claim: &Claim) -> Names {

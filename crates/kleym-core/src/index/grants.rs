@@ -6,6 +6,7 @@ use super::neighbours::{Face, Neighbours};
 use crate::grant::Grant;
 use crate::name::ObjectName;
 use crate::render::Identity;
+use crate::selector::Item;
 
 /// A live output of a binding, living or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +52,19 @@ impl Grants {
         &'a self,
         identity: &Identity,
     ) -> impl Iterator<Item = (&'a ObjectName, &'a Standing)> {
-        let wanted = Face { spiffe_id: identity.spiffe_id.as_str(), items: identity.selectors.items() };
+        let wanted = Face { spiffe_id: identity.spiffe_id.shared(), items: identity.selectors.items() };
         self.neighbours.of(wanted).into_iter().filter_map(|name| self.by_output.get_key_value(name))
+    }
+
+    /// A grant to the same account, if there is one: it has most of its items in common with this set.
+    pub(super) fn alike(&self, items: &[Item]) -> Option<&Grant> {
+        let name = self.neighbours.alike(items)?;
+        Some(&self.by_output.get(name)?.grant)
+    }
+
+    /// What a live output grants that is of this very identity, if there is one.
+    pub(super) fn of(&self, identity: &Identity) -> Option<&Grant> {
+        self.near(identity).map(|(_, standing)| &standing.grant).find(|grant| grant.is_of(identity))
     }
 
     pub(super) fn get(&self, output: &ObjectName) -> Option<&Standing> {

@@ -7,6 +7,7 @@
 //! be too large, never too small; nothing depends on the order of arrival.
 
 mod claims;
+mod few;
 mod grants;
 mod neighbours;
 mod room;
@@ -192,6 +193,13 @@ impl Index {
         self.rooms.get(namespace)?.pool(name, group)
     }
 
+    /// Keeps once what a grant, which is to be noted for this binding, has in common with what is known already.
+    pub fn share(&self, binding: &BindingKey, grant: &mut Grant) {
+        if let Some(room) = self.rooms.get(&binding.namespace) {
+            room.share_grant(&binding.name, grant);
+        }
+    }
+
     /// Notes what a live output grants that was written for this binding, or (`None`) that it is gone; answers whether
     /// that changed.
     pub fn set_grant(&mut self, binding: &BindingKey, output: &ObjectName, grant: Option<Grant>) -> bool {
@@ -233,8 +241,10 @@ impl Index {
             .is_some_and(|room| room.stands_against_older(&key.name, output, written))
     }
 
-    fn put(&mut self, fact: Fact, dirty: &mut Dirty) {
-        let namespace = fact.key().namespace;
+    fn put(&mut self, mut fact: Fact, dirty: &mut Dirty) {
+        let known = self.rooms.get_key_value(fact.namespace_mut()).map(|(namespace, _)| namespace.clone());
+        let namespace = known.unwrap_or_else(|| fact.namespace_mut().clone());
+        fact.namespace_mut().clone_from(&namespace);
         let room = self.rooms.entry(namespace.clone()).or_default();
         let affected = room.put(fact);
         self.settle(&namespace, affected, dirty);

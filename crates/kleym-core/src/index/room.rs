@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::claims::{Claim, Claims};
+use super::few::Few;
 use super::grants::{Grants, Standing};
 use super::neighbours::Face;
 use super::{Decision, Verdict};
 use crate::fact::{Binding, Fact, FactKey, Objective, Pool, Target};
+use crate::grant::Grant;
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::{Namespace, ObjectName};
 use crate::refusal::Refusal;
@@ -20,7 +22,7 @@ use crate::settings::Settings;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Waiting(Troubles),
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     Rendered(Arc<Identity>),
 }
 
@@ -58,32 +60,30 @@ impl Entry {
 
 /// Who refers to a name: sets by name, without empty ones.
 #[derive(Debug, Default)]
-struct Referrers(BTreeMap<ObjectName, BTreeSet<ObjectName>>);
+struct Referrers(BTreeMap<ObjectName, Few>);
 
 impl Referrers {
     fn add(&mut self, to: &ObjectName, from: &ObjectName) {
-        self.0.entry(to.clone()).or_default().insert(from.clone());
+        let known = self.0.entry(to.clone()).and_modify(|names| names.insert(from));
+        known.or_insert_with(|| Few::One(from.clone()));
     }
 
     fn remove(&mut self, to: &ObjectName, from: &ObjectName) {
-        if let Some(set) = self.0.get_mut(to) {
-            set.remove(from);
-            if set.is_empty() {
-                self.0.remove(to);
-            }
+        if self.0.get_mut(to).is_some_and(|names| names.remove(from)) {
+            self.0.remove(to);
         }
     }
 
     fn of(&self, to: &ObjectName) -> impl Iterator<Item = &ObjectName> {
-        self.0.get(to).into_iter().flatten()
+        self.0.get(to).into_iter().flat_map(Few::iter)
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    bindings: BTreeMap<ObjectName, Entry>,
+    bindings: BTreeMap<ObjectName, Box<Entry>>,
     objectives: BTreeMap<(ObjectName, ObjectiveGroup), Objective>,
-    pools: BTreeMap<(ObjectName, PoolGroup), Pool>,
+    pools: BTreeMap<(ObjectName, PoolGroup), Box<Pool>>,
     /// Bindings by the objective they name.
     of_objective: Referrers,
     /// Bindings by the pool they name themselves.
@@ -107,7 +107,7 @@ impl Room {
     }
 
     pub(super) fn pool(&self, name: &ObjectName, group: PoolGroup) -> Option<&Pool> {
-        self.pools.get(&(name.clone(), group))
+        self.pools.get(&(name.clone(), group)).map(AsRef::as_ref)
     }
 
     pub(super) fn objectives(&self) -> impl Iterator<Item = &Objective> {
@@ -115,7 +115,7 @@ impl Room {
     }
 
     pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.values()
+        self.pools.values().map(AsRef::as_ref)
     }
 
     pub(super) fn binding(&self, name: &ObjectName) -> Option<&Binding> {
@@ -176,10 +176,10 @@ impl Room {
             }
             Fact::Pool(pool) => {
                 let key = (pool.name.clone(), pool.group);
-                if self.pools.get(&key) == Some(&pool) {
+                if self.pools.get(&key).is_some_and(|known| **known == pool) {
                     return Affected::default();
                 }
-                self.pools.insert(key.clone(), pool);
+                self.pools.insert(key.clone(), Box::new(pool));
                 self.dependents_of_pool(&key.0)
             }
         }
@@ -213,7 +213,27 @@ impl Room {
         }
     }
 
-    fn put_binding(&mut self, binding: Binding) -> Affected {
+    /// Keeps once what an identity has in common with others of the namespace.
+    fn share(&self, identity: &mut Identity) {
+        if let Some(grant) = self.grants.of(identity) {
+            identity.share(&grant.spiffe_id, &grant.items);
+        } else if let Some(peer) = self.claims.alike(identity.selectors.items()) {
+            identity.share(peer.spiffe_id.shared(), peer.selectors.shared());
+        }
+    }
+
+    /// Keeps once what a binding has in common with the one before it.
+    fn share_spec(&self, binding: &mut Binding) {
+        let before = self.bindings.range(..&binding.key.name).next_back();
+        if let Ok(spec) = &mut binding.spec
+            && let Some(Ok(other)) = before.map(|(_, entry)| &entry.binding.spec)
+            && spec.selector_templates == other.selector_templates
+        {
+            spec.selector_templates = Arc::clone(&other.selector_templates);
+        }
+    }
+
+    fn put_binding(&mut self, mut binding: Binding) -> Affected {
         let name = binding.key.name.clone();
         let old = self.bindings.remove(&name);
         let outcome = match old {
@@ -227,12 +247,14 @@ impl Room {
             }
             None => None,
         };
+        self.share_spec(&mut binding);
         match binding.spec.as_ref().map(|spec| &spec.target) {
             Ok(Target::Objective { name: to, .. }) => self.of_objective.add(to, &name),
             Ok(Target::Pool { name: to, .. }) => self.of_pool.add(to, &name),
             Err(_) => {}
         }
-        self.bindings.insert(name.clone(), Entry { binding, outcome, held: Troubles::new() });
+        let entry = Entry { binding, outcome, held: Troubles::new() };
+        self.bindings.insert(name.clone(), Box::new(entry));
         Affected { render: BTreeSet::from([name.clone()]), dirty: BTreeSet::from([name]) }
     }
 
@@ -254,13 +276,16 @@ impl Room {
         let binding = &self.bindings.get(name)?.binding;
         let mut held = Troubles::new();
         let outcome = match &binding.spec {
-            Err(error) => Outcome::Refused(Refusal::Spec(error.clone())),
+            Err(error) => Outcome::Refused(Box::new(Refusal::Spec(error.clone()))),
             Ok(spec) => match resolve::resolve(facts, &binding.key.namespace, &spec.target, &mut held) {
                 Err(Halt::Waiting(kinds)) => Outcome::Waiting(kinds),
-                Err(Halt::Refused(refusal)) => Outcome::Refused(refusal),
+                Err(Halt::Refused(refusal)) => Outcome::Refused(Box::new(refusal)),
                 Ok(resolved) => match render::render(settings, &binding.key, spec, &resolved) {
-                    Ok(identity) => Outcome::Rendered(Arc::new(identity)),
-                    Err(refusal) => Outcome::Refused(refusal),
+                    Ok(mut identity) => {
+                        self.share(&mut identity);
+                        Outcome::Rendered(Arc::new(identity))
+                    }
+                    Err(refusal) => Outcome::Refused(Box::new(refusal)),
                 },
             },
         };
@@ -303,7 +328,7 @@ impl Room {
             match &entry.outcome {
                 None => Verdict::Waiting(Troubles::new()),
                 Some(Outcome::Waiting(kinds)) => Verdict::Waiting(kinds.clone()),
-                Some(Outcome::Refused(refusal)) => Verdict::Refused(refusal.clone()),
+                Some(Outcome::Refused(refusal)) => Verdict::Refused((**refusal).clone()),
                 Some(Outcome::Rendered(identity)) => match self.conflict(name) {
                     Some(conflict) => Verdict::Refused(Refusal::Conflict(conflict)),
                     None => Verdict::Wanted(Arc::clone(identity)),
@@ -311,6 +336,17 @@ impl Room {
             }
         };
         Decision { verdict, held: entry.held.clone() }
+    }
+
+    /// Keeps once what a grant has in common with others of the namespace.
+    pub(super) fn share_grant(&self, binding: &ObjectName, grant: &mut Grant) {
+        if let Some(identity) = self.identity(binding).filter(|identity| grant.is_of(identity)) {
+            grant.share(identity.spiffe_id.shared(), identity.selectors.shared());
+        } else if let Some(peer) = self.claims.alike(&grant.items) {
+            grant.share(peer.spiffe_id.shared(), peer.selectors.shared());
+        } else if let Some(peer) = self.grants.alike(&grant.items) {
+            grant.share(&peer.spiffe_id, &peer.items);
+        }
     }
 
     /// Notes what an output of a binding of this namespace grants, or that it is gone; answers whether that changed.

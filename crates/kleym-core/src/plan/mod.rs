@@ -37,13 +37,51 @@ pub struct LiveBinding {
     /// Its generation.
     pub generation: Option<i64>,
     /// All its finalizers.
-    pub finalizers: Box<[Box<str>]>,
+    pub finalizers: Finalizers,
+}
+
+/// The finalizers of a binding, in their order. Nearly every one has Kleym's and no other, so that needs no list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finalizers(Held);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Held {
+    OursAlone,
+    These(Box<[Box<str>]>),
+}
+
+impl Finalizers {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let (ours, these) = match &self.0 {
+            Held::OursAlone => (Some(FINALIZER), [].as_slice()),
+            Held::These(these) => (None, &**these),
+        };
+        ours.into_iter().chain(these.iter().map(|finalizer| &**finalizer))
+    }
+}
+
+impl Default for Finalizers {
+    fn default() -> Self {
+        Self(Held::These(Box::default()))
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Finalizers {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(finalizers: I) -> Self {
+        let these: Box<[Box<str>]> = finalizers.into_iter().map(Into::into).collect();
+        Self(if matches!(&*these, [only] if **only == *FINALIZER) {
+            Held::OursAlone
+        } else {
+            Held::These(these)
+        })
+    }
 }
 
 impl LiveBinding {
     /// Whether Kleym's finalizer is there.
     pub fn holds_finalizer(&self) -> bool {
-        self.finalizers.iter().any(|finalizer| **finalizer == *FINALIZER)
+        self.finalizers.iter().any(|finalizer| finalizer == FINALIZER)
     }
 }
 

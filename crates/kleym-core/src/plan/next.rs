@@ -173,8 +173,8 @@ impl<'a> Plan<'a> {
 
     /// A deleting binding that is not ours to keep any more. The API server removes it, unless somebody else keeps it.
     fn released(binding: &LiveBinding) -> Step {
-        let others = binding.finalizers.iter().filter(|finalizer| ***finalizer != *FINALIZER);
-        let kept_by: Vec<Box<str>> = others.cloned().collect();
+        let others = binding.finalizers.iter().filter(|finalizer| *finalizer != FINALIZER);
+        let kept_by: Vec<Box<str>> = others.map(Into::into).collect();
         Step::Settle(if kept_by.is_empty() { Standing::Leaving } else { Standing::Released { kept_by } })
     }
 

@@ -6,6 +6,7 @@
 //! (spire-controller-manager joins type and value without separators when it keys its entries).
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::label::{LabelError, LabelKey, LabelValue};
 use crate::name::{NameError, Namespace, check_subdomain};
@@ -170,7 +171,8 @@ impl fmt::Display for ItemError {
 /// A selector item that is valid by itself. Ordered bytewise by its text.
 #[derive(Debug, Clone)]
 pub struct Item {
-    text: Box<str>,
+    /// Shared by all that have it.
+    text: Arc<str>,
     key: ItemKey,
     /// Where the value starts in `text`; at most 255.
     value_at: u8,

@@ -5,4 +5,5 @@ mod item;
 mod set;
 
 pub use item::{Item, ItemError, ItemKey, MAX_ITEM_BYTES};
+pub(crate) use set::share;
 pub use set::{SelectorSet, SetError};

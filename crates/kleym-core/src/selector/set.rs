@@ -2,6 +2,7 @@
 //! namespace and one service account. A value of [`SelectorSet`] is that proof.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -62,7 +63,7 @@ impl fmt::Display for SetError {
 
 /// A canonical, proved set of selector items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SelectorSet(Box<[Item]>);
+pub struct SelectorSet(Arc<[Item]>);
 
 impl SelectorSet {
     /// De-duplicates and sorts the items and proves the set: exactly one `k8s:ns`, the binding's; exactly one
@@ -94,11 +95,21 @@ impl SelectorSet {
         if let Some(pair) = folded.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(SetError::CaseTwins(pair[0].1.to_string(), pair[1].1.to_string()));
         }
-        Ok(Self(items.into_boxed_slice()))
+        Ok(Self(items.into()))
     }
 
     /// The items, sorted bytewise.
     pub fn items(&self) -> &[Item] {
+        &self.0
+    }
+
+    /// Keeps once what these items, sorted too, have in common with the set.
+    pub(crate) fn share(&mut self, others: &Arc<[Item]>) {
+        share(&mut self.0, others);
+    }
+
+    /// The items, to be kept by others too.
+    pub(crate) fn shared(&self) -> &Arc<[Item]> {
         &self.0
     }
 
@@ -120,10 +131,23 @@ impl SelectorSet {
     /// `sha256:<hex>` over the length-prefixed items.
     pub fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
-        for item in &self.0 {
+        for item in &*self.0 {
             feed_length_prefixed(&mut digest, item.as_str());
         }
         format!("sha256:{}", hex(&digest.finalize()))
+    }
+}
+
+/// Keeps once what two sorted lists of items have in common, in the first of them.
+pub(crate) fn share(items: &mut Arc<[Item]>, others: &Arc<[Item]>) {
+    if items == others {
+        *items = Arc::clone(others);
+        return;
+    }
+    for item in Arc::get_mut(items).into_iter().flatten() {
+        if let Ok(at) = others.binary_search(item) {
+            item.clone_from(&others[at]);
+        }
     }
 }
 

@@ -72,6 +72,18 @@ impl SpiffeId {
         &self.0
     }
 
+    /// Keeps the text once, if this is the same.
+    pub(crate) fn share(&mut self, text: &Arc<str>) {
+        if self.0 == *text {
+            self.0 = Arc::clone(text);
+        }
+    }
+
+    /// The text, to be kept by others too.
+    pub(crate) fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
+
     /// The key under which IDs are the same: case ignored, as some SPIRE databases do.
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase()

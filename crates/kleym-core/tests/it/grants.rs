@@ -265,7 +265,7 @@ fn the_own_output_never_blocks_and_others_do_until_they_are_gone() {
     let of_b = grant_of(&index.identity(&key("llm", "b")).unwrap().clone());
     index.set_grant(&key("llm", "b"), &name("of-b"), Some(of_b));
     // An orphan: its binding is not there any more.
-    let orphan = Grant { spiffe_id: "x".into(), items: Box::default() };
+    let orphan = Grant { spiffe_id: "x".into(), items: [].into() };
     index.set_grant(&key("llm", "gone"), &name("orphan"), Some(orphan.clone()));
     // Another namespace's outputs never meet.
     index.set_grant(&key("web", "b"), &name("elsewhere"), Some(orphan));

@@ -9,6 +9,7 @@ mod bad_input;
 mod bad_names;
 mod grants;
 mod history;
+mod kept;
 mod naive;
 mod naming;
 mod obligations;

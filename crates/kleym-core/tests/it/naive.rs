@@ -416,7 +416,7 @@ fn render(
             _ => None,
         }
     };
-    for source in &spec.selector_templates {
+    for source in spec.selector_templates.iter() {
         items.push(obligations::fill(source, &values).ok_or(Reason::SelectorTemplateRenderFailed)?);
     }
     items.extend(pool.1.iter().map(|(key, value)| format!("k8s:pod-label:{key}:{value}")));

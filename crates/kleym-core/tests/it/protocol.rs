@@ -9,7 +9,9 @@ use kleym_core::index::{Decision, Verdict};
 use kleym_core::kind::{Kind, ObjectiveGroup};
 use kleym_core::name::{BindingKey, ClassName, ObjectName, Uid};
 use kleym_core::output::{FINALIZER, LiveOutput, WantedOutput};
-use kleym_core::plan::{Failure, Gate, LiveBinding, Reply, Situation, Standing, Step, Turn, Wait, next};
+use kleym_core::plan::{
+    Failure, Finalizers, Gate, LiveBinding, Reply, Situation, Standing, Step, Turn, Wait, next,
+};
 use kleym_core::refusal::Refusal;
 use kleym_core::render::Identity;
 use kleym_core::resolve::Troubles;
@@ -86,7 +88,7 @@ impl Scene {
                 uid: uid("b-1"),
                 resource_version: "5".into(),
                 generation: Some(1),
-                finalizers: [FINALIZER.into()].into(),
+                finalizers: [FINALIZER].into_iter().collect(),
             }),
             output: None,
             others: Others::default(),
@@ -132,7 +134,7 @@ impl Scene {
     }
 
     fn without_our_finalizer(mut self) -> Self {
-        self.binding.as_mut().unwrap().finalizers = Box::default();
+        self.binding.as_mut().unwrap().finalizers = Finalizers::default();
         self
     }
 
@@ -244,8 +246,7 @@ fn of_a_deleting_binding_without_our_finalizer_the_output_goes_too() {
 /// A deleting binding with these finalizers, without an output.
 fn deleting_with(finalizers: &[&str]) -> Scene {
     let mut scene = Scene::deleting();
-    scene.binding.as_mut().unwrap().finalizers =
-        finalizers.iter().map(|finalizer| (*finalizer).into()).collect();
+    scene.binding.as_mut().unwrap().finalizers = finalizers.iter().copied().collect();
     scene
 }
 
@@ -349,7 +350,7 @@ fn what_a_foreign_finalizer_keeps_is_neutral_and_keeps_our_finalizer() {
         let neutral = scene.output().neutralised();
         scene.output().spec = neutral.spec;
         assert_eq!(scene.after(&Reply::Done), Step::AddFinalizer);
-        scene.binding.as_mut().unwrap().finalizers = [FINALIZER.into()].into();
+        scene.binding.as_mut().unwrap().finalizers = [FINALIZER].into_iter().collect();
         let step = scene.after(&Reply::Done);
         let reported = match &step {
             Step::Settle(Standing::Refused { kept_by, .. }) => kept_by.len() == 1,

@@ -168,7 +168,7 @@ fn spec() -> impl Strategy<Value = BindingSpec> {
             target,
             mode,
             discriminator,
-            selector_templates,
+            selector_templates: selector_templates.into(),
             spiffe_id_template: id.map(Into::into),
         },
     )

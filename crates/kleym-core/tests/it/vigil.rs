@@ -1,5 +1,7 @@
 //! What spire-controller-manager makes of the outputs: counted, and told once when nothing comes of them.
 
+use std::sync::Arc;
+
 use kleym_core::announce::{Announcement, GRACE, Object, SpireStatus, Vigil, Watched};
 use kleym_core::name::{ClassName, ObjectName, output_name};
 use kleym_core::output::{LiveOutput, OutputStats};
@@ -25,9 +27,9 @@ impl Post {
 
     fn tells(&mut self, now: i64) -> Vec<Announcement> {
         let (key, uid) = (key("llm", "chat"), uid("chat-1"));
-        let output = &self.output;
+        let output = Arc::new(self.output.clone());
         self.vigil.due(&settings(), now, |name| {
-            (*name == output.name).then_some(Watched { binding: &key, uid: &uid, output })
+            (*name == output.name).then(|| Watched { binding: &key, uid: &uid, output: Arc::clone(&output) })
         })
     }
 
@@ -185,7 +187,7 @@ fn thousands_that_fall_due_together_are_told_in_portions() {
     outputs.iter().for_each(|output| vigil.saw(output, 1000, 1000));
     let find = |name: &ObjectName| {
         let place = outputs.iter().position(|output| output.name == *name)?;
-        Some(Watched { binding: &keys[place], uid: &uid, output: &outputs[place] })
+        Some(Watched { binding: &keys[place], uid: &uid, output: Arc::new(outputs[place].clone()) })
     };
     let portions: Vec<(usize, Option<i64>)> =
         (0..4).map(|second| (vigil.due(&settings, 5000 + second, find).len(), vigil.next_due())).collect();
@@ -200,6 +202,8 @@ fn the_class_that_nobody_may_watch_is_named() {
     let mut vigil = Vigil::default();
     vigil.saw(&output, 1000, 1000);
     let (key, uid) = (key("llm", "chat"), uid("chat-1"));
-    let told = vigil.due(&settings, 5000, |_| Some(Watched { binding: &key, uid: &uid, output: &output }));
+    let output = Arc::new(output);
+    let told = vigil
+        .due(&settings, 5000, |_| Some(Watched { binding: &key, uid: &uid, output: Arc::clone(&output) }));
     assert!(told[0].note.contains("`spire-server-spire`"), "{}", told[0].note);
 }

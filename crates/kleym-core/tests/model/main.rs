@@ -223,7 +223,7 @@ impl Protocol {
             uid: Uid::parse(&format!("b{}", binding.uid)).expect("valid"),
             resource_version: binding.version.to_string().into(),
             generation: None,
-            finalizers: if binding.finalizer { [FINALIZER.into()].into() } else { [].into() },
+            finalizers: binding.finalizer.then_some(FINALIZER).into_iter().collect(),
         }
     }
 

@@ -6,15 +6,16 @@ use kleym_core::announce::Said;
 use kleym_core::fact::{Binding, Fact};
 use kleym_core::kind::Kind;
 use kleym_core::name::ObjectName;
-use kleym_core::output::LiveOutput;
+use kleym_core::output::KeptOutput;
 use kleym_core::plan::LiveBinding;
+use kleym_core::settings::Settings;
 use serde_json::Value;
 
 /// A binding with what writes to it are bound to.
 #[derive(Debug)]
 pub struct SeenBinding {
     /// What it declares.
-    pub fact: Binding,
+    pub fact: Box<Binding>,
     /// What writes are bound to.
     pub live: LiveBinding,
     /// What its status says.
@@ -31,7 +32,7 @@ pub enum Item {
     /// An objective or a pool.
     Input(Fact),
     /// A ClusterSPIFFEID.
-    Output(Box<LiveOutput>),
+    Output(KeptOutput),
 }
 
 /// Decodes a binding as the API server sent it.
@@ -43,7 +44,11 @@ pub fn binding(object: &Value) -> Result<SeenBinding, DecodeError> {
     let status = StatusSeen::read(object.get("status"));
     let said = Said::of(ready_reason(object));
     match decode::fact(Kind::Binding, object)? {
-        Fact::Binding(fact) => Ok(SeenBinding { fact: *fact, live, status, said }),
+        Fact::Binding(mut fact) => {
+            // The same text, kept once.
+            fact.uid = Some(live.uid.clone());
+            Ok(SeenBinding { fact, live, status, said })
+        }
         Fact::Objective(_) | Fact::Pool(_) => unreachable!("a binding decodes to a binding"),
     }
 }
@@ -72,19 +77,19 @@ impl Item {
             Item::Input(Fact::Binding(binding)) => &binding.key.name,
             Item::Input(Fact::Objective(objective)) => &objective.name,
             Item::Input(Fact::Pool(pool)) => &pool.name,
-            Item::Output(output) => &output.name,
+            Item::Output(output) => output.name(),
         }
     }
 
-    /// Decodes an object of a kind.
+    /// Decodes an object of a kind, for an operator with these settings.
     ///
     /// # Errors
     /// When it lacks what the API server gives every object.
-    pub fn decode(kind: Kind, object: &Value) -> Result<Self, DecodeError> {
+    pub fn decode(kind: Kind, object: &Value, settings: &Settings) -> Result<Self, DecodeError> {
         Ok(match kind {
             Kind::Binding => Item::Binding(Box::new(binding(object)?)),
             Kind::Objective(_) | Kind::Pool(_) => Item::Input(decode::fact(kind, object)?),
-            Kind::Output => Item::Output(Box::new(decode::output(object)?)),
+            Kind::Output => Item::Output(KeptOutput::of(settings, decode::output(object)?)),
         })
     }
 }

@@ -6,16 +6,19 @@
 
 mod definitions;
 mod item;
+mod page;
 mod served;
 mod stream;
 mod watch;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kleym_core::fact::{FactKey, Trouble};
 use kleym_core::kind::Kind;
 use kleym_core::name::{Namespace, ObjectName, Uid};
 use kleym_core::relist::Difference;
+use kleym_core::settings::Settings;
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -52,6 +55,7 @@ pub enum News {
 /// Starts the watches; news comes until the receiver is dropped.
 pub fn start(
     client: &Client,
+    settings: &Arc<Settings>,
     namespaces: &BTreeSet<Namespace>,
     horizons: &Horizons,
     tasks: &mut JoinSet<anyhow::Result<()>>,
@@ -63,6 +67,7 @@ pub fn start(
         let watch = watch::Watch {
             kind,
             client: client.clone(),
+            settings: Arc::clone(settings),
             namespaces: if kind.namespaced() { namespaces.iter().cloned().collect() } else { Vec::new() },
             definition: definitions.subscribe(kind),
             horizon: horizons.of(kind).clone(),

@@ -19,7 +19,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::{CALL_DEADLINE, TooLarge, ask, describe};
+use super::page::{Lean, Page};
+use crate::client::{CALL_DEADLINE, TooLarge, describe};
 use crate::horizon::Horizon;
 
 /// Objects a page of a list has at the most.
@@ -184,8 +185,8 @@ impl Source {
         self.reports.send(Report::ListBegins).await?;
         let (mut limit, mut place) = (PAGE, String::new());
         loop {
-            let (mut page, version, next) = match self.page(&format!("limit={limit}{place}")).await {
-                Ok(read) => read,
+            let page = match self.page(&format!("limit={limit}{place}")).await {
+                Ok(page) => page,
                 Err(Unread::TooLarge) if limit > 1 => {
                     limit = (limit / SHRINKS).max(1);
                     tracing::info!(
@@ -197,15 +198,16 @@ impl Source {
                 }
                 Err(unread) => return Err(Broken::Gap(Some(unread.trouble()))),
             };
-            let items = match page.get_mut("items").map(Value::take) {
-                Some(Value::Array(items)) => items,
-                // An empty list of metadata is written so.
-                Some(Value::Null) => Vec::new(),
-                _ => return Err(Broken::Gap(Some(Trouble::Failing))),
-            };
-            for item in items {
-                self.reports.send(Report::ListItem(item)).await?;
+            let page = self.read(&page).map_err(|trouble| Broken::Gap(Some(trouble)))?;
+            for object in page.objects() {
+                match object {
+                    Ok(Lean(object)) => self.reports.send(Report::ListItem(object)).await?,
+                    Err(error) => {
+                        tracing::error!(path = self.collection.path, %error, "a list holds what is no object");
+                    }
+                }
             }
+            let (version, next) = (page.version().to_owned(), page.next().to_owned());
             if !next.is_empty() {
                 place = format!("&continue={}", encoded(&next));
             } else if version.is_empty() || version == "0" {
@@ -222,40 +224,48 @@ impl Source {
         }
     }
 
-    /// One page of a list: the page, its resourceVersion, and where the next one begins.
-    async fn page(&self, query: &str) -> Result<(Value, String, String), Unread> {
+    /// One page of a list, as it was sent.
+    async fn page(&self, query: &str) -> Result<String, Unread> {
         let failing = Unread::Trouble(Trouble::Failing);
         let Ok(request) = self.request(query) else { return Err(failing) };
-        let page = match timeout(CALL_DEADLINE, ask(&self.client, request)).await {
-            Ok(Ok(page)) => page,
+        match timeout(CALL_DEADLINE, self.client.request_text(request)).await {
+            Ok(Ok(page)) => Ok(page),
             Ok(Err(error)) => {
                 tracing::warn!(path = self.collection.path, error = describe(&error), "a list failed");
                 let too_large = TooLarge::caused(&error);
-                return Err(if too_large { Unread::TooLarge } else { Unread::Trouble(trouble_of(&error)) });
+                Err(if too_large { Unread::TooLarge } else { Unread::Trouble(trouble_of(&error)) })
             }
             Err(_) => {
                 tracing::warn!(path = self.collection.path, "a list was not answered in time");
-                return Err(failing);
+                Err(failing)
             }
-        };
-        if page.get("kind").and_then(Value::as_str) != Some(&self.collection.list_kind) {
-            tracing::warn!(path = self.collection.path, "a list was answered by something else");
-            return Err(failing);
         }
-        let text =
-            |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (version, next) = (text("/metadata/resourceVersion"), text("/metadata/continue"));
-        Ok((page, version, next))
+    }
+
+    /// What a page says, if it is one of this collection's lists.
+    fn read<'a>(&self, page: &'a str) -> Result<Page<'a>, Trouble> {
+        match Page::read(page.as_bytes()) {
+            Ok(page) if page.kind() == self.collection.list_kind => Ok(page),
+            Ok(_) => {
+                tracing::warn!(path = self.collection.path, "a list was answered by something else");
+                Err(Trouble::Failing)
+            }
+            Err(error) => {
+                tracing::warn!(path = self.collection.path, %error, "a list cannot be read");
+                Err(Trouble::Failing)
+            }
+        }
     }
 
     /// Makes sure, before a watch that broke is opened again, that the API server has not gone back behind what was seen.
     async fn is_not_behind(&mut self) -> Result<(), Broken> {
         let before = self.collection.horizon.before();
-        let (_, version, _) = match self.page("limit=1").await {
-            Ok(read) => read,
+        let page = match self.page("limit=1").await {
+            Ok(page) => page,
             Err(unread) => return Err(Broken::Watch(Some(unread.trouble()))),
         };
-        if before.is_after(&version) {
+        let page = self.read(&page).map_err(|trouble| Broken::Watch(Some(trouble)))?;
+        if before.is_after(page.version()) {
             return Err(Broken::Gap(None));
         }
         self.broke = false;
@@ -281,7 +291,7 @@ impl Source {
             "watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={}",
             encoded(version)
         );
-        let opened = timeout(CALL_DEADLINE, self.client.request_events::<Value>(self.request(&query)?)).await;
+        let opened = timeout(CALL_DEADLINE, self.client.request_events::<Lean>(self.request(&query)?)).await;
         let events = match opened {
             Ok(Ok(events)) => events,
             Ok(Err(error)) => return Err(self.not_opened(&error)),
@@ -319,11 +329,11 @@ impl Source {
                 Err(_) => return Err(Broken::Watch(None)),
             };
             match event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                WatchEvent::Added(Lean(object)) | WatchEvent::Modified(Lean(object)) => {
                     self.note_version(&object);
                     self.reports.send(Report::Put(object)).await?;
                 }
-                WatchEvent::Deleted(object) => {
+                WatchEvent::Deleted(Lean(object)) => {
                     self.note_version(&object);
                     self.reports.send(Report::Gone(object)).await?;
                 }

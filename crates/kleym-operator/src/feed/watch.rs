@@ -2,10 +2,12 @@
 //! is gone. With several namespaces there is one watch for each, and the first lists are told as one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kleym_core::kind::Kind;
 use kleym_core::name::{Namespace, ObjectName, Uid};
 use kleym_core::relist::{Difference, Relist, Seen};
+use kleym_core::settings::Settings;
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +24,8 @@ pub(super) struct Watch {
     pub(super) kind: Kind,
     /// With which client.
     pub(super) client: Client,
+    /// How outputs are written.
+    pub(super) settings: Arc<Settings>,
     /// In which namespaces; empty means everywhere.
     pub(super) namespaces: Vec<Namespace>,
     /// What is known of its definition.
@@ -101,7 +105,7 @@ impl Watch {
             streams.spawn(Self::tagged(self.client.clone(), self.collection(&scope), scope, reports.clone()));
         }
         drop(reports);
-        let mut lists = Lists::new(self.kind, self.scopes());
+        let mut lists = Lists::new(self.kind, Arc::clone(&self.settings), self.scopes());
         let mut troubled: BTreeSet<Scope> = BTreeSet::new();
         loop {
             tokio::select! {
@@ -184,15 +188,16 @@ impl Watch {
 /// The lists of one kind, one for each scope.
 struct Lists {
     kind: Kind,
+    settings: Arc<Settings>,
     relists: BTreeMap<Scope, Relist<Item>>,
     /// First lists, kept until every scope has one; none when that is done.
     first: Option<BTreeMap<Scope, Vec<Item>>>,
 }
 
 impl Lists {
-    fn new(kind: Kind, scopes: BTreeSet<Scope>) -> Self {
+    fn new(kind: Kind, settings: Arc<Settings>, scopes: BTreeSet<Scope>) -> Self {
         let relists = scopes.into_iter().map(|scope| (scope, Relist::new())).collect();
-        Self { kind, relists, first: Some(BTreeMap::new()) }
+        Self { kind, settings, relists, first: Some(BTreeMap::new()) }
     }
 
     /// Whether every scope has been listed once.
@@ -231,7 +236,7 @@ impl Lists {
     }
 
     fn decode(&self, object: &Value) -> Option<Item> {
-        match Item::decode(self.kind, object) {
+        match Item::decode(self.kind, object, &self.settings) {
             Ok(item) => Some(item),
             Err(error) => {
                 tracing::error!(kind = %self.kind, %error, "an object from the API server has no usable identity");
@@ -252,6 +257,8 @@ fn gone(object: &Value) -> Option<GoneKey> {
 
 #[cfg(test)]
 mod tests {
+    use kleym_core::name::Instance;
+    use kleym_core::spiffe::{PathGrants, TrustDomain};
     use serde_json::json;
 
     use super::*;
@@ -274,7 +281,13 @@ mod tests {
         let scope = |name: &str| Some(Namespace::parse(name).unwrap());
         let (a, b) = (scope("a"), scope("b"));
         let kind = Kind::Pool(kleym_core::kind::PoolGroup::Inference);
-        let mut lists = Lists::new(kind, BTreeSet::from([a.clone(), b.clone()]));
+        let settings = Settings {
+            trust_domain: TrustDomain::parse("example.org").unwrap(),
+            class_name: None,
+            instance: Instance::parse("default").unwrap(),
+            path_grants: PathGrants::default(),
+        };
+        let mut lists = Lists::new(kind, Arc::new(settings), BTreeSet::from([a.clone(), b.clone()]));
         assert!(lists.apply(&a, Report::ListBegins).is_none());
         assert!(lists.apply(&a, Report::ListItem(pool("a", "x"))).is_none());
         assert!(lists.apply(&a, Report::ListEnds).is_none());

@@ -87,8 +87,7 @@ pub(super) fn list_bindings(key: &BindingKey) -> Built {
 
 /// Sets the binding's finalizers: with ours, or without.
 pub(super) fn patch_finalizers(key: &BindingKey, live: &LiveBinding, with_ours: bool) -> Built {
-    let others =
-        live.finalizers.iter().map(|finalizer| &**finalizer).filter(|finalizer| *finalizer != FINALIZER);
+    let others = live.finalizers.iter().filter(|finalizer| *finalizer != FINALIZER);
     let finalizers: Vec<&str> = others.chain(with_ours.then_some(FINALIZER)).collect();
     let patch = json!({"metadata": {
         "uid": live.uid.as_str(),

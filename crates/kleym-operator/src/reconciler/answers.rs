@@ -6,11 +6,12 @@ use kleym_core::fact::{Change, Fact, Known};
 use kleym_core::index::{Dirty, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
+use kleym_core::output::KeptOutput;
 use kleym_core::plan::{Reply, Step};
 use serde_json::Value;
 
 use super::Reconciler;
-use super::book::News;
+use super::book::{self, News};
 use super::turn::StatusWrite;
 use crate::feed::{self, SeenBinding};
 use crate::perform::{Action, Answer, Call};
@@ -110,7 +111,10 @@ impl Reconciler {
                 Ok(output) => {
                     let late =
                         self.running.get(key).is_some_and(|running| running.gone.contains(&output.uid));
-                    if late { Dirty::new() } else { self.saw_output(output) }
+                    if late {
+                        return Dirty::new();
+                    }
+                    self.saw_output(KeptOutput::of(self.index.settings(), output))
                 }
                 Err(error) => {
                     tracing::error!(binding = %key, %error, "the API server answered with an unusable ClusterSPIFFEID");
@@ -124,16 +128,15 @@ impl Reconciler {
     /// Takes a binding that was seen; answers who must have a turn.
     pub(super) fn saw_binding(&mut self, seen: SeenBinding) -> Dirty {
         let mut dirty = Dirty::new();
-        match self.book.saw_binding(&seen) {
+        let (fact, fresh) = book::Known::of(seen);
+        let key = fact.key.clone();
+        match self.book.saw_binding(&key, fresh) {
             News::Old => return dirty,
             News::Quiet => {}
-            News::Judge => {
-                dirty.insert(seen.fact.key.clone());
-            }
+            News::Judge => drop(dirty.insert(key.clone())),
         }
-        let key = seen.fact.key.clone();
         // A status that comes back changes no fact, and so nothing of what was rejected.
-        dirty.extend(self.apply(Change::Put(Fact::Binding(Box::new(seen.fact)))));
+        dirty.extend(self.apply(Change::Put(Fact::Binding(fact))));
         self.refresh_grant(&key, &mut dirty);
         dirty
     }

@@ -8,9 +8,10 @@ use kleym_api::encode::{StatusDigest, StatusSeen};
 use kleym_core::announce::Said;
 use kleym_core::fact::{Binding, Fact};
 use kleym_core::index::Dirty;
-use kleym_core::name::{BindingKey, Namespace, ObjectName, Uid, output_name};
-use kleym_core::output::{FINALIZER, LiveOutput, Outputs, is_older};
+use kleym_core::name::{BindingKey, Instance, Namespace, ObjectName, Uid, output_name};
+use kleym_core::output::{FINALIZER, KeptOutput, LiveOutput, Outputs, is_older};
 use kleym_core::plan::LiveBinding;
+use kleym_core::settings::Settings;
 
 use crate::feed::{Item, SeenBinding};
 
@@ -27,20 +28,33 @@ pub(super) struct Known {
     pub wrote: Option<(StatusDigest, StatusDigest)>,
 }
 
+impl Known {
+    /// What was seen of a binding, its fact and the rest; nothing was written yet.
+    pub(super) fn of(seen: SeenBinding) -> (Box<Binding>, Self) {
+        let SeenBinding { fact, live, status, said } = seen;
+        (fact, Self { live, status, said, wrote: None })
+    }
+}
+
 /// Everything seen live.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Book {
     bindings: HashMap<BindingKey, Known>,
     /// Whose output an output name is.
     owners: HashMap<ObjectName, BindingKey>,
     outputs: Outputs,
-    instance: String,
+    instance: Instance,
 }
 
 impl Book {
-    /// A book of the operator with this instance name.
-    pub(super) fn new(instance: &str) -> Self {
-        Self { instance: instance.to_owned(), ..Self::default() }
+    /// A book of the operator with these settings.
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            bindings: HashMap::new(),
+            owners: HashMap::new(),
+            outputs: Outputs::new(settings.clone()),
+            instance: settings.instance.clone(),
+        }
     }
 
     /// How many bindings there are.
@@ -72,42 +86,40 @@ impl Book {
     /// server removes the object instead of storing it again.
     pub(super) fn released(&mut self, key: &BindingKey) {
         if let Some(known) = self.bindings.get_mut(key) {
-            let others = known.live.finalizers.iter().filter(|finalizer| ***finalizer != *FINALIZER);
-            known.live.finalizers = others.cloned().collect();
+            let others = known.live.finalizers.iter().filter(|finalizer| *finalizer != FINALIZER);
+            known.live.finalizers = others.collect();
         }
     }
 
     /// What stands at a binding's output name.
-    pub(super) fn output_of(&self, key: &BindingKey) -> Option<&Arc<LiveOutput>> {
-        self.outputs.get(&output_name(&self.instance, key))
+    pub(super) fn output_of(&self, key: &BindingKey) -> Option<Arc<LiveOutput>> {
+        self.outputs.get(&self.output_name(key))
+    }
+
+    fn output_name(&self, key: &BindingKey) -> ObjectName {
+        output_name(self.instance.as_str(), key)
     }
 
     /// Notes a binding; answers whether this is news, and whether its status or metadata changed in a way that only a
     /// turn can judge. A state that is older than the known one, or the same, is no news.
-    pub(super) fn saw_binding(&mut self, seen: &SeenBinding) -> News {
-        let key = &seen.fact.key;
-        let wrote = match self.bindings.get(key) {
-            Some(known) => {
-                let (old, new) = (&known.live.resource_version, &seen.live.resource_version);
-                if old == new || is_older(new, old) {
-                    return News::Old;
-                }
-                known.wrote.filter(|_| known.live.uid == seen.live.uid)
-            }
-            None => None,
+    pub(super) fn saw_binding(&mut self, key: &BindingKey, fresh: Known) -> News {
+        let Some(known) = self.bindings.get_mut(key) else {
+            let name = self.outputs.share(self.output_name(key), key, &fresh.live.uid);
+            self.owners.insert(name, key.clone());
+            self.bindings.insert(key.clone(), fresh);
+            return News::Judge;
         };
-        let fresh = Known { live: seen.live.clone(), status: seen.status.clone(), said: seen.said, wrote };
-        match self.bindings.insert(key.clone(), fresh) {
-            Some(old) if old.live.uid == seen.live.uid => {
-                let same =
-                    old.status.digest == seen.status.digest && old.live.finalizers == seen.live.finalizers;
-                if same { News::Quiet } else { News::Judge }
-            }
-            _ => {
-                self.owners.insert(output_name(&self.instance, key), key.clone());
-                News::Judge
-            }
+        let (old, new) = (&known.live.resource_version, &fresh.live.resource_version);
+        if old == new || is_older(new, old) {
+            return News::Old;
         }
+        let old = std::mem::replace(known, fresh);
+        if old.live.uid != known.live.uid {
+            return News::Judge;
+        }
+        known.wrote = old.wrote;
+        let same = old.status.digest == known.status.digest && old.live.finalizers == known.live.finalizers;
+        if same { News::Quiet } else { News::Judge }
     }
 
     /// Forgets a binding, unless it is another incarnation than the one that is gone.
@@ -117,7 +129,7 @@ impl Book {
             return false;
         }
         self.bindings.remove(key);
-        self.owners.remove(&output_name(&self.instance, key));
+        self.owners.remove(&self.output_name(key));
         true
     }
 
@@ -134,16 +146,14 @@ impl Book {
         let mut listed = BTreeSet::new();
         for item in items {
             let Item::Binding(seen) = item else { continue };
-            listed.insert(seen.fact.key.clone());
-            let kept = match self.saw_binding(&seen) {
-                News::Old => known(&seen.fact.key),
-                News::Quiet => None,
-                News::Judge => {
-                    dirty.insert(seen.fact.key.clone());
-                    None
-                }
-            };
-            facts.push(Fact::Binding(Box::new(kept.unwrap_or(seen.fact))));
+            let (mut fact, fresh) = Known::of(*seen);
+            listed.insert(fact.key.clone());
+            match self.saw_binding(&fact.key, fresh) {
+                News::Old => fact = known(&fact.key).map_or(fact, Box::new),
+                News::Quiet => {}
+                News::Judge => drop(dirty.insert(fact.key.clone())),
+            }
+            facts.push(Fact::Binding(fact));
         }
         let inside = |key: &&BindingKey| namespace.is_none_or(|only| key.namespace == *only);
         let vanished: Vec<BindingKey> =
@@ -162,18 +172,28 @@ impl Book {
     }
 
     /// Notes an output; answers whether more than SPIRE's counts changed.
-    pub(super) fn saw_output(&mut self, output: LiveOutput) -> bool {
+    pub(super) fn saw_output(&mut self, mut output: KeptOutput) -> bool {
+        if let Some((name, key)) = self.owners.get_key_value(output.name())
+            && let Some(known) = self.bindings.get(key)
+        {
+            output.share(name, key, &known.live.uid);
+        }
         self.outputs.put(output)
     }
 
     /// The output of that name.
-    pub(super) fn output(&self, name: &ObjectName) -> Option<&Arc<LiveOutput>> {
+    pub(super) fn output(&self, name: &ObjectName) -> Option<Arc<LiveOutput>> {
         self.outputs.get(name)
+    }
+
+    /// The output of that name, as it is kept.
+    pub(super) fn kept_output(&self, name: &ObjectName) -> Option<&KeptOutput> {
+        self.outputs.kept(name)
     }
 
     /// Forgets an output, unless another one has its name now; answers what it was.
     pub(super) fn output_gone(&mut self, name: &ObjectName, uid: Option<&Uid>) -> Option<Arc<LiveOutput>> {
-        let known = Arc::clone(self.outputs.get(name)?);
+        let known = self.outputs.get(name)?;
         if uid.is_some_and(|uid| known.uid != *uid) {
             return None;
         }
@@ -182,18 +202,13 @@ impl Book {
     }
 
     /// Every output, foreign ones included.
-    pub(super) fn outputs(&self) -> impl Iterator<Item = &Arc<LiveOutput>> {
+    pub(super) fn outputs(&self) -> impl Iterator<Item = Arc<LiveOutput>> {
         self.outputs.iter()
     }
 
     /// The names of all outputs but these.
     pub(super) fn outputs_but(&self, these: &BTreeSet<ObjectName>) -> Vec<ObjectName> {
-        self.outputs
-            .iter()
-            .map(|output| &output.name)
-            .filter(|name| !these.contains(*name))
-            .cloned()
-            .collect()
+        self.outputs.names_but(these)
     }
 
     /// The living binding whose output name this is.

@@ -95,7 +95,7 @@ impl Reconciler {
     pub fn new(settings: Settings, namespaces: BTreeSet<Namespace>, moment: Moment) -> Self {
         Self {
             protocol: plan::next,
-            book: Book::new(settings.instance.as_str()),
+            book: Book::new(&settings),
             index: Index::new(settings),
             queue: Queue::new(),
             running: HashMap::new(),
@@ -248,7 +248,7 @@ impl Reconciler {
     ) -> Dirty {
         match (kind, difference) {
             (Kind::Output, Difference::Listed(items)) => self.outputs_listed(items),
-            (Kind::Output, Difference::Put(Item::Output(output))) => self.saw_output(*output),
+            (Kind::Output, Difference::Put(Item::Output(output))) => self.saw_output(output),
             (Kind::Output, Difference::Gone(key)) => self.output_gone(&key.name, key.uid.as_ref()),
             (Kind::Binding, Difference::Listed(items)) => {
                 let index = &self.index;
@@ -332,26 +332,27 @@ impl Reconciler {
 
     /// Compares the configuration with what is live, before anything is written.
     fn look_for_changes(&mut self) {
-        let outputs = || self.book.outputs().map(AsRef::as_ref);
         let found = brake::differences(
             self.index.settings(),
-            outputs(),
+            self.book.outputs(),
             |namespace| self.serves(namespace),
             |binding| self.book.binding(binding).is_some(),
         );
         for difference in found.iter().filter(|_| self.allow_configuration_change) {
             tracing::warn!("the configuration changes, as allowed: {difference}");
         }
-        let outside: Vec<&str> = outputs()
+        let outside: Vec<ObjectName> = self
+            .book
+            .outputs()
             .filter(|output| {
                 output
                     .proven_binding(self.index.settings())
                     .is_some_and(|(key, _)| !self.serves(&key.namespace))
             })
-            .map(|output| output.name.as_str())
+            .map(|output| output.name.clone())
             .collect();
         if !outside.is_empty() {
-            let named = kleym_core::text::quoted_list(outside.iter().copied());
+            let named = kleym_core::text::quoted_list(outside.iter().map(ObjectName::as_str));
             tracing::warn!(
                 outputs = outside.len(),
                 "outputs of this instance stand in namespaces that are not served, and are left alone: {named}"

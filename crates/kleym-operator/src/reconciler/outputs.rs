@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use kleym_core::announce::Watched;
 use kleym_core::fact::Change;
-use kleym_core::grant::Grant;
 use kleym_core::index::Dirty;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, Uid, output_name};
-use kleym_core::output::{LiveOutput, Ownership};
+use kleym_core::output::{KeptOutput, LiveOutput, Ownership};
 
 use super::Reconciler;
 use super::doubt::Tick;
@@ -16,10 +15,14 @@ use crate::feed::Item;
 
 impl Reconciler {
     /// Takes an output that was seen; answers who must have a turn.
-    pub(super) fn saw_output(&mut self, output: LiveOutput) -> Dirty {
-        let name = output.name.clone();
+    pub(super) fn saw_output(&mut self, mut kept: KeptOutput) -> Dirty {
+        let name = kept.name().clone();
+        let output = kept.live(self.index.settings());
         let holder = self.holder(&output);
-        let before = self.book.output(&name).and_then(|known| self.holder(known));
+        if let (Some(holder), Some(grant)) = (&holder, kept.grant_mut()) {
+            self.index.share(holder, grant);
+        }
+        let before = self.book.output(&name).and_then(|known| self.holder(&known));
         let living = holder.as_ref().and_then(|key| Some((key, self.book.binding(key)?)));
         let ours = living.is_some_and(|(key, known)| {
             output.ownership_at_own_name(key, &known.live.uid) == Ownership::Ours
@@ -32,7 +35,7 @@ impl Reconciler {
         }
         self.metrics.outputs(self.vigil.counts());
         let mut dirty = Dirty::new();
-        if !self.book.saw_output(output) {
+        if !self.book.saw_output(kept) {
             return dirty;
         }
         // Whose it was until now is told too: what lost its proof grants nothing to the one that is gone.
@@ -71,8 +74,8 @@ impl Reconciler {
         let mut listed = BTreeSet::new();
         for item in items {
             let Item::Output(output) = item else { continue };
-            listed.insert(output.name.clone());
-            dirty.extend(self.saw_output(*output));
+            listed.insert(output.name().clone());
+            dirty.extend(self.saw_output(output));
         }
         for name in self.book.outputs_but(&listed) {
             dirty.extend(self.output_not_listed(&name));
@@ -102,7 +105,7 @@ impl Reconciler {
 
     /// An output that a list does not hold is gone, or was created after the list was made: a live look must tell.
     fn output_not_listed(&mut self, name: &ObjectName) -> Dirty {
-        match self.book.output(name).and_then(|output| self.holder(output)) {
+        match self.book.output(name).and_then(|output| self.holder(&output)) {
             Some(holder) => {
                 self.doubts.arises(&holder);
                 Dirty::from([holder])
@@ -150,17 +153,21 @@ impl Reconciler {
             Some(known) => live.ownership_at_own_name(key, &known.live.uid) != Ownership::Foreign,
             None => live.proven_binding(self.index.settings()).is_some_and(|(proven, _)| proven == *key),
         };
-        let grants = |live: &LiveOutput| ours(live) && !live.selects_nothing();
-        let grant = self.book.output(name).filter(|live| grants(live)).map(|live| Grant::of(live));
-        if self.index.set_grant(key, name, grant) {
-            dirty.extend(self.waiters.remove(name).unwrap_or_default());
+        let settings = self.index.settings();
+        let kept = self.book.kept_output(name).filter(|kept| ours(&kept.live(settings)));
+        let (name, grant) = match kept {
+            Some(kept) => (kept.name().clone(), kept.grant()),
+            None => (name.clone(), None),
+        };
+        if self.index.set_grant(key, &name, grant) {
+            dirty.extend(self.waiters.remove(&name).unwrap_or_default());
         }
     }
 
     /// Looks at every output again: whose it is can only be told once bindings are known.
     pub(super) fn begin_vigil(&mut self) {
-        let outputs: Vec<_> = self.book.outputs().cloned().collect();
-        for output in outputs {
+        for name in self.book.outputs_but(&BTreeSet::new()) {
+            let Some(output) = self.book.output(&name) else { continue };
             let living =
                 self.holder(&output).and_then(|key| Some((self.book.binding(&key)?.live.uid.clone(), key)));
             match living {

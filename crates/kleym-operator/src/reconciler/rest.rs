@@ -73,12 +73,13 @@ impl Reconciler {
             let peer = BindingKey::new(key.namespace.clone(), name.clone());
             Some(self.book.binding(&peer)?.live.uid.clone())
         };
+        let output = self.book.output_of(key);
         let settled = Settled {
             settings: self.index.settings(),
             key,
             uid: self.book.binding(key).map(|known| &known.live.uid),
             standing,
-            output: self.book.output_of(key).map(AsRef::as_ref),
+            output: output.as_deref(),
             peer: &peer,
         };
         let news = self.memory.entry(key.clone()).or_default().told.settle(&settled);

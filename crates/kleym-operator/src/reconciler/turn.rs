@@ -60,7 +60,7 @@ impl Reconciler {
             decision.held.insert(Kind::Output, trouble);
         }
         let known = self.book.binding(&key);
-        let output = self.book.output_of(&key).cloned();
+        let output = self.book.output_of(&key);
         let memory = self.memory.get(&key);
         let gate = Gatekeeper {
             index: &self.index,

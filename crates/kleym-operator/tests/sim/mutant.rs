@@ -319,7 +319,7 @@ fn with_finalizer(situation: &Situation<'_>, turn: &Turn, pretend: bool) -> Step
     let Some(binding) = situation.binding.filter(|binding| pretend && !binding.holds_finalizer()) else {
         return next(situation, turn);
     };
-    let holding = LiveBinding { finalizers: [FINALIZER.into()].into(), ..binding.clone() };
+    let holding = LiveBinding { finalizers: [FINALIZER].into_iter().collect(), ..binding.clone() };
     next(&Situation { binding: Some(&holding), ..*situation }, turn)
 }
 

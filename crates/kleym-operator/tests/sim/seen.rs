@@ -113,7 +113,7 @@ impl Seen {
                     .iter()
                     .map(|value| {
                         self.saw_version(value);
-                        Item::decode(kind, value).unwrap()
+                        Item::decode(kind, value, self.index.settings()).unwrap()
                     })
                     .collect();
                 self.listed(kind, namespace.as_ref(), &items);
@@ -121,7 +121,7 @@ impl Seen {
             }
             Report::Put(kind, value) => {
                 self.saw_version(&value);
-                let item = Item::decode(kind, &value).unwrap();
+                let item = Item::decode(kind, &value, self.index.settings()).unwrap();
                 match &item {
                     Item::Binding(seen) => self.saw_binding(seen),
                     Item::Input(fact) => self.apply(Change::Put(fact.clone())),
@@ -170,7 +170,7 @@ impl Seen {
             Some((known, newer)) if *newer > version || (*newer == version && *known == uid) => {}
             _ => {
                 self.bindings.insert(seen.fact.key.clone(), (uid, version));
-                self.apply(Change::Put(Fact::Binding(Box::new(seen.fact.clone()))));
+                self.apply(Change::Put(Fact::Binding(seen.fact.clone())));
             }
         }
     }

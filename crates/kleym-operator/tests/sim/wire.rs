@@ -99,8 +99,7 @@ impl Request {
         };
         let finalizers = |ours: bool| {
             let seen = seen();
-            let mut finalizers: Vec<&str> =
-                seen.finalizers.iter().map(|f| &**f).filter(|f| *f != FINALIZER).collect();
+            let mut finalizers: Vec<&str> = seen.finalizers.iter().filter(|f| *f != FINALIZER).collect();
             if ours {
                 finalizers.push(FINALIZER);
             }

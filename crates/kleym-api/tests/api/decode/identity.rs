@@ -201,7 +201,7 @@ fn a_live_binding_has_a_uid_and_a_resource_version_to_bind_writes_to() {
             uid: Uid::parse("u-1").unwrap(),
             resource_version: "r41".into(),
             generation: Some(3),
-            finalizers: ["a/b".into(), "c/d".into()].into(),
+            finalizers: ["a/b", "c/d"].into_iter().collect(),
         })
     );
     for (field, value, message) in [
