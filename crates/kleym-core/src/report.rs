@@ -1,8 +1,8 @@
 //! Findings: what there is to say about what was declared, in a closed vocabulary. Every finding has a stable code, and
 //! says what is wrong, which objects it is about, which field of which object shows it, and what to do.
 //!
-//! Findings repeat verdicts, they never make one: [`findings`] reads an [`Index`](crate::index::Index) and changes
-//! nothing. Where a field stands in a file is for whoever read the file to know.
+//! Findings repeat verdicts, they never make one: [`findings`] reads an [`Index`] and changes nothing. Where a field stands
+//! in a file is for whoever read the file to know.
 //!
 //! # Codes
 //! A code is never renamed, renumbered or used again for something else. The first digit is the group:
