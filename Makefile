@@ -57,6 +57,21 @@ soak: ## Run the reconciler in a simulated cluster, 1,000,000 seeds or KLEYM_SIM
 	KLEYM_SIM_SEEDS=$(or $(KLEYM_SIM_SEEDS),1000000) KLEYM_SIM_SOAK=1 \
 		$(CARGO) test --release --package kleym-operator --test sim -- --nocapture
 
+# `fuzz/Cargo.toml` lists the targets. There is no unsafe code for a sanitizer to look at, so the stable toolchain is enough.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(shell sed -n 's/^name = "\([a-z_]*\)"/\1/p' fuzz/Cargo.toml)
+
+.PHONY: fuzz
+fuzz: ## Throw anything at whatever reads input from outside; FUZZ_SECONDS each (60), FUZZ_TARGETS chooses
+	$(call crate_tool,cargo-fuzz@0.13.2)
+	@for target in $(FUZZ_TARGETS); do \
+		printf '\n==> fuzzing %s\n' "$$target"; \
+		mkdir -p $(OUT)/fuzz/corpus/$$target; \
+		PATH="$(CRATE_TOOLS)/bin:$$PATH" $(CARGO) fuzz run --sanitizer none --target-dir $(OUT)/fuzz "$$target" \
+			$(OUT)/fuzz/corpus/$$target fuzz/seeds -- -dict=fuzz/words.dict -max_len=65536 -rss_limit_mb=1024 \
+			-timeout=10 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -print_funcs=0 -verbosity=0; \
+	done
+
 .PHONY: bench
 bench: build ## Measure the operator, some 15 minutes; SIZE=small is quick, FIGURES='calls many more crowd claim' chooses
 	@$(BIN)/kleym-testenv assets

@@ -14,6 +14,8 @@ mod declared;
 mod deployment;
 mod exit;
 mod foresight;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod labels;
 mod manager;
 mod map;

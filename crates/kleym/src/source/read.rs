@@ -38,6 +38,15 @@ impl Files {
         reader.file(path);
         reader.done()
     }
+
+    /// One file with this content.
+    #[cfg(fuzzing)]
+    pub(crate) fn of_one(name: &str, content: &[u8]) -> Self {
+        let mut reader =
+            Reader { recursive: false, files: Vec::new(), seen: BTreeSet::new(), problems: Vec::new() };
+        reader.take(name, None, content);
+        Files(reader.files)
+    }
 }
 
 struct Reader {
