@@ -1,5 +1,9 @@
 //! What the API server sends, read without holding more of it than is needed: of a list one object at a time, and of an
 //! object everything but `metadata.managedFields`, which nobody reads and which are the larger half of it.
+//!
+//! A list is walked here instead of with `serde_json::value::RawValue`: with that feature on, every JSON object that has
+//! one certain key is read as the text in it, wherever it stands, and a tenant could write labels that Kleym reads as
+//! others than the API server does. `deny.toml` keeps the feature off, for the dependencies' sake too.
 
 use std::fmt;
 
@@ -199,6 +203,16 @@ mod tests {
         let full = json!({"kind": "K", "metadata": {"name": "a", "managedFields": [{"manager": "m"}]}, "spec": other});
         let lean = json!({"kind": "K", "metadata": {"name": "a"}, "spec": other});
         assert_eq!(objects(&json!({"items": [full, {}]})), [Some(lean), Some(json!({}))]);
+    }
+
+    #[test]
+    fn no_key_makes_a_value_another_one() {
+        for key in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+            let text = format!(r#"{{"items": [{{"labels": {{"{key}": "7"}}}}]}}"#);
+            let page = Page::read(text.as_bytes()).unwrap();
+            let Lean(object) = page.objects().next().unwrap().unwrap();
+            assert_eq!(object["labels"][key], "7");
+        }
     }
 
     #[test]
