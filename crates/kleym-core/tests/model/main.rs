@@ -64,6 +64,10 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum User {
     Delete,
+    /// Somebody else keeps the binding, and it is deleted.
+    DeleteKept,
+    /// Who keeps the binding lets it go.
+    LetGo,
     Recreate,
     Edit,
     StripFinalizer,
@@ -74,8 +78,10 @@ enum User {
     ReleaseOutput,
 }
 
-const USERS: [User; 9] = [
+const USERS: [User; 11] = [
     User::Delete,
+    User::DeleteKept,
+    User::LetGo,
     User::Recreate,
     User::Edit,
     User::StripFinalizer,
@@ -122,6 +128,7 @@ enum Bend {
 const RELEASE: &str = "no finalizer leaves while its binding's output exists";
 const FOREIGN: &str = "foreign objects are never touched";
 const LIVING: &str = "no living binding's output is taken for an orphan";
+const RELEASED: &str = "it settles released, kept by somebody else";
 const RIGHT: &str = "what is settled is right";
 
 struct Protocol {
@@ -219,11 +226,12 @@ impl Protocol {
     }
 
     fn live_binding(binding: &Binding) -> LiveBinding {
+        let others = binding.kept.then_some("example.org/keeps");
         LiveBinding {
             uid: Uid::parse(&format!("b{}", binding.uid)).expect("valid"),
             resource_version: binding.version.to_string().into(),
             generation: None,
-            finalizers: binding.finalizer.then_some(FINALIZER).into_iter().collect(),
+            finalizers: binding.finalizer.then_some(FINALIZER).into_iter().chain(others).collect(),
         }
     }
 
@@ -234,18 +242,11 @@ impl Protocol {
             Shape::Of(spec) | Shape::Tampered(spec) => spec,
             Shape::Neutral | Shape::Foreign => Spec::A,
         });
+        let uid = Uid::parse(&format!("o{}", output.uid)).expect("valid");
         let mut live = LiveOutput {
-            name: wanted.name.clone(),
-            uid: Uid::parse(&format!("o{}", output.uid)).expect("valid"),
-            resource_version: output.version.to_string().into(),
-            created: None,
             deleting: output.deleting,
             finalizers: if output.kept { ["example.org/keeps".into()].into() } else { [].into() },
-            owned: false,
-            labels: wanted.labels,
-            annotations: wanted.annotations,
-            spec: wanted.spec,
-            stats: None,
+            ..LiveOutput::as_written(wanted, uid, &output.version.to_string(), None)
         };
         match output.shape {
             Shape::Of(_) => {}
@@ -401,18 +402,22 @@ impl Protocol {
 
     fn user(server: &mut Server, user: User) -> Option<()> {
         match user {
-            User::Delete => {
+            User::Delete | User::DeleteKept => {
                 let binding = server.binding.filter(|binding| !binding.deleting)?;
+                let (version, kept) = (server.bump(), user == User::DeleteKept);
+                server.binding = Binding { deleting: true, kept, version, ..binding }.unless_gone();
+            }
+            User::LetGo => {
+                let binding = server.binding.filter(|binding| binding.kept)?;
                 let version = server.bump();
-                server.binding = binding.finalizer.then_some(Binding { deleting: true, version, ..binding });
+                server.binding = Binding { kept: false, version, ..binding }.unless_gone();
             }
             User::Recreate => {
                 if server.binding.is_some() {
                     return None;
                 }
                 let (uid, version) = (server.take_uid(), server.bump());
-                server.binding =
-                    Some(Binding { uid, version, deleting: false, finalizer: false, spec: Spec::A });
+                server.binding = Some(Binding::declared(uid, version));
             }
             User::Edit => {
                 let binding = server.binding.filter(|binding| !binding.deleting)?;
@@ -427,8 +432,7 @@ impl Protocol {
             User::StripFinalizer => {
                 let binding = server.binding.filter(|binding| binding.finalizer)?;
                 let version = server.bump();
-                server.binding =
-                    (!binding.deleting).then_some(Binding { finalizer: false, version, ..binding });
+                server.binding = Binding { finalizer: false, version, ..binding }.unless_gone();
             }
             User::Tamper => {
                 let output = server.output?;
@@ -518,7 +522,10 @@ impl State {
         };
         match self.server.binding {
             None => withdrawn,
-            Some(Binding { deleting: true, .. }) => withdrawn && output.is_some_and(|output| output.kept),
+            // Ours is off as soon as nothing of ours is left; who keeps the binding besides is not ours to judge.
+            Some(Binding { deleting: true, finalizer, kept, .. }) => {
+                withdrawn && (output.is_some_and(|output| output.kept) || (kept && !finalizer))
+            }
             Some(Binding { spec: Spec::Bad, .. }) => withdrawn,
             Some(Binding { uid, spec, finalizer, .. }) => match output {
                 Some(output) if output.shape == Shape::Of(spec) => output.owner == uid && finalizer,
@@ -632,6 +639,10 @@ impl Model for Protocol {
                 state.is_settled(model.operators)
                     && state.server.output.is_some_and(|o| o.shape == Shape::Of(Spec::A))
             }),
+            Property::sometimes(RELEASED, |model: &Self, state: &State| {
+                let released = |binding: Binding| binding.deleting && binding.kept && !binding.finalizer;
+                state.is_settled(model.operators) && state.server.binding.is_some_and(released)
+            }),
             Property::sometimes(
                 "it settles after a crash with a late request",
                 |model: &Self, state: &State| state.is_settled(model.operators) && state.crashes == 1,
@@ -663,6 +674,7 @@ fn exhaust(operators: usize, users: u8, crashes: u8, faults: u8) -> usize {
     checker.assert_no_discovery(LIVING);
     checker.assert_no_discovery(RIGHT);
     checker.assert_any_discovery("it settles granted");
+    checker.assert_any_discovery(RELEASED);
     assert!(checker.is_done(), "the state space is exhausted");
     checker.unique_state_count()
 }

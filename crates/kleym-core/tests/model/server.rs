@@ -20,7 +20,21 @@ pub(crate) struct Binding {
     pub version: u8,
     pub deleting: bool,
     pub finalizer: bool,
+    /// Whether a foreign finalizer keeps it.
+    pub kept: bool,
     pub spec: Spec,
+}
+
+impl Binding {
+    /// One that nobody has touched yet.
+    pub(crate) fn declared(uid: u8, version: u8) -> Self {
+        Self { uid, version, deleting: false, finalizer: false, kept: false, spec: Spec::A }
+    }
+
+    /// What is left of it: nothing when it is being deleted and no finalizer keeps it.
+    pub(crate) fn unless_gone(self) -> Option<Self> {
+        (!self.deleting || self.finalizer || self.kept).then_some(self)
+    }
 }
 
 /// What an output looks like.
@@ -106,9 +120,8 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new() -> Self {
-        let binding = Binding { uid: 1, version: 1, deleting: false, finalizer: false, spec: Spec::A };
         Self {
-            binding: Some(binding),
+            binding: Some(Binding::declared(1, 1)),
             output: None,
             next_uid: 2,
             version: 1,
@@ -144,8 +157,7 @@ impl Server {
                 self.violations.early_release |=
                     self.output.is_some_and(|output| output.owner == uid && output.shape != Shape::Foreign);
                 let version = self.bump();
-                let binding = Binding { finalizer: false, version, ..binding };
-                self.binding = (!binding.deleting).then_some(binding);
+                self.binding = Binding { finalizer: false, version, ..binding }.unless_gone();
                 Ok(())
             }
             Request::Create { owner, spec } => {
