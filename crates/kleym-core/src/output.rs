@@ -200,6 +200,24 @@ pub enum Ownership {
 }
 
 impl LiveOutput {
+    /// What the API server holds once an output was written that nobody else has touched.
+    pub fn as_written(wanted: WantedOutput, uid: Uid, resource_version: &str, created: Option<i64>) -> Self {
+        let WantedOutput { name, labels, annotations, spec } = wanted;
+        Self {
+            name,
+            uid,
+            resource_version: resource_version.into(),
+            created,
+            deleting: false,
+            finalizers: Box::default(),
+            owned: false,
+            labels,
+            annotations,
+            spec,
+            stats: None,
+        }
+    }
+
     fn label(&self, key: &str) -> Option<&str> {
         self.labels.get(key).map(|value| &**value)
     }

@@ -55,19 +55,10 @@ impl Written {
         let Self { name, binding, binding_uid, grant, uid, resource_version, created, stats } = self;
         let wanted =
             WantedOutput::granting(settings, binding, Some(binding_uid), &grant.spiffe_id, &grant.items);
-        LiveOutput {
-            name: name.clone(),
-            uid: uid.clone(),
-            resource_version: resource_version.clone(),
-            created: *created,
-            deleting: false,
-            finalizers: Box::default(),
-            owned: false,
-            labels: wanted.labels,
-            annotations: wanted.annotations,
-            spec: wanted.spec,
-            stats: *stats,
-        }
+        // The name is computed; the one that is kept may be shared.
+        let wanted = WantedOutput { name: name.clone(), ..wanted };
+        let live = LiveOutput::as_written(wanted, uid.clone(), resource_version, *created);
+        LiveOutput { stats: *stats, ..live }
     }
 }
 

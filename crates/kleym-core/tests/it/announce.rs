@@ -32,19 +32,7 @@ pub(crate) fn identity(container: &str) -> Arc<Identity> {
 /// The output of the binding `chat`, as it stands when it grants an identity.
 pub(crate) fn live(identity: &Identity, uid_of_output: &str) -> LiveOutput {
     let wanted = WantedOutput::of(&settings(), &key("llm", "chat"), Some(&uid("chat-1")), identity);
-    LiveOutput {
-        name: wanted.name,
-        uid: uid(uid_of_output),
-        resource_version: "7".into(),
-        created: Some(1000),
-        deleting: false,
-        finalizers: Box::default(),
-        owned: false,
-        labels: wanted.labels,
-        annotations: wanted.annotations,
-        spec: wanted.spec,
-        stats: None,
-    }
+    LiveOutput::as_written(wanted, uid(uid_of_output), "7", Some(1000))
 }
 
 fn stripped(mut output: LiveOutput) -> LiveOutput {

@@ -62,19 +62,7 @@ fn identity_in(container: &str) -> Arc<Identity> {
 fn output_of(owner: &str, container: &str) -> LiveOutput {
     let wanted =
         WantedOutput::of(&settings(), &key("llm", "chat"), Some(&uid(owner)), &identity_in(container));
-    LiveOutput {
-        name: wanted.name,
-        uid: uid("o-1"),
-        resource_version: "7".into(),
-        created: Some(1000),
-        deleting: false,
-        finalizers: Box::default(),
-        owned: false,
-        labels: wanted.labels,
-        annotations: wanted.annotations,
-        spec: wanted.spec,
-        stats: None,
-    }
+    LiveOutput::as_written(wanted, uid("o-1"), "7", Some(1000))
 }
 
 impl Scene {

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use kleym_core::kind::Kind;
 use serde_json::json;
 
-use crate::world::{OBJECTIVE, Operator, POOL, World, objective, per_objective, pool, pool_only};
+use crate::world::{OBJECTIVE, Operator, POOL, World, objective, per_objective, pool, pool_only, text};
 
 /// A world with a pool, an objective, a binding `chat` that is Ready, and an operator at rest.
 async fn settled(name: &str) -> (World, Operator) {
@@ -269,6 +269,13 @@ async fn a_restart_with_a_thousand_bindings_in_sync_lists_and_watches_and_writes
     })
     .await
     .unwrap();
+    // As spire-controller-manager does, so that however long all this took there is nothing to report.
+    let stats = json!({"status": {"stats": {"podsSelected": 1, "entriesToSet": 1}}});
+    let outputs = world.all(Kind::Output).await;
+    let picked_up = outputs
+        .iter()
+        .map(|output| world.edit_status(Kind::Output, text(&output["metadata"]["name"]), stats.clone()));
+    stream::iter(picked_up).buffer_unordered(16).collect::<Vec<_>>().await;
     world.at_rest().await;
     operator.terminate().await;
     let mark = world.mark().await;

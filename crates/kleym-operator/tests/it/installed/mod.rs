@@ -104,6 +104,18 @@ impl Installed {
         self.world.operator_of(kubeconfig, &flags).await
     }
 
+    /// Behind its policies and with the rights of its account, the operator meets everything, and nothing is forbidden it.
+    pub(crate) async fn does_all_its_work(&self) {
+        self.fenced().await;
+        let kubeconfig = self.kubeconfig().await;
+        let mark = self.world.mark().await;
+        let operator = self.operator(&kubeconfig).await;
+        operator.says("leading lease").await;
+        lifecycle(self).await;
+        assert_eq!(self.refused_calls(mark).await, Vec::<String>::new());
+        operator.terminate().await;
+    }
+
     /// Waits until the policies are enforced: the API server compiles them a moment after they were written.
     pub(crate) async fn fenced(&self) {
         let outputs = self.world.api(Kind::Output);
@@ -191,15 +203,7 @@ pub(crate) async fn lifecycle(installed: &Installed) {
 #[tokio::test]
 async fn with_the_rights_of_its_account_and_behind_the_policies_the_operator_does_all_its_work() {
     let installed = Installed::new("installed", POLICIES).await;
-    let world = &installed.world;
-    installed.fenced().await;
-    let kubeconfig = installed.kubeconfig().await;
-    let mark = world.mark().await;
-    let operator = installed.operator(&kubeconfig).await;
-    operator.says("leading lease").await;
-    lifecycle(&installed).await;
-    assert_eq!(installed.refused_calls(mark).await, Vec::<String>::new());
-    operator.terminate().await;
+    installed.does_all_its_work().await;
 }
 
 #[tokio::test]

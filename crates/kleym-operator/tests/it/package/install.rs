@@ -12,7 +12,7 @@ use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
 
 use super::{as_text, chart, objects, printed, root, schemas, tool, tool_path};
-use crate::installed::{Installed, lifecycle, output};
+use crate::installed::{Installed, output};
 use crate::world::{SOON, World, definition, objective, per_objective, pool, text};
 
 /// Applies a text as a user does; there must be nothing to complain of.
@@ -108,15 +108,7 @@ async fn a_release_that_serves_some_namespaces_works_with_rights_in_these_only()
         .unwrap();
     apply(&world, &rendered);
     world.instance = "default".to_owned();
-    let installed = Installed::around(world);
-    installed.fenced().await;
-    let kubeconfig = installed.kubeconfig().await;
-    let mark = installed.world.mark().await;
-    let operator = installed.operator(&kubeconfig).await;
-    operator.says("leading lease").await;
-    lifecycle(&installed).await;
-    assert_eq!(installed.refused_calls(mark).await, Vec::<String>::new());
-    operator.terminate().await;
+    Installed::around(world).does_all_its_work().await;
 }
 
 /// What a user does who follows the chart and its notes, and nothing else.
