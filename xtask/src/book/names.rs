@@ -14,6 +14,7 @@ use super::{Page, Pages};
 
 /// Pages that must speak of every member of a vocabulary.
 const BY_REASON: &str = "docs/src/operate/troubleshooting.md";
+const BY_STAGE: &str = "docs/src/reference/operator-spec.md";
 const BY_EVENT: &str = "docs/src/reference/events.md";
 /// Where alerts are, and the page that their `runbook_url`s lead to.
 const ALERTS: &str = "config/components/monitoring/rules.yaml";
@@ -52,7 +53,8 @@ pub(super) fn check(root: &Path, pages: &Pages) -> anyhow::Result<Vec<String>> {
             page.codes.iter().any(|code| code.what == word) || page.words.iter().any(|text| text.what == word)
         })
     };
-    let reasons = Reason::ALL.iter().map(|reason| (BY_REASON, reason.as_str()));
+    let reasons =
+        Reason::ALL.iter().flat_map(|reason| [BY_REASON, BY_STAGE].map(|page| (page, reason.as_str())));
     let events = Occasion::ALL.iter().map(|occasion| (BY_EVENT, occasion.as_str()));
     findings.extend(
         reasons
