@@ -24,7 +24,7 @@ pub(crate) fn page(root: &Path) -> anyhow::Result<Artifact> {
     let content = format!(
         "<!-- {MARK} from {SCHEMA} and {VALUES}. Do not edit. -->\n# Kleym\n\nSPIFFE identities for LLM inference, compiled from \
          InferencePools and InferenceObjectives into ClusterSPIFFEIDs.\n\n```console\n$ helm install kleym charts/kleym --namespace \
-         kleym-system --create-namespace \\\n    --set trustDomain=example.org --set className=spire-mgmt-spire\n```\n\n\
+         kleym-system --create-namespace \\\n    --set trustDomain=example.org --set className=spire-server-spire\n```\n\n\
          `trustDomain` is that of your SPIRE; `className` is the class that your spire-controller-manager watches, for \
          SPIRE's chart\n`<namespace>-<release>`. The notes that follow an install lead to a first binding. Delete the bindings \
          before the release:\n`kubectl delete inferenceidentitybindings --all --all-namespaces`.\n\n## Values\n\n\

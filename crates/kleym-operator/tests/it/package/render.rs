@@ -375,7 +375,7 @@ fn every_value_reaches_the_operator_and_means_what_it_says() {
     let configuration = Flags::default().resolve(&find).unwrap();
     let settings = &configuration.settings;
     assert_eq!(settings.trust_domain.as_str(), "example.org");
-    assert_eq!(settings.class_name.as_ref().unwrap().as_str(), "spire-mgmt-spire");
+    assert_eq!(settings.class_name.as_ref().unwrap().as_str(), "spire-server-spire");
     assert_eq!(settings.instance.as_str(), "blue");
     assert_eq!(settings.path_grants.iter().count(), 2);
     let namespaces: Vec<&str> = configuration.namespaces.iter().map(|one| one.as_str()).collect();
