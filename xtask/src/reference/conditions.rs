@@ -113,7 +113,7 @@ const fn words(reason: Reason) -> Words {
         ),
         Reason::ManagedOutputApplyFailed => (
             "The output could not be written: rejected by the API server or a webhook, a field that the installed definition cannot hold, no permission, or no answer.",
-            "Rejected: see the operator's log for the answer, then change the binding or the webhook. Unknown field: upgrade the definition to spire-controller-manager 0.6.0 or newer. No permission: give the operator its ClusterRole. No answer: the operator tries again by itself.",
+            "Rejected: see the operator's log for the answer, then change the binding's spec; or the webhook, and restart the operator, which does not try again before. Unknown field: upgrade the definition to spire-controller-manager 0.6.0 or newer. No permission: give the operator its ClusterRole. No answer: the operator tries again by itself.",
             "`Reconciling` when it can pass by itself (no answer, no permission), else `Stalled`",
         ),
     };
