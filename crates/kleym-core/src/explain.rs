@@ -17,7 +17,7 @@ use crate::fact::Binding;
 use crate::name::BindingKey;
 use crate::relation::Precedence;
 use crate::report::{Code, Finding, Reported, Scene};
-use crate::spire::Answer;
+use crate::spire::{Answer, Manager};
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
 pub use self::ending::Deletion;
@@ -39,7 +39,7 @@ pub struct Question<'a> {
     /// The Deployments of operators that can be seen. Asked only when an output is not as it should be.
     pub operators: &'a dyn Fn() -> Vec<Operator>,
     /// Where a setting of SCM, by its name, was read.
-    pub manager_at: &'a dyn Fn(&str) -> String,
+    pub manager_at: &'a dyn Fn(&Manager, &str) -> String,
     /// Only this container of the pod.
     pub container: Option<&'a str>,
 }

@@ -231,6 +231,11 @@ impl LiveOutput {
         self.label(LABEL_MANAGED_BY) == Some(MANAGED_BY)
     }
 
+    /// The instance of Kleym that it says it is of, when it carries our label.
+    pub fn instance(&self) -> Option<&str> {
+        self.label(LABEL_INSTANCE).filter(|_| self.wears_our_label())
+    }
+
     /// The uid of the binding that it says it was written for.
     pub fn binding_uid(&self) -> Option<&str> {
         self.annotation(ANNOTATION_BINDING_UID)

@@ -15,7 +15,7 @@ use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace};
 use kleym_core::output::{Pairs, WantedOutput};
 use kleym_core::report::{Code, FieldPath, Finding, Place};
-use kleym_core::settings::Settings;
+use kleym_core::settings::SettingsByNamespace;
 use kleym_core::text::Quoted;
 use serde_json::Value;
 
@@ -92,8 +92,8 @@ struct Objection {
 
 impl Declared {
     /// Takes what stands in files; `home` is the namespace of objects that name none.
-    pub(crate) fn read(files: Files, home: &Namespace, settings: Settings) -> Self {
-        let Ok(declared) = Self::gather(files, None, home, |_| Ok::<_, Infallible>(settings));
+    pub(crate) fn read(files: Files, home: &Namespace, settings: impl Into<SettingsByNamespace>) -> Self {
+        let Ok(declared) = Self::gather(files, None, home, |_| Ok::<_, Infallible>(settings.into()));
         declared
     }
 
@@ -104,14 +104,14 @@ impl Declared {
     pub(crate) fn settled<E>(
         files: Files,
         home: &Namespace,
-        settings: impl FnOnce(&BTreeMap<BindingKey, Value>) -> Result<Settings, E>,
+        settings: impl FnOnce(&BTreeMap<BindingKey, Value>) -> Result<SettingsByNamespace, E>,
     ) -> Result<Self, E> {
         Self::gather(files, None, home, settings)
     }
 
     /// Takes what a cluster holds, with files laid over it: an object that is live keeps its uid and age, one that is
     /// not is newest.
-    pub(crate) fn over(live: Live, files: Files, home: &Namespace, settings: Settings) -> Self {
+    pub(crate) fn over(live: Live, files: Files, home: &Namespace, settings: SettingsByNamespace) -> Self {
         let Ok(declared) = Self::gather(files, Some(live), home, |_| Ok::<_, Infallible>(settings));
         declared
     }
@@ -120,7 +120,7 @@ impl Declared {
         files: Files,
         live: Option<Live>,
         home: &Namespace,
-        settings: impl FnOnce(&BTreeMap<BindingKey, Value>) -> Result<Settings, E>,
+        settings: impl FnOnce(&BTreeMap<BindingKey, Value>) -> Result<SettingsByNamespace, E>,
     ) -> Result<Self, E> {
         let mut gathered = Gathered::new(home);
         let mut problems = Vec::new();
@@ -156,7 +156,7 @@ impl Declared {
             labels,
             in_cluster: live.is_some(),
             remarks: Vec::new(),
-            index: Index::new(index.settings().clone()),
+            index: Index::new(index.settings_by_namespace().clone()),
             parsed,
             declared,
             problems,
@@ -268,9 +268,10 @@ impl Declared {
 
     /// The outputs that bindings are to have, by namespace and name.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = (&Binding, WantedOutput)> {
-        let (index, settings) = (&self.index, self.index.settings());
+        let index = &self.index;
         index.bindings().filter_map(move |binding| match index.verdict(&binding.key).verdict {
             Verdict::Wanted(identity) => {
+                let settings = index.settings_in(&binding.key.namespace);
                 Some((binding, WantedOutput::of(settings, &binding.key, binding.uid.as_ref(), &identity)))
             }
             Verdict::Gone | Verdict::Deleting | Verdict::Waiting(_) | Verdict::Refused(_) => None,

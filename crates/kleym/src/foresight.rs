@@ -64,6 +64,10 @@ impl<'a> Foresight<'a> {
         let (entries, poison) = (prediction.entries_by(by), &prediction.poison);
         let class_name = registration.class_name.to_string();
         let (binding, mut facts) = self.whose(by);
+        let instance = self.sight.scene(self.declared, None).other_instance(by).map(str::to_owned);
+        if let Some(instance) = &instance {
+            facts = vec![("state", format!("of another instance of Kleym, {instance}"))];
+        }
         if let Some(refusal) = entries.iter().find_map(|entry| entry.refused) {
             facts.push(("SPIRE refuses", refusal.to_string()));
         }
@@ -80,6 +84,7 @@ impl<'a> Foresight<'a> {
         seen::Output {
             name: self.name(by),
             binding,
+            instance,
             spiffe_id: self.gives(by),
             class_name: (!class_name.is_empty()).then_some(class_name),
             fallback: registration.fallback,

@@ -18,10 +18,8 @@ use crate::survey::Survey;
 /// What is known of SCM.
 #[derive(Debug, Default)]
 pub(crate) struct KnownManager {
-    /// Its settings.
-    pub(crate) manager: Manager,
-    /// Where they were read: `ConfigMap spire/spire-controller-manager`.
-    pub(crate) at: Option<String>,
+    /// The settings of each that works in the cluster; of one, as far as nothing is known.
+    pub(crate) managers: Vec<Manager>,
     /// What could not be read, and what does not fit.
     pub(crate) findings: Vec<Finding>,
 }
@@ -52,8 +50,8 @@ impl KnownManager {
 
     /// What files say of SCM, and flags.
     pub(crate) fn in_files(typed: &args::Manager, declared: &Declared) -> Self {
-        let found = declared.beside(Resource::ConfigMaps).items().iter().find_map(read);
-        completed(typed, found, Vec::new())
+        let found = declared.beside(Resource::ConfigMaps).items().iter().filter_map(read);
+        completed(typed, found.collect(), Vec::new())
     }
 }
 
@@ -83,17 +81,17 @@ pub(crate) fn in_cluster<'a>(
     let collections: Vec<Collection> =
         namespaces.iter().map(|namespace| Collection::of(Resource::ConfigMaps, Some(namespace))).collect();
     let lists = cluster.lists(&collections);
-    let found = lists.iter().flat_map(Found::items).find_map(read);
+    let found: Vec<Manager> = lists.iter().flat_map(Found::items).filter_map(read).collect();
     let given = typed.scm_class_name.is_some() && typed.scm_ignore_namespaces.is_some();
     let limits = lists.iter().filter_map(|found| match found {
         Found::Limited(limit) if !given => Some(limit.finding()),
         _ => None,
     });
-    let limits = if found.is_some() { Vec::new() } else { limits.take(1).collect() };
+    let limits = if !found.is_empty() { Vec::new() } else { limits.take(1).collect() };
     Ok(completed(typed, found, limits))
 }
 
-fn read(map: &Value) -> Option<(Manager, String)> {
+fn read(map: &Value) -> Option<Manager> {
     let texts = map.get("data")?.as_object()?.values().filter_map(Value::as_str);
     let mut texts = texts.filter(|text| text.len() <= MAX_TEXT && text.contains(MANAGER_KIND));
     let manager = texts.find_map(|text| {
@@ -102,43 +100,46 @@ fn read(map: &Value) -> Option<(Manager, String)> {
     })?;
     let meta = decode::Meta::of(map);
     let (namespace, name) = (meta.namespace().unwrap_or_default(), meta.name().unwrap_or_default());
-    Some((manager, format!("ConfigMap {namespace}/{name}")))
+    Some(Manager { at: Some(format!("ConfigMap {namespace}/{name}").into()), ..manager })
 }
 
-/// Flags count over what was read.
-fn completed(
-    typed: &args::Manager,
-    found: Option<(Manager, String)>,
-    mut findings: Vec<Finding>,
-) -> KnownManager {
+/// Flags count over what was read, and speak of one SCM.
+fn completed(typed: &args::Manager, mut found: Vec<Manager>, mut findings: Vec<Finding>) -> KnownManager {
     let args::Manager { scm_namespace: _, scm_class_name, scm_watch_classless, scm_ignore_namespaces } =
         typed;
-    let (mut manager, at) = found.map_or((Manager::default(), None), |(manager, at)| (manager, Some(at)));
-    if scm_class_name.is_some() || scm_watch_classless.is_some() {
-        let mut class = manager.class.take().unwrap_or_default();
-        if let Some(name) = scm_class_name {
-            class = Class { name: name.as_str().into(), by_label: class.by_label, ..class };
+    if scm_class_name.is_some() || scm_watch_classless.is_some() || scm_ignore_namespaces.is_some() {
+        found.truncate(1);
+    }
+    if found.is_empty() {
+        found.push(Manager::default());
+    }
+    for manager in &mut found {
+        if scm_class_name.is_some() || scm_watch_classless.is_some() {
+            let mut class = manager.class.take().unwrap_or_default();
+            if let Some(name) = scm_class_name {
+                class = Class { name: name.as_str().into(), by_label: class.by_label, ..class };
+            }
+            class.classless = scm_watch_classless.unwrap_or(class.classless);
+            manager.class = Some(class);
         }
-        class.classless = scm_watch_classless.unwrap_or(class.classless);
-        manager.class = Some(class);
+        if let Some(patterns) = scm_ignore_namespaces {
+            let patterns = patterns.iter().filter(|pattern| !pattern.is_empty());
+            manager.ignored = Some(patterns.map(|pattern| Ignored::new(pattern)).collect());
+        }
     }
-    if let Some(patterns) = scm_ignore_namespaces {
-        let patterns = patterns.iter().filter(|pattern| !pattern.is_empty());
-        manager.ignored = Some(patterns.map(|pattern| Ignored::new(pattern)).collect());
-    }
-    if manager.class.is_none() || manager.ignored.is_none() {
+    if found.iter().any(|manager| manager.class.is_none() || manager.ignored.is_none()) {
         findings.push(
             Finding::new(Code::ManagerUnknown, "the settings of spire-controller-manager are not known")
                 .hint("give --scm-class-name and --scm-ignore-namespaces, or --scm-namespace with the right to list ConfigMaps there"),
         );
     }
-    let unreadable = manager.ignored.iter().flatten().find(|pattern| !pattern.readable());
-    if let Some(pattern) = unreadable {
+    let mut patterns = found.iter().flat_map(|manager| manager.ignored.iter().flatten());
+    if let Some(pattern) = patterns.find(|pattern| !pattern.readable()) {
         let what = kleym_core::text::Quoted(pattern.pattern());
         findings.push(Finding::new(
             Code::ManagerUnknown,
             format!("{what} in `ignoreNamespaces` is no expression that can be read here, so it is not known which namespaces it ignores"),
         ).hint("spire-controller-manager does not start with an expression that Go cannot read; see its log"));
     }
-    KnownManager { manager, at, findings }
+    KnownManager { managers: found, findings }
 }

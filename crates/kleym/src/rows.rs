@@ -65,7 +65,7 @@ pub(crate) fn reported(binding: &Binding, live: &Value) -> BindingRow {
 
 fn decided(declared: &Declared, binding: &Binding) -> BindingRow {
     let mut row = declared_row(binding);
-    let settings = declared.index.settings();
+    let settings = declared.index.settings_in(&binding.key.namespace);
     let ready = |row: &mut BindingRow, refusal: Option<&_>| {
         if let Some(condition) = conditions_of(refusal).first() {
             row.ready = condition.status.as_str().to_owned();
@@ -79,8 +79,9 @@ fn decided(declared: &Declared, binding: &Binding) -> BindingRow {
             row.output = Some(output_name(settings.instance.as_str(), &binding.key).to_string());
         }
         Verdict::Refused(refusal) => ready(&mut row, Some(&refusal)),
-        Verdict::Waiting(_) => row.reason = Some(REASON_INITIALIZING.to_owned()),
-        Verdict::Gone | Verdict::Deleting => {}
+        // Deleting, it waits for its output to be gone (contract, section 8).
+        Verdict::Waiting(_) | Verdict::Deleting => row.reason = Some(REASON_INITIALIZING.to_owned()),
+        Verdict::Gone => {}
     }
     row
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace};
-use kleym_core::settings::Settings;
 use kleym_core::settings::given::Environment;
+use kleym_core::settings::{Settings, SettingsByNamespace};
 use kleym_core::spire::Manager;
 use kleym_core::text::quoted_list;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::deployment::{Unsaid, as_started, of_instance};
 use crate::exit::Failure;
 use crate::manager::{KnownManager, in_cluster};
 use crate::reports::SettingChange;
-use crate::settings::{settings, with_status};
+use crate::settings::{self, settings, with_status};
 use crate::source::Files;
 use crate::source::cluster::{Cluster, Found, Resource};
 use crate::survey::{Question, namespace, read};
@@ -29,8 +29,8 @@ use crate::survey::{Question, namespace, read};
 pub(crate) struct Side {
     /// What is declared.
     pub(crate) declared: Declared,
-    /// The settings of spire-controller-manager, as far as they are known.
-    pub(crate) manager: Manager,
+    /// The settings of each spire-controller-manager, as far as they are known.
+    pub(crate) managers: Vec<Manager>,
 }
 
 /// Both sides.
@@ -67,21 +67,22 @@ impl Sides {
         let namespaces: Vec<Namespace> = scope.iter().cloned().collect();
         let live = read(&cluster, &namespaces, beside)?;
         let items = |resource| live.get(&resource).map(Found::items).unwrap_or_default();
-        let chosen = with_status(typed, environment, items(Resource::Kind(Kind::Binding)).iter())?;
+        let bindings = settings::live(items(Resource::Kind(Kind::Binding)));
+        let chosen = with_status(typed, environment, bindings)?;
         let names = items(Resource::Namespaces).iter();
         let names = names.filter_map(|space| space.pointer("/metadata/name")?.as_str());
         // What cannot be read of it is for `check` to say; then it is taken to fit.
-        let manager = in_cluster(&args::Manager::default(), &cluster, names)?.manager;
+        let managers = in_cluster(&args::Manager::default(), &cluster, names)?.managers;
         let started = started(&alone, typed, environment, &chosen.settings, Unsaid::Stays);
         let started = started.unwrap_or_else(|| chosen.settings.clone());
         let mut before = Declared::over(live.clone(), Files::default(), &home, chosen.settings);
         let mut after = Declared::over(live, files, &home, started);
         before.remark(chosen.findings.clone());
         after.remark(chosen.findings);
-        let after_manager = manager_in(&after).unwrap_or_else(|| manager.clone());
+        let after_managers = managers_in(&after).unwrap_or_else(|| managers.clone());
         Ok(Self {
-            before: Side { declared: before, manager },
-            after: Side { declared: after, manager: after_manager },
+            before: Side { declared: before, managers },
+            after: Side { declared: after, managers: after_managers },
             scope,
             remark: chosen.remark,
         })
@@ -101,15 +102,16 @@ impl Sides {
         let first = [&before, &after].map(|files| Declared::read(files.clone(), home, given.clone()));
         // One operator serves both, so its bindings report of both.
         let reported: BTreeMap<&BindingKey, &Value> = first.iter().flat_map(Declared::reported).collect();
-        let chosen = with_status(typed, environment, reported.into_values())?;
+        let reported = reported.into_iter().map(|(key, binding)| (key.namespace.as_str(), binding));
+        let chosen = with_status(typed, environment, reported)?;
         let [was, is] = [&first[0], &first[1]]
             .map(|side| started(side, typed, environment, &chosen.settings, Unsaid::Default));
-        let was_or_is = |own: &Option<Settings>, other: &Option<Settings>| {
+        let was_or_is = |own: &Option<SettingsByNamespace>, other: &Option<SettingsByNamespace>| {
             own.clone().or_else(|| other.clone()).unwrap_or_else(|| chosen.settings.clone())
         };
         let wanted = [was_or_is(&was, &is), was_or_is(&is, &was)];
         let mut sides = first.into_iter().zip([before, after]).zip(wanted).map(|((side, files), wanted)| {
-            let mut side = match *side.index.settings() == wanted {
+            let mut side = match *side.index.settings_by_namespace() == wanted {
                 true => side,
                 false => Declared::read(files, home, wanted),
             };
@@ -120,22 +122,22 @@ impl Sides {
             unreachable!("there are two sides")
         };
         drop(sides);
-        let [was, is] = [&before, &after].map(manager_in);
-        let manager = |own: &Option<Manager>, other: &Option<Manager>| {
+        let [was, is] = [&before, &after].map(managers_in);
+        let managers = |own: &Option<Vec<Manager>>, other: &Option<Vec<Manager>>| {
             own.clone().or_else(|| other.clone()).unwrap_or_default()
         };
         Ok(Self {
-            before: Side { declared: before, manager: manager(&was, &is) },
-            after: Side { declared: after, manager: manager(&is, &was) },
+            before: Side { declared: before, managers: managers(&was, &is) },
+            after: Side { declared: after, managers: managers(&is, &was) },
             scope: BTreeSet::new(),
             remark: chosen.remark,
         })
     }
 
-    /// What of the operator and of spire-controller-manager is configured otherwise.
+    /// What of operators and of spire-controller-manager is configured otherwise.
     pub(crate) fn settings(&self) -> Vec<SettingChange> {
-        let operator = |side: &Side| {
-            let Settings { trust_domain, class_name, instance, path_grants } = side.declared.index.settings();
+        let operator = |settings: &Settings| {
+            let Settings { trust_domain, class_name, instance, path_grants } = settings;
             let grants: Vec<String> =
                 path_grants.iter().map(|(namespace, prefix)| format!("{namespace}={prefix}")).collect();
             [
@@ -145,16 +147,44 @@ impl Sides {
                 ("path grants", several(grants.iter().map(String::as_str))),
             ]
         };
-        let manager = |side: &Side| {
-            let Manager { class, ignored, trust_domain, .. } = &side.manager;
+        let manager = |manager: &Manager| {
+            let Manager { class, ignored, trust_domain, .. } = manager;
             [
                 ("watched classes", class.as_ref().map(ToString::to_string)),
                 ("ignored namespaces", several(ignored.iter().flatten().map(|one| one.pattern()))),
                 ("trust domain", trust_domain.as_deref().map(str::to_owned)),
             ]
         };
-        let mut changes = changed("kleym-operator", operator(&self.before), operator(&self.after));
-        changes.extend(changed("spire-controller-manager", manager(&self.before), manager(&self.after)));
+        let [before, after] =
+            [&self.before, &self.after].map(|side| side.declared.index.settings_by_namespace());
+        // Both sides have the operators of one set of namespaces.
+        let namespaces = before.own().map(|(namespace, _)| namespace);
+        let mut pairs: Vec<(&Settings, &Settings)> = Vec::new();
+        for pair in namespaces.map(|namespace| (before.of(namespace), after.of(namespace))) {
+            if !pairs.contains(&pair) {
+                pairs.push(pair);
+            }
+        }
+        if pairs.is_empty() {
+            pairs.push((before.rest(), after.rest()));
+        }
+        let one = pairs.len() == 1;
+        let mut changes: Vec<SettingChange> = Vec::new();
+        for (was, is) in pairs {
+            let of =
+                if one { "kleym-operator".to_owned() } else { format!("kleym-operator {}", was.instance) };
+            changes.extend(changed(&of, operator(was), operator(is)));
+        }
+        let default = Manager::default();
+        let (was, is) = (&self.before.managers, &self.after.managers);
+        let one = was.len() <= 1 && is.len() <= 1;
+        for at in 0..was.len().max(is.len()).max(1) {
+            let [was, is] = [was, is].map(|managers| managers.get(at).unwrap_or(&default));
+            let at = was.at.as_ref().or(is.at.as_ref()).filter(|_| !one);
+            let of = "spire-controller-manager";
+            let of = at.map_or_else(|| of.to_owned(), |at| format!("{of} of {at}"));
+            changes.extend(changed(&of, manager(was), manager(is)));
+        }
         changes
     }
 }
@@ -177,23 +207,31 @@ fn several<'a>(values: impl Iterator<Item = &'a str>) -> Option<String> {
     Some(quoted_list(values)).filter(|list| !list.is_empty())
 }
 
-/// The settings of the operator whose Deployment is in files, when there is one.
+/// The settings of the operators whose Deployment is in files, when there is any.
 fn started(
     side: &Declared,
     typed: &args::Settings,
     environment: Environment<'_>,
-    otherwise: &Settings,
+    otherwise: &SettingsByNamespace,
     unsaid: Unsaid,
-) -> Option<Settings> {
-    let deployment = match side.beside(Resource::Deployments).items() {
-        [only] => only,
-        several => of_instance(several, otherwise.instance.as_str())?,
-    };
-    as_started(deployment, typed, environment, otherwise, unsaid)
+) -> Option<SettingsByNamespace> {
+    let deployments = side.beside(Resource::Deployments).items();
+    let only = if let [only] = deployments { Some(only) } else { None };
+    let alone = otherwise.different().len() == 1;
+    let mut any = false;
+    let settings = otherwise.map(|own| {
+        // A Deployment of another name is the only operator's, for names change, too; of several it is another one's.
+        let deployment = only.filter(|_| alone).or_else(|| of_instance(deployments, own.instance.as_str()));
+        let started = deployment.and_then(|one| as_started(one, typed, environment, own, unsaid));
+        any |= started.is_some();
+        started.unwrap_or_else(|| own.clone())
+    });
+    any.then_some(settings)
 }
 
-/// The settings of spire-controller-manager that files hold.
-fn manager_in(side: &Declared) -> Option<Manager> {
-    let known = KnownManager::in_files(&args::Manager::default(), side);
-    known.at.map(|_| known.manager)
+/// The settings of each spire-controller-manager that files hold.
+fn managers_in(side: &Declared) -> Option<Vec<Manager>> {
+    let mut known = KnownManager::in_files(&args::Manager::default(), side).managers;
+    known.retain(|manager| manager.at.is_some());
+    (!known.is_empty()).then_some(known)
 }

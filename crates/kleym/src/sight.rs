@@ -33,9 +33,8 @@ pub(crate) struct Sight {
     pods_complete: bool,
     nodes: Option<Vec<Node>>,
     spaces: Vec<Space>,
-    manager: Manager,
-    /// Where SCM's settings were read.
-    pub(crate) manager_at: Option<String>,
+    /// Never empty.
+    managers: Vec<Manager>,
     prediction: Prediction,
     places: Places,
     /// What is to be said of the reading.
@@ -73,8 +72,7 @@ impl Sight {
             pods_complete: live || pods.items().iter().any(was_in_a_cluster),
             nodes: matches!(nodes, Found::All(_)).then(|| all(nodes.items(), decode::node)),
             spaces: spaces(declared, live),
-            manager: known.manager.fitting(declared.index.settings()),
-            manager_at: known.at,
+            managers: fitting(known.managers, declared),
             prediction: Prediction::default(),
             places: Places::default(),
             findings: known.findings,
@@ -84,7 +82,7 @@ impl Sight {
 
     /// What there will be when everything that is wanted has been written and nothing else of Kleym's is there, for pods that
     /// run or will run: one that is on no node yet counts as if it were on one. What is not known of SCM is taken to fit.
-    pub(crate) fn planned(declared: &Declared, pods: Option<&Found>, manager: Manager) -> Self {
+    pub(crate) fn planned(declared: &Declared, pods: Option<&Found>, managers: Vec<Manager>) -> Self {
         let there = pods.map(Found::items).unwrap_or_default();
         let pods_complete = declared.in_cluster || there.iter().any(was_in_a_cluster);
         let mut planned = all(there, |object| decode::pod(object, None));
@@ -108,8 +106,7 @@ impl Sight {
             pods_complete,
             nodes: None,
             spaces: spaces(declared, true),
-            manager: manager.fitting(declared.index.settings()),
-            manager_at: None,
+            managers: fitting(managers, declared),
             prediction: Prediction::default(),
             places: Places::default(),
             findings: Vec::new(),
@@ -126,8 +123,10 @@ impl Sight {
 
     /// What SCM looks at.
     pub(crate) fn world(&self) -> World<'_> {
+        let (manager, others) = self.managers.split_first().expect("there is always one");
         World {
-            manager: &self.manager,
+            manager,
+            others,
             registrations: &self.registrations,
             pods: &self.pods,
             nodes: self.nodes.as_deref(),
@@ -156,6 +155,14 @@ impl Sight {
             places: &self.places,
         }
     }
+}
+
+/// What is not known of SCM is taken to fit every operator that has bindings here.
+fn fitting(mut known: Vec<Manager>, declared: &Declared) -> Vec<Manager> {
+    if known.is_empty() {
+        known.push(Manager::default());
+    }
+    Manager::all_fitting(known, &declared.index.settings_in_use())
 }
 
 /// Every object that can be read; of one that cannot, whoever read it has said so.

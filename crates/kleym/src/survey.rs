@@ -8,7 +8,7 @@ use kleym_core::settings::given::Environment;
 use crate::args;
 use crate::declared::{Declared, Live};
 use crate::exit::Failure;
-use crate::settings::{settings, with_status};
+use crate::settings::{self, settings, with_status};
 use crate::source::Files;
 use crate::source::cluster::{Cluster, Collection, Found, Resource, Why};
 
@@ -62,8 +62,9 @@ impl Survey {
         let scope = (!scope.all_namespaces).then(|| home.clone());
         let live = read(&cluster, scope.as_slice(), beside)?;
         let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
-        let chosen = with_status(typed, environment, bindings.iter())?;
-        let mut declared = Declared::over(live, Files::default(), &home, chosen.settings);
+        let chosen = with_status(typed, environment, settings::live(bindings))?;
+        let mut declared = Declared::over(live, Files::default(), &home, chosen.settings.clone());
+        declared.remark(chosen.unsaid(&declared.index));
         declared.remark(chosen.findings);
         Ok(Self { declared, cluster: Some(cluster), scope, remark: chosen.remark })
     }
@@ -78,13 +79,18 @@ impl Survey {
         typed: &args::Settings,
         environment: Environment<'_>,
     ) -> Result<Self, Failure> {
-        let (mut remark, mut findings) = (None, Vec::new());
+        let mut remark = None;
+        let mut chosen = None;
         let mut declared = Declared::settled(files, home, |reported| {
-            let chosen = with_status(typed, environment, reported.values())?;
-            (remark, findings) = (chosen.remark, chosen.findings);
-            Ok::<_, Failure>(chosen.settings)
+            let bindings = reported.iter().map(|(key, binding)| (key.namespace.as_str(), binding));
+            let chosen = chosen.insert(with_status(typed, environment, bindings)?);
+            Ok::<_, Failure>(chosen.settings.clone())
         })?;
-        declared.remark(findings);
+        if let Some(chosen) = chosen {
+            declared.remark(chosen.unsaid(&declared.index));
+            declared.remark(chosen.findings);
+            remark = chosen.remark;
+        }
         Ok(Self { declared, cluster: None, scope: None, remark })
     }
 

@@ -35,6 +35,7 @@ pub fn manager(file: &Value) -> Option<Manager> {
         cluster_name: text("clusterName").map(Into::into),
         cluster_domain: text("clusterDomain").map(Into::into),
         parent_id: text("parentIDTemplate").map(Template::parse),
+        at: None,
         assumed: Assumed::default(),
     })
 }

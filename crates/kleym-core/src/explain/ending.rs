@@ -37,7 +37,11 @@ pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
         ),
     };
     // The operator is what lets go of it, where nobody else holds it.
-    let idle = if own.is_empty() || !foreign.is_empty() { None } else { operator::at_rest(question) };
+    let idle = if own.is_empty() || !foreign.is_empty() {
+        None
+    } else {
+        operator::at_rest(question, &binding.key.namespace)
+    };
     let (seen, hint) = match idle {
         Some((seen, why)) => (seen, format!("{why}; {again}")),
         None => (Vec::new(), hint),

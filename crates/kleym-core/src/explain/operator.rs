@@ -3,6 +3,7 @@
 
 use super::Question;
 use super::chain::Evidence;
+use crate::name::Namespace;
 
 /// A Deployment of Kleym's operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub struct Operator {
 
 /// Why nobody writes outputs: what was read, and what to do. None where an operator of the instance seems to work, or none
 /// is seen.
-pub(super) fn at_rest(question: &Question<'_>) -> Option<(Vec<Evidence>, String)> {
-    let instance = question.scene.index.settings().instance.as_str();
+pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<(Vec<Evidence>, String)> {
+    let instance = question.scene.index.settings_in(namespace).instance.as_str();
     let operators: Vec<Operator> =
         (question.operators)().into_iter().filter(|one| one.instance == instance).collect();
     if operators.iter().any(Operator::works) {

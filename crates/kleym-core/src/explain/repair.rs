@@ -25,7 +25,7 @@ impl Repair {
         let scene = &question.scene;
         let pod = &scene.world.pods[index];
         let mut repair = Self { wanted: Vec::new(), now: BTreeSet::new() };
-        if scene.world.manager.ignores(pod.namespace.as_str()).0 == Answer::Yes {
+        if scene.world.managers().all(|manager| manager.ignores(pod.namespace.as_str()).0 == Answer::Yes) {
             return None;
         }
         // One that is to go may bring a fallback identity back.

@@ -22,7 +22,7 @@ use crate::name::{BindingKey, Namespace, ObjectName};
 use crate::refusal::Refusal;
 use crate::render::Identity;
 use crate::resolve::{self, Facts, Halt, Resolved, Troubles};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsByNamespace};
 
 use room::{Affected, Room};
 
@@ -56,7 +56,7 @@ pub struct Decision {
 /// The index.
 #[derive(Debug)]
 pub struct Index {
-    settings: Settings,
+    settings: SettingsByNamespace,
     availability: BTreeMap<Kind, Availability>,
     rooms: BTreeMap<Namespace, Room>,
 }
@@ -90,13 +90,36 @@ impl View<'_> {
 
 impl Index {
     /// An index that knows nothing yet.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, availability: BTreeMap::new(), rooms: BTreeMap::new() }
+    pub fn new(settings: impl Into<SettingsByNamespace>) -> Self {
+        Self { settings: settings.into(), availability: BTreeMap::new(), rooms: BTreeMap::new() }
     }
 
-    /// The settings everything is rendered with.
+    /// The settings everything is rendered with, but what has settings of its own ([`Index::settings_in`]). An operator has
+    /// no others.
     pub fn settings(&self) -> &Settings {
+        self.settings.rest()
+    }
+
+    /// The settings that everything of a namespace is rendered with.
+    pub fn settings_in(&self, namespace: &Namespace) -> &Settings {
+        self.settings.of(namespace)
+    }
+
+    /// The settings of every namespace.
+    pub fn settings_by_namespace(&self) -> &SettingsByNamespace {
         &self.settings
+    }
+
+    /// The different settings of the namespaces that have bindings; where there are none, those that one would have.
+    pub fn settings_in_use(&self) -> Vec<&Settings> {
+        let mut used: Vec<&Settings> = Vec::new();
+        for (namespace, room) in &self.rooms {
+            let own = self.settings.of(namespace);
+            if room.bindings().next().is_some() && !used.contains(&own) {
+                used.push(own);
+            }
+        }
+        if used.is_empty() { vec![self.settings.rest()] } else { used }
     }
 
     /// How well a kind is known.
@@ -306,7 +329,7 @@ impl Index {
         let mut names = affected.dirty;
         for name in affected.render {
             let view = View { availability: &self.availability, room };
-            if let Some(rendered) = room.render(&self.settings, &view, &name) {
+            if let Some(rendered) = room.render(self.settings.of(namespace), &view, &name) {
                 names.extend(room.settle(&name, rendered));
             }
         }

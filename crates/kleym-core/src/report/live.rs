@@ -12,6 +12,7 @@ use crate::name::BindingKey;
 use crate::output::LiveOutput;
 use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
+use crate::settings::Settings;
 use crate::spire::{Answer, Container, NotWatched, Pod, set_matches};
 use crate::text::{Quoted, quoted_list};
 
@@ -113,11 +114,11 @@ fn not_written<'a>(scene: &Scene<'a>, binding: &Binding) -> Option<&'a str> {
 
 /// Whether SCM looks at the output: class, namespace, trust domain.
 pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
-    let settings = scene.index.settings();
-    let manager = scene.world.manager;
+    let settings = scene.index.settings_in(&binding.key.namespace);
     let mut found = Vec::new();
     let Some((place, fate)) = scene.fate(&binding.key) else { return found };
     let object = scene.object(place);
+    let manager = scene.world.manager_of(object);
     if let (Some(why), Some(class)) = (&fate.not_watched, &manager.class) {
         let message = match why {
             NotWatched::NoLabel => format!(
@@ -125,13 +126,14 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
                 binding.key
             ),
             NotWatched::OtherClass | NotWatched::Classless => format!(
-                "the output of `{}` has {}, but spire-controller-manager watches {class}",
+                "the output of `{}` has {}, but spire-controller-manager watches {class}{}",
                 binding.key,
                 if object.class_name.is_empty() {
                     "no class".to_owned()
                 } else {
                     format!("class {}", Quoted(&object.class_name))
                 },
+                others_watch(scene),
             ),
         };
         let hint = if class.name.is_empty() {
@@ -172,6 +174,12 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
         found.push(about(Code::TrustDomainDiffers, binding, message).hint(hint));
     }
     found
+}
+
+/// What the other SCMs watch, where there are any.
+fn others_watch(scene: &Scene<'_>) -> String {
+    let others = scene.world.others.iter().filter_map(|other| other.class.as_ref());
+    others.map(|class| format!(", and another one {class}")).collect()
 }
 
 /// What SCM last reported of the output.
@@ -365,15 +373,24 @@ fn layered(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option
 fn foreign(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option<Finding> {
     let (pod, container, by, id) = others.iter().find(|(_, _, by, _)| scene.binding_of(*by).is_none())?;
     let object = scene.object(*by);
+    let (whose, hint) = match scene.other_instance(*by) {
+        Some(instance) => (
+            format!("which is of another instance of Kleym, {}", Quoted(instance)),
+            "two operators never share a namespace: correct `--watch-namespace` of one, or remove what an earlier one left (`kleym-operator uninstall-check` names it)",
+        ),
+        None => (
+            "which is not Kleym's".to_owned(),
+            "which of them a workload takes by default is arbitrary in SPIRE: narrow the other object, or make it a fallback",
+        ),
+    };
     let message = format!(
-        "ClusterSPIFFEID {}, which is not Kleym's, gives container `{}` of pod `{}` another identity beside that of `{}`: {}",
+        "ClusterSPIFFEID {}, {whose}, gives container `{}` of pod `{}` another identity beside that of `{}`: {}",
         Quoted(&object.name),
         container.name,
         pod.name,
         binding.key,
         Quoted(id)
     );
-    let hint = "which of them a workload takes by default is arbitrary in SPIRE: narrow the other object, or make it a fallback";
     Some(
         about(Code::ForeignIdentity, binding, message)
             .hint(hint)
@@ -409,10 +426,18 @@ fn mesh(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
 
 /// Outputs with complete proof whose binding is gone.
 fn orphans(scene: &Scene<'_>) -> Vec<Finding> {
-    let settings = scene.index.settings();
+    let settings = scene.index.settings_by_namespace();
+    // Where nothing tells which operator a namespace has, it may be any that is known.
+    let mut known: Vec<&Settings> = settings.different();
+    known.push(settings.rest());
+    let proven = |output: &LiveOutput| {
+        let (key, uid) = known.iter().find_map(|known| output.proven_binding(known))?;
+        let own = settings.own_of(&key.namespace);
+        own.is_none_or(|own| Some(own.instance.as_str()) == output.instance()).then_some((key, uid))
+    };
     let mut found = Vec::new();
     for output in scene.outputs.unwrap_or_default() {
-        let Some((key, uid)) = output.proven_binding(settings) else { continue };
+        let Some((key, uid)) = proven(output) else { continue };
         let read = scene.scope.is_none_or(|scope| *scope == key.namespace);
         let lives = scene.index.binding(&key).is_some_and(|binding| {
             binding.uid.as_ref().is_none_or(|own| *own == uid) || scene.output_name(&key) == output.name

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::fact::Binding;
 use crate::index::{Index, Verdict};
 use crate::name::{BindingKey, Namespace, ObjectName, output_name};
-use crate::output::{LiveOutput, Ownership, WantedOutput};
+use crate::output::{LABEL_BINDING_NAMESPACE, LiveOutput, Ownership, WantedOutput};
 use crate::render::Identity;
 use crate::spire::{Answer, Entry, Fate, Pod, Prediction, Registration, World};
 
@@ -80,7 +80,7 @@ impl Places {
             }
         }
         for binding in index.bindings() {
-            let name = output_name(index.settings().instance.as_str(), &binding.key);
+            let name = output_name(index.settings_in(&binding.key.namespace).instance.as_str(), &binding.key);
             if let Some(place) = by_name.get(name.as_str()) {
                 places.of_binding.insert(binding.key.clone(), *place);
                 places.of_object.insert(*place, binding.key.clone());
@@ -110,7 +110,7 @@ pub enum Standing<'a> {
 impl<'a> Scene<'a> {
     /// The name of a binding's output.
     pub fn output_name(&self, binding: &BindingKey) -> ObjectName {
-        output_name(self.index.settings().instance.as_str(), binding)
+        output_name(self.index.settings_in(&binding.namespace).instance.as_str(), binding)
     }
 
     /// The live object at the name of a binding's output.
@@ -150,9 +150,20 @@ impl<'a> Scene<'a> {
     /// What the live output of a binding is to be.
     pub fn wanted_output(&self, binding: &Binding, identity: &Identity, live: &LiveOutput) -> WantedOutput {
         // Without its own uid the binding cannot say which the annotation should hold.
-        let theirs = live.proven_binding(self.index.settings()).map(|(_, uid)| uid);
+        let settings = self.index.settings_in(&binding.key.namespace);
+        let theirs = live.proven_binding(settings).map(|(_, uid)| uid);
         let uid = binding.uid.as_ref().or(theirs.as_ref());
-        WantedOutput::of(self.index.settings(), &binding.key, uid, identity)
+        WantedOutput::of(settings, &binding.key, uid, identity)
+    }
+
+    /// Which other instance of Kleym an object says it is of: one that is not the operator of the namespace it names.
+    pub fn other_instance(&self, place: usize) -> Option<&'a str> {
+        let name = ObjectName::parse(&self.object(place).name).ok()?;
+        let live = self.outputs?.get(*self.places.live.get(&name)?)?;
+        let namespace =
+            live.labels.get(LABEL_BINDING_NAMESPACE).and_then(|name| Namespace::parse(name).ok())?;
+        let own = self.index.settings_in(&namespace).instance.as_str();
+        live.instance().filter(|instance| *instance != own && self.binding_of(place).is_none())
     }
 
     /// The object of that place.
@@ -185,7 +196,7 @@ impl<'a> Scene<'a> {
 
     /// Whether SCM looks at an object for certain, and not only as far as its settings are assumed.
     pub fn picked_up(&self, place: usize) -> Answer {
-        let assumed = self.world.manager.assumed;
+        let assumed = self.world.manager_of(self.object(place)).assumed;
         let reported = || {
             let binding = self.places.of_object.get(&place)?;
             self.output(binding)?.stats

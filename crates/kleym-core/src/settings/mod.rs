@@ -1,10 +1,13 @@
 //! What an administrator configures and every decision depends on.
 
+mod by_namespace;
 pub mod given;
 
 use crate::name::{ClassName, Instance, Namespace};
 use crate::spiffe::{PathGrants, PathPrefix, TrustDomain};
 use given::{BadSetting, Environment, Given};
+
+pub use self::by_namespace::SettingsByNamespace;
 
 /// The operator's configuration as the engine sees it; the same in the operator and in the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]

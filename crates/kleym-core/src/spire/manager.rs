@@ -25,6 +25,8 @@ pub struct Manager {
     pub cluster_domain: Option<Box<str>>,
     /// `parentIDTemplate`; None for SCM's own (`scm: defaultParentIDTemplate`).
     pub parent_id: Option<Template>,
+    /// Where all this was read.
+    pub at: Option<Box<str>>,
     /// What of this nobody could read, and was assumed by [`Manager::fitting`].
     pub assumed: Assumed,
 }
@@ -128,6 +130,26 @@ impl Manager {
         }
     }
 
+    /// The same for several operators, each with settings of its own: what is not known of an SCM is taken to fit each of
+    /// them, as if each had an SCM of its own.
+    #[must_use]
+    pub fn all_fitting(known: Vec<Self>, settings: &[&Settings]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for manager in known {
+            for settings in settings {
+                let fitting = manager.clone().fitting(settings);
+                let same = |other: &Self| {
+                    (&other.at, &other.class, &other.trust_domain)
+                        == (&fitting.at, &fitting.class, &fitting.trust_domain)
+                };
+                if !all.iter().any(same) {
+                    all.push(fitting);
+                }
+            }
+        }
+        all
+    }
+
     /// Whether SCM looks at this object.
     ///
     /// `processed <=> class == className || (class == "" && watchClassless)` (`scm: pkg/spireentry/reconciler.go,
@@ -218,6 +240,27 @@ mod tests {
         let known = manager("theirs", true).fitting(&settings("ours"));
         assert_eq!(known.watches(&object("ours")).0, Answer::No);
         assert_eq!(known.assumed, Assumed { class: false, ignored: true, trust_domain: true });
+    }
+
+    #[test]
+    fn what_is_not_known_fits_each_of_several_operators() {
+        let settings = |domain: &str, class: &str| {
+            let (domain, class) = (domain.to_owned(), class.to_owned());
+            let (trust_domain, class_name) = (Some(&domain), Some(&class));
+            let typed = TypedSettings { trust_domain, class_name, instance: None, path_grants: &[] };
+            Settings::given(typed, &|_| None).unwrap()
+        };
+        let [east, west] = [settings("east.example", "east"), settings("west.example", "west")];
+        let domains = |known: Vec<Manager>, all: &[&Settings]| -> Vec<String> {
+            let all = Manager::all_fitting(known, all);
+            all.iter().map(|manager| format!("{:?} {:?}", manager.class, manager.trust_domain)).collect()
+        };
+        let unknown = || vec![Manager::default()];
+        assert_eq!(domains(unknown(), &[&east, &west]).len(), 2);
+        assert_eq!(domains(unknown(), &[&east, &east]).len(), 1);
+        // One that is known stays the only one: nothing makes up another beside it.
+        let known = Manager { trust_domain: Some("east.example".into()), ..manager("east", false) };
+        assert_eq!(domains(vec![known], &[&east, &west]).len(), 1);
     }
 
     #[test]

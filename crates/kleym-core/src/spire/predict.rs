@@ -24,6 +24,8 @@ const PARENT: &str =
 pub struct World<'a> {
     /// SCM's settings.
     pub manager: &'a Manager,
+    /// Those of the other SCMs, where several work in one cluster, each with a SPIRE server of its own.
+    pub others: &'a [Manager],
     /// Every ClusterSPIFFEID.
     pub registrations: &'a [Registration],
     /// Every pod.
@@ -155,15 +157,18 @@ pub fn predict(world: World<'_>) -> Prediction {
     pass.prediction.poison = poison
         .filter(|(_, object)| {
             matches!(object.problem, Some(Problem::Poison { .. }))
-                && world.manager.watches(object).0.possible()
+                && world.managers().any(|manager| manager.watches(object).0.possible())
         })
         .map(|(index, _)| index)
         .collect();
-    // Fallback objects come last (`addClusterSPIFFEIDEntriesState`).
-    for fallback in [false, true] {
-        for (index, object) in world.registrations.iter().enumerate() {
-            if object.fallback == fallback {
-                pass.object(index, object);
+    for manager in world.managers() {
+        pass.begin(manager);
+        // Fallback objects come last (`addClusterSPIFFEIDEntriesState`).
+        for fallback in [false, true] {
+            for (index, object) in world.registrations.iter().enumerate() {
+                if object.fallback == fallback && std::ptr::eq(world.manager_of(object), manager) {
+                    pass.object(index, object);
+                }
             }
         }
     }
@@ -172,6 +177,7 @@ pub fn predict(world: World<'_>) -> Prediction {
 
 struct Pass<'a> {
     world: World<'a>,
+    manager: &'a Manager,
     parent: Template,
     spaces: BTreeMap<&'a str, Space>,
     pods: BTreeMap<&'a str, Vec<usize>>,
@@ -194,7 +200,8 @@ impl<'a> Pass<'a> {
         let by_name = |nodes: &'a [Node]| nodes.iter().map(|node| (&*node.name, node)).collect();
         Self {
             world,
-            parent: world.manager.parent_id.clone().unwrap_or_else(|| Template::parse(PARENT)),
+            manager: world.manager,
+            parent: Template::parse(PARENT),
             spaces,
             pods,
             nodes: world.nodes.map(by_name),
@@ -204,8 +211,15 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Begins the pass of one SCM: none knows what another has served.
+    fn begin(&mut self, manager: &'a Manager) {
+        self.manager = manager;
+        self.parent = manager.parent_id.clone().unwrap_or_else(|| Template::parse(PARENT));
+        self.served.clear();
+    }
+
     fn object(&mut self, index: usize, object: &Registration) {
-        let (watched, not_watched) = self.world.manager.watches(object);
+        let (watched, not_watched) = self.manager.watches(object);
         let mut fate = Fate {
             watched,
             not_watched,
@@ -253,7 +267,7 @@ impl<'a> Pass<'a> {
         if !selected.possible() {
             return;
         }
-        let (ignored, pattern) = self.world.manager.ignores(name);
+        let (ignored, pattern) = self.manager.ignores(name);
         counts.note(selected.and(ignored), |stats| &mut stats.namespaces_ignored);
         if ignored.certain() {
             fate.ignored.extend(pattern.map(|pattern| (name.into(), pattern.pattern().into())));
@@ -306,7 +320,7 @@ impl<'a> Pass<'a> {
 
     /// `scm: renderPodEntry`.
     fn entry(&self, by: usize, object: &Registration, index: usize, selected: Answer) -> Result<Entry, Why> {
-        let Manager { trust_domain, cluster_name, cluster_domain, .. } = self.world.manager;
+        let Manager { trust_domain, cluster_name, cluster_domain, .. } = self.manager;
         let pod = &self.world.pods[index];
         let node_name = pod.node_name.as_deref().ok_or(Why::Unscheduled)?;
         let node = match &self.nodes {
@@ -513,6 +527,23 @@ impl Prediction {
 }
 
 impl<'a> World<'a> {
+    /// Every SCM.
+    pub fn managers(&self) -> impl Iterator<Item = &'a Manager> {
+        std::iter::once(self.manager).chain(self.others)
+    }
+
+    /// The SCM that looks at an object; of several that do, one of the trust domain of its ID. Where none does, the first.
+    pub fn manager_of(&self, object: &Registration) -> &'a Manager {
+        if self.others.is_empty() {
+            return self.manager;
+        }
+        let id = object.spiffe_id.literal();
+        let domain = id.and_then(|id| id.strip_prefix("spiffe://")?.split('/').next());
+        let fits = |manager: &Manager| (manager.watches(object).0, manager.trust_domain.as_deref() == domain);
+        let better = |best: &'a Manager, next: &'a Manager| if fits(next) > fits(best) { next } else { best };
+        self.managers().fold(self.manager, better)
+    }
+
     /// A pod's namespace, where its labels could be read. Quick when the namespaces are in order, as an API server lists
     /// them, and right when they are not.
     pub fn space(&self, pod: &Pod) -> Option<&'a Space> {

@@ -353,6 +353,7 @@ proptest! {
         });
         let world = World {
             manager: &manager,
+            others: &[],
             registrations: &registrations,
             pods: &pods,
             nodes: Some(&nodes),
@@ -424,7 +425,7 @@ proptest! {
             ..Manager::default()
         };
         let world =
-            World { manager: &manager, registrations: &registrations, pods: &pods, nodes: None, spaces: &[] };
+            World { manager: &manager, others: &[], registrations: &registrations, pods: &pods, nodes: None, spaces: &[] };
         let foreseen = predict(world);
         for (index, pod) in pods.iter().enumerate() {
             for container in &pod.containers {

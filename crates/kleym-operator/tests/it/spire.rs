@@ -192,6 +192,7 @@ impl Seen {
     fn foresee(&self) -> Prediction {
         predict(Scene {
             manager: &self.manager,
+            others: &[],
             registrations: &self.registrations,
             pods: &self.pods,
             nodes: Some(&self.nodes),

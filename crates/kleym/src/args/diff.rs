@@ -12,7 +12,8 @@ use super::{Connection, Scope, Settings};
 /// cluster is asked. Objects that are only in the cluster stay; objects that are only in --from go.
 ///
 /// Pods, the flags of the operator's Deployment and the settings of spire-controller-manager may be in the files too; what
-/// only one side of files speaks of at all counts for both.
+/// only one side of files speaks of at all counts for both. Engine settings default to what the bindings' status reports, in
+/// files too. Pods are those that there are: of a Deployment or another workload in files no pod is made up.
 ///
 /// Exit codes: 0 nothing changes, 1 something changes, 2 the change introduces error findings, 4 and 5 as everywhere.
 #[derive(Args, Debug)]

@@ -8,9 +8,11 @@ use std::io::{self, Write};
 
 use kleym_core::fact::Known;
 use kleym_core::kind::Kind;
+use kleym_core::name::Namespace;
 use kleym_core::report::{self, Code, Finding, Severity};
+use kleym_core::settings::Settings;
 use kleym_core::settings::given::Environment;
-use kleym_core::spire::Answer;
+use kleym_core::spire::{Answer, Manager, Registration, Template, World};
 use kleym_core::text::{Quoted, quoted_list};
 use serde_json::Value;
 
@@ -23,7 +25,7 @@ use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output::{self, counted};
 use crate::reports::{CheckGroup, CheckReport, CheckResult, FindingEntry};
-use crate::settings::{settings, with_status};
+use crate::settings::{self, settings, with_status};
 use crate::sight::{BESIDE, Sight};
 use crate::source::Files;
 use crate::source::cluster::{Cluster, Collection, Found, Limit, Resource, Why};
@@ -79,19 +81,21 @@ pub(super) fn run(
     let everything = !live.values().any(|found| matches!(found, Found::Limited(_)));
 
     let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
-    let chosen = with_status(flags, environment, bindings.iter())?;
+    let chosen = with_status(flags, environment, settings::live(bindings))?;
     let chosen = compared(chosen, flags, environment, &rest);
     let mut groups =
-        vec![definitions(&live, &rest.definitions), operator(&rest, chosen.settings.instance.as_str())];
+        vec![definitions(&live, &rest.definitions), operator(&rest, &chosen.settings.different())];
     let mut permissions = Group::new("permissions");
     limits(&live, &rest, &mut permissions);
 
     let home = scope.clone().unwrap_or_else(|| cluster.namespace().clone());
-    let declared = Declared::over(live, Files::default(), &home, chosen.settings);
+    let declared = Declared::over(live, Files::default(), &home, chosen.settings.clone());
+    let differences: Vec<Finding> =
+        chosen.findings.iter().cloned().chain(chosen.unsaid(&declared.index)).collect();
     let survey = Survey { declared, cluster: Some(cluster), scope, remark: chosen.remark };
     let known = KnownManager::of(&survey, manager)?;
     let sight = Sight::of(&survey.declared, survey.cluster.is_some(), known);
-    groups.push(spire(&survey, &sight, chosen.findings));
+    groups.push(spire(&survey, &sight, differences));
     groups.push(identities(&survey, &sight, everything));
     let limited = |code| matches!(code, Code::LimitedByRbac | Code::Unreadable);
     let found = groups.iter().flat_map(|group| &group.results);
@@ -145,7 +149,7 @@ struct Rest {
     leases: Found,
 }
 
-fn read(cluster: &Cluster, scope: Option<&kleym_core::name::Namespace>) -> (Live, Rest) {
+fn read(cluster: &Cluster, scope: Option<&Namespace>) -> (Live, Rest) {
     let inputs = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Output).map(Resource::Kind);
     let resources: Vec<Resource> = inputs.chain(BESIDE).collect();
     let mut collections: Vec<Collection> =
@@ -162,9 +166,7 @@ fn read(cluster: &Cluster, scope: Option<&kleym_core::name::Namespace>) -> (Live
     let homes: std::collections::BTreeSet<_> = deployments
         .items()
         .iter()
-        .filter_map(|deployment| {
-            kleym_core::name::Namespace::parse(text(deployment, "/metadata/namespace")).ok()
-        })
+        .filter_map(|deployment| Namespace::parse(text(deployment, "/metadata/namespace")).ok())
         .collect();
     let leases: Vec<Collection> =
         homes.iter().map(|home| Collection::of(Resource::Leases, Some(home))).collect();
@@ -259,58 +261,41 @@ fn definitions(live: &Live, definitions: &Found) -> Group {
     group
 }
 
-/// SCM's settings against the operator's.
+/// SCM's settings against the operators'.
 fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
     let mut group = Group::new("SPIRE");
+    let index = &survey.declared.index;
     let scene = sight.scene(&survey.declared, survey.scope.as_ref());
-    let settings = survey.declared.index.settings();
-    let manager = scene.world.manager;
     differences.into_iter().for_each(|finding| group.found(finding));
     sight.findings.iter().cloned().for_each(|finding| group.found(finding));
-    if let Some(at) = &sight.manager_at {
+    for at in scene.world.managers().filter_map(|manager| manager.at.as_ref()) {
         group.fine(format!("the settings of spire-controller-manager were read from {at}"));
     }
-    // What was only assumed is no fact to show.
-    if let Some(class) = manager.class.as_ref().filter(|_| !manager.assumed.class) {
-        let ours = settings.class_name.as_ref().map(|class| class.as_str()).unwrap_or_default();
-        if *class.name == *ours || ours.is_empty() && class.classless {
-            group.fine(format!("it watches {class}, and that is what outputs have"));
-        } else {
-            let shown =
-                if ours.is_empty() { "no class".to_owned() } else { format!("class {}", Quoted(ours)) };
-            let hint = if class.name.is_empty() {
-                "start kleym-operator without --clusterspiffeid-class-name".to_owned()
-            } else {
-                format!("start kleym-operator with --clusterspiffeid-class-name={}", class.name)
-            };
-            group.found(
-                Finding::new(Code::ClassNotWatched, format!("it watches {class}, but outputs have {shown}"))
-                    .hint(hint),
-            );
-        }
+    let used = index.settings_in_use();
+    for settings in &used {
+        let manager = managing(scene.world, settings);
+        let it = match &manager.at {
+            Some(at) if !scene.world.others.is_empty() => format!("that of {at}"),
+            _ => "it".to_owned(),
+        };
+        let outputs = match used.len() {
+            1 => "outputs".to_owned(),
+            _ => format!("outputs of the instance `{}`", settings.instance),
+        };
+        fitting(&mut group, settings, manager, [&it, &outputs]);
     }
-    match manager.trust_domain.as_deref().filter(|_| !manager.assumed.trust_domain) {
-        Some(theirs) if theirs != settings.trust_domain.as_str() => group.found(
-            Finding::new(
-                Code::TrustDomainDiffers,
-                format!(
-                    "it serves trust domain {}, but outputs have `{}`",
-                    Quoted(theirs),
-                    settings.trust_domain
-                ),
-            )
-            .hint(format!("start kleym-operator with --trust-domain={theirs}")),
-        ),
-        Some(theirs) => group.fine(format!("it serves trust domain {theirs}, and so do outputs")),
-        None => {}
-    }
+    let manager_ignores = |space: &str| {
+        let namespace = Namespace::parse(space).ok();
+        let settings = namespace.as_ref().map_or(index.settings(), |namespace| index.settings_in(namespace));
+        managing(scene.world, settings).ignores(space).0
+    };
+    let assumed = scene.world.managers().any(|manager| manager.assumed.ignored);
     let mut spaces: Vec<&str> =
         survey.declared.index.bindings().map(|binding| binding.key.namespace.as_str()).collect();
     spaces.dedup();
     let ignored: Vec<&str> =
-        spaces.iter().copied().filter(|space| manager.ignores(space).0.certain()).collect();
-    let untold =
-        manager.assumed.ignored || spaces.iter().any(|space| manager.ignores(space).0 == Answer::Unknown);
+        spaces.iter().copied().filter(|space| manager_ignores(space).certain()).collect();
+    let untold = assumed || spaces.iter().any(|space| manager_ignores(space) == Answer::Unknown);
     if !ignored.is_empty() {
         group.found(
             Finding::new(
@@ -328,7 +313,8 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
         .world
         .registrations
         .iter()
-        .filter(|object| object.fallback && object.problem.is_none() && manager.watches(object).0.possible())
+        .filter(|object| object.fallback && object.problem.is_none())
+        .filter(|object| scene.world.managers().any(|manager| manager.watches(object).0.possible()))
         .map(|object| &*object.name)
         .collect();
     if matches!(survey.declared.beside(Resource::Kind(Kind::Output)), Found::Limited(_)) {
@@ -343,6 +329,53 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
         ));
     }
     group
+}
+
+/// The SCM that is for the outputs of an operator: it watches their class; of several that do, one of their trust domain.
+fn managing<'a>(world: World<'a>, settings: &Settings) -> &'a Manager {
+    let class: Option<Box<str>> = settings.class_name.as_ref().map(|class| class.as_str().into());
+    world.manager_of(&Registration {
+        class_name: class.clone().unwrap_or_default(),
+        class_label: class,
+        spiffe_id: Template::parse(&format!("spiffe://{}/", settings.trust_domain)),
+        ..Registration::default()
+    })
+}
+
+/// Whether the outputs of an operator are what an SCM watches and serves.
+fn fitting(group: &mut Group, settings: &Settings, manager: &Manager, [it, outputs]: [&str; 2]) {
+    // What was only assumed is no fact to show.
+    if let Some(class) = manager.class.as_ref().filter(|_| !manager.assumed.class) {
+        let ours = settings.class_name.as_ref().map(|class| class.as_str()).unwrap_or_default();
+        if *class.name == *ours || ours.is_empty() && class.classless {
+            group.fine(format!("{it} watches {class}, and that is what {outputs} have"));
+        } else {
+            let shown =
+                if ours.is_empty() { "no class".to_owned() } else { format!("class {}", Quoted(ours)) };
+            let hint = if class.name.is_empty() {
+                "start kleym-operator without --clusterspiffeid-class-name".to_owned()
+            } else {
+                format!("start kleym-operator with --clusterspiffeid-class-name={}", class.name)
+            };
+            let message = format!("{it} watches {class}, but {outputs} have {shown}");
+            group.found(Finding::new(Code::ClassNotWatched, message).hint(hint));
+        }
+    }
+    match manager.trust_domain.as_deref().filter(|_| !manager.assumed.trust_domain) {
+        Some(theirs) if theirs != settings.trust_domain.as_str() => group.found(
+            Finding::new(
+                Code::TrustDomainDiffers,
+                format!(
+                    "{it} serves trust domain {}, but {outputs} have `{}`",
+                    Quoted(theirs),
+                    settings.trust_domain
+                ),
+            )
+            .hint(format!("start kleym-operator with --trust-domain={theirs}")),
+        ),
+        Some(theirs) => group.fine(format!("{it} serves trust domain {theirs}, and so do {outputs}")),
+        None => {}
+    }
 }
 
 /// What is to be said of bindings and outputs: one line a code.

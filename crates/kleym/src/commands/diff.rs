@@ -59,7 +59,7 @@ pub(super) fn run(
     }
     let report = DiffReport {
         summary,
-        settings: SettingsInUse::from(after.index.settings()),
+        settings: SettingsInUse::of(&after.index),
         setting_changes: settings,
         findings: FindingChanges {
             introduced: entries(after, &introduced),
@@ -182,7 +182,7 @@ fn side(declared: &Declared, key: &BindingKey) -> Option<IdentitySide> {
         Verdict::Refused(refusal) => (VerdictName::Refused, Some(refusal.reason().as_str().to_owned()), None),
         Verdict::Wanted(identity) => (VerdictName::Wanted, None, Some(identity.spiffe_id.to_string())),
     };
-    let instance = declared.index.settings().instance.as_str();
+    let instance = declared.index.settings_in(&key.namespace).instance.as_str();
     let output = spiffe_id.is_some().then(|| output_name(instance, key).to_string());
     Some(IdentitySide { verdict, reason, spiffe_id, output })
 }

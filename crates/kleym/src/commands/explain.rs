@@ -11,6 +11,7 @@ use kleym_core::explain::{self, Chain, Deletion, Operator};
 use kleym_core::name::BindingKey;
 use kleym_core::report::{Code, Finding};
 use kleym_core::settings::given::Environment;
+use kleym_core::spire::Manager;
 use serde_json::Value;
 
 use self::again::Again;
@@ -45,8 +46,8 @@ pub(super) fn run(
     let status = |key: &BindingKey| survey.declared.status(key).and_then(reported);
     let deletion = |key: &BindingKey| survey.declared.as_written(key).and_then(deletion);
     let operators = || operators(&survey);
-    let manager_at = |field: &str| {
-        let read = || sight.manager_at.clone().unwrap_or_else(|| "spire-controller-manager".to_owned());
+    let manager_at = |scm: &Manager, field: &str| {
+        let read = || scm.at.as_deref().unwrap_or("spire-controller-manager").to_owned();
         manager.flag_of(field).map_or_else(read, |flag| format!("flag {flag}"))
     };
     let question = explain::Question {

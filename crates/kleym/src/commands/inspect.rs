@@ -121,7 +121,7 @@ fn report_of(declared: &Declared, scene: &Scene<'_>, binding: &Binding, told: &[
     let identity = declared.index.identity(&binding.key).map(|identity| &**identity);
     let status = declared.status(&binding.key).cloned();
     BindingReport {
-        settings: SettingsInUse::from(declared.index.settings()),
+        settings: SettingsInUse::from(declared.index.settings_in(&binding.key.namespace)),
         binding: row(declared, binding),
         engine: engine(declared, binding, identity),
         status,
@@ -136,7 +136,10 @@ fn engine(declared: &Declared, binding: &Binding, identity: Option<&Identity>) -
     let verdict = declared.index.verdict(&binding.key).verdict;
     let (name, conditions) = match &verdict {
         Verdict::Wanted(identity) => {
-            let output = output_name(declared.index.settings().instance.as_str(), &binding.key);
+            let output = output_name(
+                declared.index.settings_in(&binding.key.namespace).instance.as_str(),
+                &binding.key,
+            );
             (VerdictName::Wanted, granted_conditions(&output, identity))
         }
         Verdict::Refused(refusal) => (VerdictName::Refused, conditions_of(Some(refusal))),

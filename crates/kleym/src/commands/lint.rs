@@ -44,8 +44,7 @@ pub(super) fn run(
     // As `render` does: first the numbers, then what they are of. Both go to one terminal, so they go in that order.
     console.remark(&line);
     drop(console.err.flush());
-    let report =
-        |findings| LintReport { summary, settings: SettingsInUse::from(declared.index.settings()), findings };
+    let report = |findings| LintReport { summary, settings: SettingsInUse::of(&declared.index), findings };
     match format {
         LintFormat::Text => output::write(&mut console.out, console.color_out, files, &told)?,
         LintFormat::Json => output::report(&mut console.out, Format::Json, report(entries()))?,

@@ -9,9 +9,10 @@ use kleym_api::decode;
 use kleym_core::fact::Fact;
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
-use kleym_core::report::{self, Severity};
+use kleym_core::report::{self, Code, Finding, Severity};
 use kleym_core::settings::given::Environment;
 use kleym_core::status::Truth;
+use kleym_core::text::quoted_list;
 
 use crate::args::{self, Format, View};
 use crate::console::Console;
@@ -52,7 +53,9 @@ pub(super) fn run(
         KnownManager::in_files(&args::Manager::default(), declared)
     };
     let sight = Sight::of(declared, live, known);
-    let told = declared.told(report::everything(&sight.scene(declared, survey.scope.as_ref())), chosen);
+    let mut found = report::everything(&sight.scene(declared, survey.scope.as_ref()));
+    found.retain(|finding| finding.about_binding().is_none_or(|key| chosen(&key)));
+    let told = declared.told(together(found, declared), chosen);
 
     let namespaced = survey.scope.is_none();
     match view {
@@ -80,6 +83,32 @@ pub(super) fn run(
         follow(&survey, &labels, namespaced, console)?;
     }
     Ok(output::exit_of(&told, strictness.strict))
+}
+
+/// Where many bindings have no status yet, no operator works there: that is one thing to say, and not one a binding.
+fn together(found: Vec<Finding>, declared: &Declared) -> Vec<Finding> {
+    let silent = |finding: &Finding| {
+        let about = finding.about_binding().filter(|_| finding.code == Code::StatusStale);
+        about.is_some_and(|key| declared.status(&key).and_then(crate::sight::reported).is_none())
+    };
+    if found.iter().filter(|finding| silent(finding)).count() < 2 {
+        return found;
+    }
+    let (of_all, mut rest): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(silent);
+    let keys: Vec<String> =
+        of_all.iter().filter_map(Finding::about_binding).map(|key| key.to_string()).collect();
+    let message = format!(
+        "{} bindings have no status yet: {}",
+        keys.len(),
+        quoted_list(keys.iter().map(String::as_str))
+    );
+    let mut all = Finding::new(Code::StatusStale, message).hint(
+        "see that kleym-operator is installed, runs, leads, and watches these namespaces (`kleym check`)",
+    );
+    all.place = of_all.first().and_then(|first| first.place.clone());
+    all.references = of_all.into_iter().flat_map(|finding| finding.references).collect();
+    rest.push(all);
+    rest
 }
 
 fn table(rows: &[BindingRow], namespaced: bool, wide: bool) -> Table {
@@ -159,7 +188,7 @@ fn in_words(rows: &[BindingRow], told: &[Told]) -> String {
 fn report(declared: &Declared, bindings: Vec<BindingRow>, told: &[Told]) -> StatusReport {
     StatusReport {
         summary: summary(&bindings),
-        settings: SettingsInUse::from(declared.index.settings()),
+        settings: SettingsInUse::of(&declared.index),
         findings: FindingEntry::all(&declared.files, told),
         bindings,
     }

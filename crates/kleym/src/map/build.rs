@@ -53,9 +53,13 @@ pub(crate) fn map(index: &Index, seen: &Seen, choice: &Choice<'_>) -> Map {
     let regions = declared
         .into_iter()
         .map(|(namespace, declared)| Builder::new(index, &outputs, pods_known).region(namespace, &declared));
+    let used = index.settings_in_use();
+    let trust_domains: BTreeSet<&str> = used.iter().map(|settings| settings.trust_domain.as_str()).collect();
+    let classes: BTreeSet<&str> =
+        used.iter().filter_map(|settings| settings.class_name.as_ref()).map(|class| class.as_str()).collect();
     Map {
-        trust_domain: index.settings().trust_domain.to_string(),
-        class_name: index.settings().class_name.as_ref().map(|class| class.as_str().to_owned()),
+        trust_domain: trust_domains.into_iter().collect::<Vec<_>>().join(", "),
+        class_name: (!classes.is_empty()).then(|| classes.into_iter().collect::<Vec<_>>().join(", ")),
         pods_known,
         regions: regions.collect(),
     }
@@ -118,6 +122,7 @@ impl<'a> Builder<'a> {
         for pool in &declared.pools {
             self.pool(pool);
         }
+        self.twins(&declared.pools);
         for objective in &declared.objectives {
             self.objective(objective);
         }

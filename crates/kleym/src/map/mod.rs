@@ -96,6 +96,9 @@ impl Column {
     }
 }
 
+/// What the group and version of a pool or objective are called among the facts of its node.
+pub(crate) const SERVED_IN: &str = "served in";
+
 /// How an object stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum State {

@@ -19,6 +19,8 @@ pub(crate) struct Output {
     pub(crate) name: String,
     /// The binding it is of; none for a foreign one.
     pub(crate) binding: Option<BindingKey>,
+    /// The instance of Kleym that it is of, when that is not the operator here.
+    pub(crate) instance: Option<String>,
     /// What it gives: a literal, or a template of a foreign one.
     pub(crate) spiffe_id: String,
     /// `spec.className`

@@ -10,9 +10,9 @@ use crate::map::{Column, Link, Meeting, State};
 #[derive(Serialize, JsonSchema, Debug, Clone)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityMap {
-    /// The trust domain of every SPIFFE ID that Kleym computes.
+    /// The trust domain of every SPIFFE ID that Kleym computes; of several operators each, with commas between.
     pub trust_domain: String,
-    /// The class of every output that Kleym computes.
+    /// The class of every output that Kleym computes; of several operators each, with commas between.
     pub class_name: Option<String>,
     /// Whether pods were looked at; without them nothing is said of who matches.
     pub pods_known: bool,

@@ -32,7 +32,7 @@ pub use self::lint::{LintReport, LintSummary};
 pub use self::map::{
     IdentityMap, MapContainer, MapEdge, MapFact, MapNode, MapOverlap, MapPair, NamespaceMap,
 };
-pub use self::status::{BindingRow, SettingsInUse, StatusReport, StatusSummary};
+pub use self::status::{BindingRow, SettingsElsewhere, SettingsInUse, StatusReport, StatusSummary};
 
 /// The version of every report.
 pub const API_VERSION: &str = "cli.kleym.sonda.red/v1alpha1";

@@ -1,5 +1,6 @@
 //! How bindings stand.
 
+use kleym_core::index::Index;
 use kleym_core::settings::Settings;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -49,6 +50,25 @@ pub struct SettingsInUse {
     pub class_name: Option<String>,
     /// Name of the operator.
     pub instance: String,
+    /// Namespaces of other operators, which are looked at with the settings of these; absent where all are looked at with the
+    /// settings above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<SettingsElsewhere>,
+}
+
+/// The engine settings that were used for some namespaces.
+#[derive(Serialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingsElsewhere {
+    /// Which namespaces.
+    pub namespaces: Vec<String>,
+    /// Trust domain of every SPIFFE ID.
+    pub trust_domain: String,
+    /// Class of the outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_name: Option<String>,
+    /// Name of the operator.
+    pub instance: String,
 }
 
 impl From<&Settings> for SettingsInUse {
@@ -57,7 +77,32 @@ impl From<&Settings> for SettingsInUse {
             trust_domain: settings.trust_domain.to_string(),
             class_name: settings.class_name.as_ref().map(ToString::to_string),
             instance: settings.instance.to_string(),
+            others: Vec::new(),
         }
+    }
+}
+
+impl SettingsInUse {
+    /// Those that everything of an index is rendered with: of the first of several operators, and of the others beside it.
+    pub(crate) fn of(index: &Index) -> Self {
+        let used = index.settings_in_use();
+        let mut own = Self::from(used.first().copied().unwrap_or(index.settings()));
+        own.others = used.iter().skip(1).map(|settings| SettingsElsewhere::of(index, settings)).collect();
+        own
+    }
+}
+
+impl SettingsElsewhere {
+    fn of(index: &Index, settings: &Settings) -> Self {
+        let mut namespaces: Vec<String> = index
+            .bindings()
+            .map(|binding| &binding.key.namespace)
+            .filter(|namespace| index.settings_in(namespace) == settings)
+            .map(ToString::to_string)
+            .collect();
+        namespaces.dedup();
+        let SettingsInUse { trust_domain, class_name, instance, others: _ } = SettingsInUse::from(settings);
+        Self { namespaces, trust_domain, class_name, instance }
     }
 }
 

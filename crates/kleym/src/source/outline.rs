@@ -12,7 +12,10 @@ use serde_saphyr::{Location, Spanned};
 use super::parse::{Key, yaml};
 use super::{Document, FileId, Files, Spot};
 
-/// The outlines that were needed so far.
+/// How many outlines are kept: an outline takes far more memory than its text, and findings come in the order of documents.
+const MOST: usize = 256;
+
+/// The outlines that were needed last.
 #[derive(Debug, Default)]
 pub(crate) struct Outlines(BTreeMap<(FileId, usize), Vec<Node>>);
 
@@ -28,6 +31,9 @@ impl Outlines {
     ) -> Spot {
         let text = &files.get(file).text[stretch.clone()];
         // JSON is YAML as well; should a text be the one and not the other, its first character has to do.
+        if self.0.len() >= MOST {
+            self.0.clear();
+        }
         let nodes = self.0.entry((file, stretch.start)).or_insert_with(|| yaml(text).unwrap_or_default());
         let blank = text.len() - text.trim_start().len();
         let range = match nodes.get(index) {

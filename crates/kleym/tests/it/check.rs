@@ -139,6 +139,85 @@ fn always(status: &'static str, body: &'static str) -> String {
     format!("http://{address}")
 }
 
+/// A server that answers every list with more than anybody reads, and every page of one object with an empty list.
+fn too_much() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&asked);
+    let answer = move |stream: std::net::TcpStream| -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut head = String::new();
+        reader.read_line(&mut head)?;
+        let mut line = String::new();
+        while reader.read_line(&mut line)? > 2 {
+            line.clear();
+        }
+        noted.lock().unwrap().push(head.clone());
+        let mut stream = stream;
+        let mut send = |length: usize| {
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            )?;
+            stream.try_clone()
+        };
+        let small = br#"{"kind":"List","metadata":{},"items":[]}"#;
+        if head.contains("limit=1 ") || head.contains("limit=1&") {
+            return send(small.len())?.write_all(small);
+        }
+        let mut stream = send(64 << 20)?;
+        let piece = vec![b' '; 1 << 20];
+        for _ in 0..64 {
+            stream.write_all(&piece)?;
+        }
+        Ok(())
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // That nobody reads on is what is wanted.
+            drop(answer(stream));
+        }
+    });
+    (format!("http://{address}"), asked)
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_asked_for_again_in_smaller_pages_and_not_read_else() {
+    let (server, asked) = too_much();
+    let folder = Folder::with(&[("k", &kubeconfig(&server))]);
+    // Every page that could be smaller is asked for again, down to one object; so the command has its answer.
+    let answer = folder.kleym("status --kubeconfig k");
+    assert_eq!((answer.exit, answer.out.lines().count()), (Some(0), 1), "{answer}");
+    let of_bindings = || {
+        let asked = asked.lock().unwrap();
+        let limits = asked.iter().filter(|head| head.contains("/inferenceidentitybindings?"));
+        limits
+            .map(|head| head.split("limit=").nth(1).unwrap().split([' ', '&']).next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of_bindings(), ["500", "63", "8", "1"]);
+
+    // Where even that is too large, the error says so. `check` asks for leases of no operator, and for definitions.
+    let server = always("200 OK", Box::leak(" ".repeat(17 << 20).into_boxed_str()));
+    let folder = Folder::with(&[("k", &kubeconfig(&server))]);
+    let answer = folder.kleym("status --kubeconfig k");
+    assert_eq!(answer.exit, Some(4), "{answer}");
+    assert!(answer.err.contains("the answer is larger than 16 MiB and was not read"), "{answer}");
+}
+
+/// A kubeconfig for a server of a test.
+fn kubeconfig(server: &str) -> String {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "k", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+    })
+    .to_string()
+}
+
 #[test]
 fn a_check_that_could_read_nothing_is_no_success() {
     let html = "<html>a proxy</html>";
@@ -150,13 +229,7 @@ fn a_check_that_could_read_nothing_is_no_success() {
         always("500 Internal Server Error", html),
         always("200 OK", html),
     ] {
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "k", "cluster": {"server": server}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-        });
-        let folder = Folder::with(&[("k", &config.to_string())]);
+        let folder = Folder::with(&[("k", &kubeconfig(&server))]);
         let answer = folder.kleym("check --kubeconfig k");
         assert_eq!(answer.exit, Some(4), "{answer}");
         assert!(!answer.out.contains("  ok  "), "{answer}");

@@ -16,6 +16,7 @@ mod lint;
 mod live;
 mod manifests;
 mod misuse;
+mod operators;
 mod paths;
 mod render;
 mod run;

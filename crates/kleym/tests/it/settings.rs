@@ -129,12 +129,13 @@ fn where_nothing_but_the_instance_is_taken_from_the_status_nothing_is_said() {
 }
 
 #[test]
-fn files_whose_status_disagrees_bring_no_settings() {
+fn files_whose_status_disagrees_bring_only_what_they_agree_on() {
     let both = [reported("chat", "example.org"), reported("other", "example.net")];
     let folder = Folder::with(&[("dump.yaml", &file([both[0].as_str(), both[1].as_str(), GOAL, LLAMA]))]);
     let answer = folder.kleym("explain binding/chat -f dump.yaml");
     assert!(answer.err.contains("warning[KLM9104]"), "{answer}");
-    assert!(!answer.err.contains("settings as"), "{answer}");
+    let said = "settings as the status of 2 bindings reports: class `spire-spire`, instance `east`\n";
+    assert!(answer.err.contains(said), "{answer}");
     assert!(answer.out.contains("spiffe://kleym.sonda.red/ns/llm/objective/goal"), "{answer}");
 }
 

@@ -106,7 +106,24 @@ async fn a_status_that_lags_behind_or_contradicts_the_engine_is_a_finding() {
 }
 
 #[tokio::test]
-async fn settings_are_taken_from_the_status_only_when_all_agree_and_flags_that_differ_are_a_finding() {
+async fn that_no_operator_works_is_said_once_and_not_once_a_binding() {
+    let many: Vec<String> = (0..12)
+        .map(|i| binding(&format!("b{i:02}"), &ENOUGH, &VLLM.replace("vllm", &format!("c{i}"))))
+        .collect();
+    let mut documents: Vec<&str> = many.iter().map(String::as_str).collect();
+    documents.extend([GOAL, LLAMA]);
+    let cluster = Cluster::with("status-silent", &homeless(&documents)).await;
+    let answer = cluster.kleym("status");
+    assert_eq!(answer.err.matches("KLM9105").count(), 1, "{answer}");
+    let says = "12 bindings have no status yet: `status-silent/b00`, `status-silent/b01`";
+    assert!(answer.err.contains(says) && answer.err.contains("and 4 more"), "{answer}");
+    // One alone is called by its name, as before.
+    let one = cluster.kleym("inspect binding b00");
+    assert!(one.err.contains("`status-silent/b00` has no status yet"), "{one}");
+}
+
+#[tokio::test]
+async fn settings_are_taken_from_the_status_where_all_agree_and_flags_that_differ_are_a_finding() {
     let second = binding("second", &ENOUGH, VLLM);
     let cluster = Cluster::with("status-settings", &homeless(&[&chat(), &second, GOAL, LLAMA])).await;
     cluster.report("chat", granted(&cluster, "chat")).await;

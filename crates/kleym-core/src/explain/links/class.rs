@@ -14,7 +14,7 @@ impl Subject<'_> {
             return Link::unseen(kind, "no output to look at");
         };
         let object = self.scene.object(place);
-        let manager = self.scene.world.manager;
+        let manager = self.scene.world.manager_of(object);
         let class = if object.class_name.is_empty() { "<none>" } else { &*object.class_name };
         let own = Evidence::new(format!("ClusterSPIFFEID {}", object.name), "spec.className", class);
         if let Some(finding) =
@@ -22,10 +22,10 @@ impl Subject<'_> {
         {
             let theirs = manager.class.as_ref();
             let name = theirs.map(|class| class.name.to_string()).unwrap_or_default();
-            let mut read = vec![own, self.manager_read("className", name)];
+            let mut read = vec![own, self.manager_read(manager, "className", name)];
             if object.class_name.is_empty() {
                 let classless = theirs.is_some_and(|class| class.classless).to_string();
-                read.push(self.manager_read("watchClassless", classless));
+                read.push(self.manager_read(manager, "watchClassless", classless));
             }
             return Link::ends(kind, finding).read(read);
         }

@@ -5,15 +5,15 @@ use super::super::chain::{Evidence, Link, LinkKind};
 use super::{Subject, number, own_labels, pod_object};
 use crate::fact::Binding;
 use crate::report::{Code, no_entry, poison, reported, watched};
-use crate::spire::{Failure, Pod, Problem, Selector, Why};
+use crate::spire::{Failure, Manager, Pod, Problem, Selector, Why};
 use crate::text::{Quoted, quoted_list};
 
 /// The most nodes that are named.
 const SHOWN: usize = 5;
 
 impl Subject<'_> {
-    pub(super) fn manager_read(&self, field: &str, value: String) -> Evidence {
-        Evidence::new((self.question.manager_at)(field), field, value)
+    pub(super) fn manager_read(&self, manager: &Manager, field: &str, value: String) -> Evidence {
+        Evidence::new((self.question.manager_at)(manager, field), field, value)
     }
 
     pub(super) fn manager(&self) -> Link {
@@ -35,16 +35,17 @@ impl Subject<'_> {
             });
             return Link::ends(kind, finding).read(at_fault);
         }
-        let manager = self.scene.world.manager;
+        let manager = self.scene.world.manager_of(self.scene.object(place));
         if let Some(finding) =
             watched(self.scene, binding).into_iter().find(|finding| finding.code != Code::ClassNotWatched)
         {
             let read = match finding.code {
                 Code::NamespaceIgnored => {
                     let patterns = manager.ignored.iter().flatten().map(|pattern| pattern.pattern());
-                    self.manager_read("ignoreNamespaces", patterns.collect::<Vec<_>>().join(", "))
+                    self.manager_read(manager, "ignoreNamespaces", patterns.collect::<Vec<_>>().join(", "))
                 }
                 _ => self.manager_read(
+                    manager,
                     "trustDomain",
                     manager.trust_domain.as_deref().unwrap_or_default().to_owned(),
                 ),

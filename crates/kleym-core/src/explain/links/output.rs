@@ -69,7 +69,7 @@ impl Subject<'_> {
         // What the operator would mend by itself stays as it is while no operator runs.
         let its_work = matches!(finding.code, Code::OutputMissing | Code::OutputDrifted | Code::OrphanOutput);
         if its_work {
-            if let Some((seen, hint)) = operator::at_rest(self.question) {
+            if let Some((seen, hint)) = operator::at_rest(self.question, &binding.key.namespace) {
                 read.extend(seen);
                 finding.hint = Some(hint);
             }

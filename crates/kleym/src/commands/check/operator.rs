@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kleym_core::report::{Code, Finding};
-use kleym_core::settings::DEFAULT_TRUST_DOMAIN;
 use kleym_core::settings::given::Environment;
+use kleym_core::settings::{DEFAULT_TRUST_DOMAIN, Settings};
 use kleym_core::text::{Quoted, quoted_list};
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ use crate::source::cluster::Found;
 const GRACE_SECONDS: i64 = 15;
 
 /// Whether an operator is there, ready, and leads.
-pub(super) fn operator(rest: &Rest, instance: &str) -> Group {
+pub(super) fn operator(rest: &Rest, settings: &[&Settings]) -> Group {
     let mut group = Group::new("operator");
     let deployments = match &rest.deployments {
         Found::All(deployments) => deployments,
@@ -69,7 +69,10 @@ pub(super) fn operator(rest: &Rest, instance: &str) -> Group {
                 .hint("give each a name of its own with --instance, or watch different namespaces with --watch-namespace"),
         );
     }
-    if !instances.contains_key(instance) {
+    let mut here: Vec<&str> = settings.iter().map(|settings| settings.instance.as_str()).collect();
+    here.sort_unstable();
+    here.dedup();
+    for instance in here.into_iter().filter(|instance| !instances.contains_key(instance)) {
         let known = quoted_list(instances.keys().copied());
         let message = format!("the instance is {} here, but the operators have {known}", Quoted(instance));
         group.found(Finding::new(Code::SettingsDiffer, message).hint("give --instance"));
@@ -86,22 +89,43 @@ pub(super) fn compared(
     rest: &Rest,
 ) -> Chosen {
     let Found::All(deployments) = &rest.deployments else { return chosen };
-    let only = deployments.as_slice().first().filter(|_| deployments.len() == 1 && !chosen.reported);
-    let own = only.or_else(|| of_instance(deployments, chosen.settings.instance.as_str()));
-    let Some(deployment) = own else { return chosen };
-    let shown = shown(deployment);
     if !chosen.reported {
-        if let Some(settings) = as_started(deployment, typed, environment, &chosen.settings, Unsaid::Default)
-            && settings != chosen.settings
+        let own = chosen.settings.rest();
+        let only = if let [only] = deployments.as_slice() { Some(only) } else { None };
+        let Some(deployment) = only.or_else(|| of_instance(deployments, own.instance.as_str())) else {
+            return chosen;
+        };
+        if let Some(settings) = as_started(deployment, typed, environment, own, Unsaid::Default)
+            && settings != *own
         {
-            chosen.settings = settings;
+            chosen.settings = settings.into();
+            let shown = shown(deployment);
             chosen.remark = Some(format!("settings as {shown} has them: no binding has a status yet"));
         }
         return chosen;
     }
-    let class = chosen.settings.class_name.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut findings = Vec::new();
+    for settings in chosen.settings.different() {
+        if let Some(deployment) = of_instance(deployments, settings.instance.as_str()) {
+            findings.extend(differences(deployment, settings, typed, environment));
+        }
+    }
+    chosen.findings.extend(findings);
+    chosen
+}
+
+/// Where the Deployment of an operator is started otherwise than it is looked at here.
+fn differences(
+    deployment: &Value,
+    settings: &Settings,
+    typed: &args::Settings,
+    environment: Environment<'_>,
+) -> Vec<Finding> {
+    let shown = shown(deployment);
+    let mut findings = Vec::new();
+    let class = settings.class_name.as_ref().map(ToString::to_string).unwrap_or_default();
     let compared = [
-        ("trust-domain", "trust domain", chosen.settings.trust_domain.to_string(), DEFAULT_TRUST_DOMAIN),
+        ("trust-domain", "trust domain", settings.trust_domain.to_string(), DEFAULT_TRUST_DOMAIN),
         ("clusterspiffeid-class-name", "class", class, ""),
     ];
     for (flag, name, here, default) in compared {
@@ -123,9 +147,9 @@ pub(super) fn compared(
             )
         };
         let message = format!("{shown} has the {name} {}, but {} {by}", said(theirs), said(&here));
-        chosen.findings.push(Finding::new(Code::SettingsDiffer, message).hint(hint));
+        findings.push(Finding::new(Code::SettingsDiffer, message).hint(hint));
     }
-    chosen
+    findings
 }
 
 /// Whether the lease of an operator is held.

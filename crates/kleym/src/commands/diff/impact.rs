@@ -31,7 +31,7 @@ fn pods(side: &Side) -> Option<&Found> {
 /// What is foreseen of both sides. Where one has no pods at all, those of the other are its own.
 pub(super) fn foreseen(sides: &Sides) -> [Sight; 2] {
     let (was, is) = (pods(&sides.before), pods(&sides.after));
-    let sight = |side: &Side, pods| Sight::planned(&side.declared, pods, side.manager.clone());
+    let sight = |side: &Side, pods| Sight::planned(&side.declared, pods, side.managers.clone());
     [sight(&sides.before, was.or(is)), sight(&sides.after, is.or(was))]
 }
 

@@ -269,5 +269,5 @@ fn of_asked(question: &explain::Question<'_>, id: &str, by: Option<usize>) -> Re
 fn asked_for(index: &Index, binding: &Binding) -> Option<String> {
     let spec = binding.spec.as_ref().ok()?;
     let resolved = index.resolved(&binding.key).and_then(Result::ok);
-    render::asked_for(index.settings(), &binding.key, spec, resolved.as_ref())
+    render::asked_for(index.settings_in(&binding.key.namespace), &binding.key, spec, resolved.as_ref())
 }

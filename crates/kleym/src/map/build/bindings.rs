@@ -129,7 +129,9 @@ impl Builder<'_> {
 
     /// From the binding to its output.
     fn own_output(&mut self, binding: &Binding, here: usize, verdict: &Verdict) {
-        let name = output_name(self.index.settings().instance.as_str(), &binding.key).to_string();
+        let name =
+            output_name(self.index.settings_in(&binding.key.namespace).instance.as_str(), &binding.key)
+                .to_string();
         let there = self.keys.get(&Key::Output(name.clone())).copied();
         match (there, verdict) {
             (Some(output), Verdict::Wanted(_)) => self.between(here, output, Link::Granted, ""),

@@ -1,5 +1,7 @@
 //! What stands by itself: pools, objectives, outputs and SPIFFE IDs.
 
+use std::collections::BTreeMap;
+
 use kleym_core::fact::{Objective, Pool};
 use kleym_core::kind::PoolGroup;
 use kleym_core::label::Labels;
@@ -7,7 +9,7 @@ use kleym_core::name::ObjectName;
 
 use super::{Builder, Key};
 use crate::map::seen::Output;
-use crate::map::{Column, Link, Node, State};
+use crate::map::{Column, Link, Node, SERVED_IN, State};
 
 impl Builder<'_> {
     pub(super) fn pool(&mut self, pool: &Pool) {
@@ -21,12 +23,32 @@ impl Builder<'_> {
             Node::new(Column::Pool, pool.name.as_str(), state).line(selector.clone()).fact(what, selector)
         });
         let group = format!("{}/{}", pool.group.as_str(), pool.group.version());
-        self.nodes[node].facts.push(("served in", group));
+        self.nodes[node].facts.push((SERVED_IN, group));
         if pool.deleting {
             self.nodes[node].state = State::Pending;
             self.nodes[node].facts.push(("state", "being deleted; counts as not found".to_owned()));
         }
         self.pools.insert((pool.name.clone(), pool.group), node);
+    }
+
+    /// Says of pools of one name in several groups, which are one where they select the same, which group each is of.
+    pub(super) fn twins(&mut self, pools: &[&Pool]) {
+        let mut groups: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        for pool in pools {
+            let twin = |group: &PoolGroup| {
+                *group != pool.group && self.pools.contains_key(&(pool.name.clone(), *group))
+            };
+            if PoolGroup::ALL.iter().any(twin)
+                && let Some(node) = self.pools.get(&(pool.name.clone(), pool.group))
+            {
+                groups.entry(*node).or_default().push(pool.group.as_str());
+            }
+        }
+        for (node, groups) in groups {
+            let groups = groups.join(" and ");
+            let line = &mut self.nodes[node].line;
+            *line = format!("{line}; in {groups}");
+        }
     }
 
     pub(super) fn objective(&mut self, objective: &Objective) {
@@ -45,7 +67,7 @@ impl Builder<'_> {
             node.line(line).fact("points to pool", points)
         });
         let group = format!("{}/{}", objective.group.as_str(), objective.group.version());
-        self.nodes[node].facts.push(("served in", group));
+        self.nodes[node].facts.push((SERVED_IN, group));
         if objective.deleting {
             self.nodes[node].state = State::Pending;
             self.nodes[node].facts.push(("state", "being deleted; counts as not found".to_owned()));
@@ -78,10 +100,11 @@ impl Builder<'_> {
             };
             let class =
                 output.class_name.as_ref().map_or("no class".to_owned(), |class| format!("class {class}"));
-            let line = match (ours, output.fallback) {
-                (true, _) => class,
-                (false, true) => "foreign, fallback".to_owned(),
-                (false, false) => "foreign".to_owned(),
+            let line = match (ours, &output.instance, output.fallback) {
+                (true, ..) => class,
+                (false, Some(instance), _) => format!("of Kleym instance {instance}"),
+                (false, None, true) => "foreign, fallback".to_owned(),
+                (false, None, false) => "foreign".to_owned(),
             };
             let mut node = Node::new(Column::Output, output.name.as_str(), state)
                 .line(line)

@@ -16,6 +16,7 @@ use tower::BoxError;
 use tower::filter::FilterLayer;
 
 use super::Cluster;
+use super::answer::BoundAnswers;
 use super::kubeconfig;
 use super::words::innermost;
 use crate::args::Connection;
@@ -70,6 +71,7 @@ impl Cluster {
             .map_err(|error| {
                 Failure::unusable(format!("no connection to {server} can be set up: {}", innermost(&error)))
             })?
+            .with_layer(&BoundAnswers)
             .with_layer(&FilterLayer::new(only_reads))
             .build();
         drop(_in_runtime);

@@ -17,11 +17,14 @@ use kube::core::WatchEvent;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::answer::TooLarge;
 use super::words::why;
 use super::{Collection, Why};
 
 /// Objects a page has at the most.
 const PAGE: usize = 500;
+/// By what a page becomes smaller that is too large to be read.
+const FEWER: usize = 8;
 /// How often a list is begun again because its continuation expired.
 const ATTEMPTS: usize = 3;
 /// How long the API server is to keep a watch open.
@@ -82,9 +85,15 @@ async fn pages(
 ) -> Result<Option<Listed>, Why> {
     let mut items = Vec::new();
     let mut token = String::new();
+    let mut limit = PAGE;
     loop {
-        let mut page = match get(client, deadline, collection, &token).await {
+        let mut page = match get(client, deadline, collection, limit, &token).await {
             Ok(page) => page,
+            // So many objects of such a size are too much; fewer of them may be read.
+            Err(error) if limit > 1 && TooLarge::caused(&error) => {
+                limit = limit.div_ceil(FEWER);
+                continue;
+            }
             Err(kube::Error::Api(status)) if status.code == 410 && !token.is_empty() => return Ok(None),
             Err(error) => return Err(why(&error)),
         };
@@ -113,10 +122,11 @@ async fn get(
     client: &Client,
     deadline: Option<Duration>,
     collection: &Collection,
+    limit: usize,
     token: &str,
 ) -> kube::Result<Value> {
     let Collection { labels, metadata_only, .. } = collection;
-    let mut uri = format!("{}?limit={PAGE}", collection.path());
+    let mut uri = format!("{}?limit={limit}", collection.path());
     if let Some(labels) = labels {
         uri.push_str(&format!("&labelSelector={}", encoded(labels)));
     }

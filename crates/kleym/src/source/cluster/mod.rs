@@ -4,6 +4,7 @@
 //! Connecting, and the runtime that it needs, happens in [`Cluster::connect`] and nowhere else, so that commands that
 //! read files alone pay nothing for it.
 
+mod answer;
 mod connect;
 mod kubeconfig;
 mod limit;

@@ -192,6 +192,31 @@ fn what_spire_controller_manager_does_not_watch_is_drawn_as_nothing() {
 }
 
 #[test]
+fn of_pools_of_one_name_in_two_groups_each_says_its_group() {
+    let twin = |app: &str| {
+        format!(
+            "apiVersion: inference.networking.x-k8s.io/v1alpha2\nkind: InferencePool\nmetadata: {{name: llama, namespace: llm}}\nspec:\n  selector: {{app: {app}}}\n"
+        )
+    };
+    let here = "apiVersion: inference.networking.k8s.io/v1\nkind: InferencePool\nmetadata: {name: llama, namespace: llm}\nspec:\n  selector: {matchLabels: {app: one}}\n";
+    let lines = |documents: &[&str]| -> Vec<String> {
+        let folder = Folder::with(&[("x.yaml", &documents.join("---\n"))]);
+        let map: Value = serde_json::from_str(&folder.kleym("graph -f x.yaml -o json").out).unwrap();
+        let nodes = map["namespaces"][0]["nodes"].as_array().unwrap();
+        nodes.iter().map(|node| node["summary"].as_str().unwrap().to_owned()).collect()
+    };
+    let [x, own] = ["inference.networking.x-k8s.io", "inference.networking.k8s.io"];
+    assert_eq!(lines(&[here, &twin("two")]), [format!("app=one; in {own}"), format!("app=two; in {x}")]);
+    // Those that select the same are one pool.
+    assert_eq!(lines(&[here, &twin("one")]), [format!("app=one; in {own} and {x}")]);
+    assert_eq!(lines(&[here]), ["app=one"]);
+
+    let folder = Folder::with(&[("x.yaml", &[here, &twin("two")].join("---\n"))]);
+    let page = folder.kleym("graph -f x.yaml -o html").out;
+    assert!(page.contains(&format!("<small>{x}/v1alpha2</small>")), "{page}");
+}
+
+#[test]
 fn map_and_explanation_of_the_same_files_say_the_same() {
     let container = "vllm           container        spiffe://kleym.sonda.red/ns/inference/objective/chat";
     let answer = at_the_root(

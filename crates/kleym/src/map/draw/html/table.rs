@@ -1,7 +1,9 @@
 //! The map as a table: what the picture shows, for whoever does not see it, and for paper.
 
+use std::collections::BTreeMap;
+
 use super::{Page, counted, text};
-use crate::map::{Link, Map, Region, Row, rows};
+use crate::map::{Column, Link, Map, Region, Row, SERVED_IN, rows};
 
 const HEADS: [&str; 9] =
     ["Namespace", "Pool", "Objective", "Binding", "Output", "Pods", "Container", "SPIFFE ID", "State"];
@@ -20,14 +22,18 @@ pub(super) fn table(page: &mut Page, map: &Map) {
     }
     page.put("</tr></thead>\n<tbody role=\"rowgroup\">\n");
     for (number, region, rows) in &regions {
+        let pools = region.nodes.iter().filter(|node| node.column == Column::Pool);
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+        pools.for_each(|pool| *times.entry(&pool.name).or_default() += 1);
         for row in rows {
-            one(page, *number, region, row);
+            one(page, *number, region, &times, row);
         }
     }
     page.put("</tbody></table></div></section>\n");
 }
 
-fn one(page: &mut Page, number: usize, region: &Region, row: &Row) {
+/// `times` says how many pools have a name.
+fn one(page: &mut Page, number: usize, region: &Region, times: &BTreeMap<&str, usize>, row: &Row) {
     let link = row.link.map_or("none", Link::word);
     page.put(format_args!(
         "<tr role=\"row\" class=\"{link}\"><th role=\"rowheader\" scope=\"row\" data-head=\"Namespace\">{}</th>",
@@ -39,6 +45,17 @@ fn one(page: &mut Page, number: usize, region: &Region, row: &Row) {
             .collect();
         links.join(", ")
     };
+    // Of two pools of one name, which is which.
+    let pools = row.pools.iter().map(|pool| {
+        let node = &region.nodes[*pool];
+        let link = nodes(&mut [*pool].into_iter());
+        let group = node.facts.iter().find(|(what, _)| *what == SERVED_IN).map(|(_, group)| group);
+        match group.filter(|_| times.get(node.name.as_str()).is_some_and(|times| *times > 1)) {
+            Some(group) => format!("{link} <small>{}</small>", text(group)),
+            None => link,
+        }
+    });
+    let pools = pools.collect::<Vec<_>>().join(", ");
     let container = row.pods.zip(row.container).map(|(pods, container)| {
         let container = &region.nodes[pods].containers[container];
         let role = if container.role.is_empty() {
@@ -56,7 +73,7 @@ fn one(page: &mut Page, number: usize, region: &Region, row: &Row) {
         }
     });
     let cells = [
-        nodes(&mut row.pools.iter().copied()),
+        pools,
         nodes(&mut row.objectives.iter().copied()),
         nodes(&mut row.binding.into_iter()),
         nodes(&mut row.output.into_iter()),
