@@ -31,6 +31,16 @@ fn hold(proxy: &Proxy, verb: &'static str) -> Gate {
     gate
 }
 
+/// The same, after its operator died with the create of the output of a new binding `b` on its way.
+async fn died_creating(name: &str) -> (World, Proxy, Gate) {
+    let (world, proxy, operator) = prepared(name).await;
+    let gate = hold(&proxy, "create");
+    created(&world, "b", "y").await;
+    gate.reached().await;
+    drop(operator);
+    (world, proxy, gate)
+}
+
 /// Lets a held write go, and waits until the API server has answered it; gives the answer's code.
 async fn released(world: &World, gate: &Gate, verb: &str, binding: &str) -> u16 {
     let (output, mark) = (world.output_name(binding), world.mark().await);
@@ -53,11 +63,7 @@ async fn without_output(world: &World, binding: &str) {
 
 #[tokio::test]
 async fn a_create_that_lands_after_its_binding_is_gone_is_swept_within_two_seconds() {
-    let (world, proxy, operator) = prepared("late-deleted").await;
-    let gate = hold(&proxy, "create");
-    created(&world, "b", "y").await;
-    gate.reached().await;
-    drop(operator);
+    let (world, proxy, gate) = died_creating("late-deleted").await;
     world.delete(Kind::Binding, "b").await;
     let _operator = world.operator_by(&proxy).await;
     world.gone(Kind::Binding, "b").await;
@@ -87,11 +93,7 @@ async fn a_create_that_its_operator_gave_up_lands_after_the_binding_is_gone_and_
 
 #[tokio::test]
 async fn a_create_that_lands_after_its_binding_was_made_anew_changes_nothing() {
-    let (world, proxy, operator) = prepared("late-recreated").await;
-    let gate = hold(&proxy, "create");
-    created(&world, "b", "y").await;
-    gate.reached().await;
-    drop(operator);
+    let (world, proxy, gate) = died_creating("late-recreated").await;
     world.delete(Kind::Binding, "b").await;
     let _operator = world.operator_by(&proxy).await;
     world.gone(Kind::Binding, "b").await;
@@ -106,11 +108,7 @@ async fn a_create_that_lands_after_its_binding_was_made_anew_changes_nothing() {
 
 #[tokio::test]
 async fn a_create_that_lands_before_its_binding_is_made_anew_is_swept_and_the_new_one_is_granted() {
-    let (world, proxy, operator) = prepared("late-between").await;
-    let gate = hold(&proxy, "create");
-    created(&world, "b", "y").await;
-    gate.reached().await;
-    drop(operator);
+    let (world, proxy, gate) = died_creating("late-between").await;
     world.delete(Kind::Binding, "b").await;
     let operator = world.operator_by(&proxy).await;
     world.gone(Kind::Binding, "b").await;
@@ -128,13 +126,9 @@ async fn a_create_that_lands_before_its_binding_is_made_anew_is_swept_and_the_ne
 
 #[tokio::test]
 async fn a_create_that_lands_after_its_binding_was_displaced_is_swept() {
-    let (world, proxy, operator) = prepared("late-displaced").await;
+    let (world, proxy, gate) = died_creating("late-displaced").await;
     // For the moment until it is swept.
     world.excuse("S4");
-    let gate = hold(&proxy, "create");
-    created(&world, "b", "y").await;
-    gate.reached().await;
-    drop(operator);
     moved(&world, &[("a", "y")]).await;
     let _operator = world.operator_by(&proxy).await;
     world.ready("a").await;
