@@ -16,6 +16,7 @@ pub mod grant;
 pub mod index;
 pub mod kind;
 pub mod label;
+pub mod lanes;
 pub mod lease;
 pub mod name;
 pub mod output;

@@ -1,13 +1,17 @@
 //! Which binding's turn it is: a keyed queue with de-duplication and exponential back-off, over a `now` that is
 //! passed in. It reads no clock; jitter comes from the key, so that a run can be repeated.
 //!
-//! Guarantees: a key has at most one turn at a time; a key that is added during its turn gets another one; keys have
-//! their turns in the order in which they became ready, so a busy key cannot starve the others.
+//! Guarantees: a key has at most one turn at a time; a key that is added during its turn gets another one; the keys of a
+//! lane (a namespace) have their turns in the order in which they became ready, and lanes take turns, so that neither a
+//! busy key nor a crowded namespace can starve the others.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+
+use crate::lanes::Lanes;
+use crate::name::{BindingKey, Namespace};
 
 /// A point in time as the driver counts it: since its start.
 pub type Now = Duration;
@@ -21,10 +25,27 @@ pub const LONGEST_DELAY_OF_FEW: Duration = Duration::from_secs(10);
 /// How many failing keys are tried a second, so that many do not overwhelm what may be failing because of too much work.
 const TRIED_A_SECOND: u64 = 100;
 
+/// What waits in a lane.
+pub trait InLane {
+    /// The lane.
+    type Lane: Clone + Ord;
+
+    /// Its lane.
+    fn lane(&self) -> Self::Lane;
+}
+
+impl InLane for BindingKey {
+    type Lane = Namespace;
+
+    fn lane(&self) -> Namespace {
+        self.namespace.clone()
+    }
+}
+
 /// The queue.
 #[derive(Debug)]
-pub struct Queue<K> {
-    ready: VecDeque<K>,
+pub struct Queue<K: InLane> {
+    ready: Lanes<K::Lane, K>,
     waiting: BTreeSet<K>,
     in_turn: BTreeSet<K>,
     again: BTreeSet<K>,
@@ -33,10 +54,10 @@ pub struct Queue<K> {
     failures: BTreeMap<K, u32>,
 }
 
-impl<K> Default for Queue<K> {
+impl<K: InLane> Default for Queue<K> {
     fn default() -> Self {
         Self {
-            ready: VecDeque::new(),
+            ready: Lanes::default(),
             waiting: BTreeSet::new(),
             in_turn: BTreeSet::new(),
             again: BTreeSet::new(),
@@ -47,7 +68,7 @@ impl<K> Default for Queue<K> {
     }
 }
 
-impl<K: Clone + Ord> Queue<K> {
+impl<K: Clone + Ord + InLane> Queue<K> {
     /// An empty queue.
     pub fn new() -> Self {
         Self::default()
@@ -58,7 +79,7 @@ impl<K: Clone + Ord> Queue<K> {
         if self.in_turn.contains(&key) {
             self.again.insert(key);
         } else if self.waiting.insert(key.clone()) {
-            self.ready.push_back(key);
+            self.ready.push(key.lane(), key);
         }
     }
 
@@ -88,7 +109,7 @@ impl<K: Clone + Ord> Queue<K> {
                 self.add(key);
             }
         }
-        let key = self.ready.pop_front()?;
+        let key = self.ready.pop()?;
         self.waiting.remove(&key);
         self.in_turn.insert(key.clone());
         Some(key)
@@ -132,6 +153,11 @@ impl<K: Clone + Ord> Queue<K> {
         self.later.first_key_value().map(|((at, _), ())| *at)
     }
 
+    /// Whether a turn is ready.
+    pub fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// How many turns are ready.
     pub fn depth(&self) -> usize {
         self.ready.len()
@@ -148,6 +174,21 @@ mod tests {
     use super::*;
 
     const NOW: Now = Duration::ZERO;
+
+    impl InLane for &'static str {
+        type Lane = &'static str;
+
+        /// What stands before the slash; nothing for a bare key.
+        fn lane(&self) -> &'static str {
+            self.split_once('/').map_or("", |(lane, _)| lane)
+        }
+    }
+
+    impl InLane for u32 {
+        type Lane = ();
+
+        fn lane(&self) {}
+    }
 
     fn queue(keys: &[&'static str]) -> Queue<&'static str> {
         let mut queue = Queue::new();
@@ -182,6 +223,15 @@ mod tests {
             turns.push(key);
         }
         assert_eq!(turns, ["hot", "b", "c", "hot"]);
+    }
+
+    #[test]
+    fn a_key_of_a_quiet_lane_waits_for_one_of_a_crowded_lane_and_not_for_all() {
+        let mut queue = queue(&["mob/1", "mob/2", "mob/3", "mob/4"]);
+        queue.pop(NOW);
+        queue.add("quiet/1");
+        let turns: Vec<_> = std::iter::from_fn(|| queue.pop(NOW)).collect();
+        assert_eq!(turns, ["mob/2", "quiet/1", "mob/3", "mob/4"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::CALL_DEADLINE;
 use crate::events::Recorder;
-use crate::feed::News;
+use crate::feed::{Burst, News};
 use crate::horizon::Horizons;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -22,6 +22,10 @@ use crate::settings::Configuration;
 
 /// How many calls may be under way at once, for all bindings together.
 pub const CALLS_AT_ONCE: usize = 16;
+
+/// For how long news is taken at once, before turns get on again. What a burst brings is seen as a whole before anything is
+/// started, as long as it is not so much that everybody would wait for it.
+const TAKING: Duration = Duration::from_millis(50);
 
 /// The driver.
 pub struct Driver {
@@ -72,7 +76,7 @@ impl Driver {
         mut news: mpsc::Receiver<News>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut elected = true;
+        let (mut elected, mut burst) = (true, Burst::default());
         loop {
             let leads = self.leadership.borrow_and_update().deadline(Instant::now()).is_some();
             while leads && self.calls.len() < CALLS_AT_ONCE {
@@ -104,16 +108,16 @@ impl Driver {
                         self.start(next);
                     }
                 }
-                received = news.recv() => match received {
-                    Some(received) => {
-                        self.reconciler.take(self.moment(), received);
-                        // Take what is there already, so that a burst is seen as a whole before anything is started.
-                        while let Ok(received) = news.try_recv() {
-                            self.reconciler.take(self.moment(), received);
-                        }
+                first = burst.next(&mut news) => {
+                    let Some(first) = first else { anyhow::bail!("the watches ended") };
+                    self.reconciler.take(self.moment(), first);
+                    let began = Instant::now();
+                    while began.elapsed() < TAKING
+                        && let Some(next) = burst.ready(&mut news)
+                    {
+                        self.reconciler.take(self.moment(), next);
                     }
-                    None => anyhow::bail!("the watches ended"),
-                },
+                }
                 // When the election has ended, the process ends with it; until then nothing is written.
                 changed = self.leadership.changed(), if elected => elected = changed.is_ok(),
                 () = wake => {}

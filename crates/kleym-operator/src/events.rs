@@ -1,6 +1,7 @@
 //! Tells people what happened, as events of `events.k8s.io/v1`: the only place that sends them.
 //!
-//! Flow: [`Recorder::tell`] puts an announcement into a queue and never waits; a task of its own sends one after another.
+//! Flow: [`Recorder::tell`] puts an announcement into a queue and never waits; a task of its own sends one after another,
+//! from each namespace in turn.
 //!
 //! Guarantees: an event's name follows from what it tells, so the same news is one event over restarts and replicas, whose
 //! series is counted on; whatever goes wrong costs the event and nothing else; every call has a deadline, a failed one is
@@ -10,6 +11,7 @@
 //! Caveats: events get lost, by design; what must be known stands in the status. A series that an earlier process began is
 //! counted on from two.
 
+mod backlog;
 mod budget;
 mod wire;
 
@@ -20,7 +22,7 @@ use k8s_openapi::api::events::v1::Event;
 use kleym_core::announce::Announcement;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -28,11 +30,10 @@ use tokio_util::sync::CancellationToken;
 use crate::lease::{Leadership, before};
 use crate::metrics::{EventResult, Metrics};
 use crate::recent::Recent;
+use backlog::{Entrance, Exit, Queued, backlog};
 use budget::Budget;
 use wire::{Failure, Reporter, classify};
 
-/// How many announcements wait to be sent; what comes when there is no room is lost.
-const QUEUE: usize = 1024;
 /// How many events are remembered by name.
 const REMEMBERED: usize = 4096;
 /// The longest a call may take. Shorter than that of a step: nobody waits for an event.
@@ -47,15 +48,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Takes announcements. Clones share one queue.
 #[derive(Debug, Clone)]
 pub struct Recorder {
-    queue: mpsc::Sender<Queued>,
+    queue: Entrance,
     metrics: Metrics,
-}
-
-#[derive(Debug)]
-struct Queued {
-    announcement: Announcement,
-    happened: Timestamp,
-    since: Instant,
 }
 
 impl Recorder {
@@ -69,7 +63,7 @@ impl Recorder {
         tasks: &mut JoinSet<anyhow::Result<()>>,
         stop: CancellationToken,
     ) -> Self {
-        let (queue, receiver) = mpsc::channel(QUEUE);
+        let (queue, exit) = backlog();
         let sender = Sender {
             client,
             reporter: Reporter::new(instance),
@@ -79,19 +73,20 @@ impl Recorder {
             budget: Budget::new(),
             broken: false,
         };
-        tasks.spawn(sender.run(receiver, stop));
+        tasks.spawn(sender.run(exit, stop));
         Self { queue, metrics }
     }
 
-    /// Tells it, some time, if nothing goes wrong. Never waits. Answers whether there was room in the queue.
+    /// Tells it, some time, if nothing goes wrong. Never waits. Answers whether there was room; where there is none, the
+    /// oldest announcement of the namespace with the most of them is lost.
     pub fn tell(&self, announcement: Announcement) -> bool {
         self.metrics.announced(&announcement);
         let queued = Queued { announcement, happened: Timestamp::now(), since: Instant::now() };
-        let taken = self.queue.try_send(queued).is_ok();
-        if !taken {
+        let room = self.queue.put(queued);
+        if !room {
             self.metrics.event(EventResult::Dropped);
         }
-        taken
+        room
     }
 }
 
@@ -109,9 +104,9 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, mut queue: mpsc::Receiver<Queued>, stop: CancellationToken) -> anyhow::Result<()> {
+    async fn run(mut self, mut queue: Exit, stop: CancellationToken) -> anyhow::Result<()> {
         let sending = async {
-            while let Some(queued) = queue.recv().await {
+            while let Some(queued) = queue.next().await {
                 let result = self.deliver(queued).await;
                 self.metrics.event(result);
             }

@@ -22,6 +22,20 @@ impl Claim {
     }
 }
 
+/// At how many groups and names may still be looked to find whom a change affects. Whoever can make many bindings that
+/// meet each other, and change what all of them stand on, would else make one change cost the square of their number.
+#[derive(Debug)]
+pub(super) struct Looks(pub(super) usize);
+
+/// The peers whose verdict may change with a claim.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Peers {
+    /// These.
+    Those(Names),
+    /// It costs less to judge everyone of the namespace again than to find out.
+    Everyone,
+}
+
 /// The claims of one namespace.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
@@ -36,21 +50,21 @@ impl Claims {
 
     /// Sets or takes away a binding's claim; answers the peers after it, in precedence, that its old or its new claim
     /// conflicts with.
-    pub(super) fn set(&mut self, name: &ObjectName, claim: Option<Claim>) -> Names {
+    pub(super) fn set(&mut self, name: &ObjectName, claim: Option<Claim>, looks: &mut Looks) -> Peers {
         if self.by_name.get(name) == claim.as_ref() {
-            return Names::new();
+            return Peers::Those(Names::new());
         }
-        let mut affected = Names::new();
+        let mut affected = Some(Names::new());
         if let Some(old) = self.by_name.remove(name) {
             self.neighbours.unlink(name, old.face());
-            affected.extend(self.later_conflicts(&old));
+            self.add_later_conflicts(&old, looks, &mut affected);
         }
         if let Some(new) = claim {
-            affected.extend(self.later_conflicts(&new));
+            self.add_later_conflicts(&new, looks, &mut affected);
             self.neighbours.link(name, new.face());
             self.by_name.insert(name.clone(), new);
         }
-        affected
+        affected.map_or(Peers::Everyone, Peers::Those)
     }
 
     /// The claims that conflict with this one and come before it, by precedence.
@@ -75,11 +89,18 @@ impl Claims {
         Some(&*self.by_name.get(name)?.identity)
     }
 
-    fn later_conflicts(&self, claim: &Claim) -> Names {
-        self.near(claim.face())
+    /// Adds the claims that conflict with this one and come after it, as long as looks are left; then there is none.
+    fn add_later_conflicts(&self, claim: &Claim, looks: &mut Looks, affected: &mut Option<Names>) {
+        if looks.0 == 0 {
+            *affected = None;
+        }
+        let Some(affected) = affected else { return };
+        let (near, looked) = self.neighbours.looked_for(claim.face());
+        looks.0 = looks.0.saturating_sub(looked);
+        let near = near.into_iter().filter_map(|name| self.by_name.get(name));
+        let later = near
             .filter(|peer| peer.precedence > claim.precedence)
-            .filter(|peer| conflict(&claim.identity, &peer.identity).is_some())
-            .map(|peer| peer.precedence.name.clone())
-            .collect()
+            .filter(|peer| conflict(&claim.identity, &peer.identity).is_some());
+        affected.extend(later.map(|peer| peer.precedence.name.clone()));
     }
 }

@@ -24,7 +24,11 @@ use crate::render::Identity;
 use crate::resolve::{self, Facts, Halt, Resolved, Troubles};
 use crate::settings::{Settings, SettingsByNamespace};
 
+use claims::Looks;
 use room::{Affected, Room};
+
+/// At how many peers one change may look to find whom it affects: some milliseconds.
+const LOOKS: usize = 20_000;
 
 /// The bindings whose verdict may have changed.
 pub type Dirty = BTreeSet<BindingKey>;
@@ -53,12 +57,22 @@ pub struct Decision {
     pub held: Troubles,
 }
 
+/// Whom a change affects, while it is found out.
+#[derive(Debug)]
+struct Finding {
+    dirty: Dirty,
+    /// Namespaces of which everybody is affected.
+    whole: BTreeSet<Namespace>,
+    looks: Looks,
+}
+
 /// The index.
 #[derive(Debug)]
 pub struct Index {
     settings: SettingsByNamespace,
     availability: BTreeMap<Kind, Availability>,
     rooms: BTreeMap<Namespace, Room>,
+    looks: usize,
 }
 
 /// What resolution sees of one namespace.
@@ -91,7 +105,20 @@ impl View<'_> {
 impl Index {
     /// An index that knows nothing yet.
     pub fn new(settings: impl Into<SettingsByNamespace>) -> Self {
-        Self { settings: settings.into(), availability: BTreeMap::new(), rooms: BTreeMap::new() }
+        Self {
+            settings: settings.into(),
+            availability: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            looks: LOOKS,
+        }
+    }
+
+    /// Lets one change look at so many peers; where that is not enough, everyone of the namespace is dirty. Verdicts do
+    /// not depend on it.
+    #[must_use]
+    pub fn looking_at(mut self, peers: usize) -> Self {
+        self.looks = peers;
+        self
     }
 
     /// The settings everything is rendered with, but what has settings of its own ([`Index::settings_in`]). An operator has
@@ -129,25 +156,29 @@ impl Index {
 
     /// Takes a change; answers which bindings may have another verdict. Equal facts change nothing.
     pub fn apply(&mut self, change: Change) -> Dirty {
-        let mut dirty = Dirty::new();
+        let mut found = Finding { dirty: Dirty::new(), whole: BTreeSet::new(), looks: Looks(self.looks) };
         match change {
-            Change::Put(fact) => self.put(fact, &mut dirty),
-            Change::Gone(key) => self.gone(&key, &mut dirty),
+            Change::Put(fact) => self.put(fact, &mut found),
+            Change::Gone(key) => self.gone(&key, &mut found),
             Change::Listed(kind, facts) => {
-                self.replace_all(kind, None, facts, &mut dirty);
-                self.set_availability(kind, Availability::LISTED, &mut dirty);
+                self.replace_all(kind, None, facts, &mut found);
+                self.set_availability(kind, Availability::LISTED, &mut found);
             }
             Change::ListedIn(kind, namespace, facts) => {
-                self.replace_all(kind, Some(&namespace), facts, &mut dirty);
+                self.replace_all(kind, Some(&namespace), facts, &mut found);
             }
             Change::Absent(kind) => {
-                self.replace_all(kind, None, Vec::new(), &mut dirty);
-                self.set_availability(kind, Availability::ABSENT, &mut dirty);
+                self.replace_all(kind, None, Vec::new(), &mut found);
+                self.set_availability(kind, Availability::ABSENT, &mut found);
             }
             Change::Trouble(kind, trouble) => {
                 let known = self.availability(kind).known;
-                self.set_availability(kind, Availability { known, trouble }, &mut dirty);
+                self.set_availability(kind, Availability { known, trouble }, &mut found);
             }
+        }
+        let Finding { mut dirty, whole, .. } = found;
+        for (namespace, room) in whole.iter().filter_map(|namespace| self.rooms.get_key_value(namespace)) {
+            dirty.extend(room.names().into_iter().map(|name| BindingKey::new(namespace.clone(), name)));
         }
         dirty
     }
@@ -264,19 +295,19 @@ impl Index {
             .is_some_and(|room| room.stands_against_older(&key.name, output, written))
     }
 
-    fn put(&mut self, mut fact: Fact, dirty: &mut Dirty) {
+    fn put(&mut self, mut fact: Fact, found: &mut Finding) {
         let known = self.rooms.get_key_value(fact.namespace_mut()).map(|(namespace, _)| namespace.clone());
         let namespace = known.unwrap_or_else(|| fact.namespace_mut().clone());
         fact.namespace_mut().clone_from(&namespace);
         let room = self.rooms.entry(namespace.clone()).or_default();
         let affected = room.put(fact);
-        self.settle(&namespace, affected, dirty);
+        self.settle(&namespace, affected, found);
     }
 
-    fn gone(&mut self, key: &FactKey, dirty: &mut Dirty) {
+    fn gone(&mut self, key: &FactKey, found: &mut Finding) {
         if let Some(room) = self.rooms.get_mut(&key.namespace) {
-            let affected = room.remove(key);
-            self.settle(&key.namespace, affected, dirty);
+            let affected = room.remove(key, &mut found.looks);
+            self.settle(&key.namespace, affected, found);
             if self.rooms.get(&key.namespace).is_some_and(Room::is_empty) {
                 self.rooms.remove(&key.namespace);
             }
@@ -285,7 +316,7 @@ impl Index {
 
     /// Makes the objects of a kind (in one namespace, or everywhere) exactly these; a fact given twice counts once, the
     /// last one.
-    fn replace_all(&mut self, kind: Kind, only: Option<&Namespace>, facts: Vec<Fact>, dirty: &mut Dirty) {
+    fn replace_all(&mut self, kind: Kind, only: Option<&Namespace>, facts: Vec<Fact>, found: &mut Finding) {
         let inside = |namespace: &Namespace| only.is_none_or(|only| only == namespace);
         let listed: BTreeMap<FactKey, Fact> = facts
             .into_iter()
@@ -300,14 +331,14 @@ impl Index {
             .filter(|key| !listed.contains_key(key))
             .collect();
         for key in vanished {
-            self.gone(&key, dirty);
+            self.gone(&key, found);
         }
         for fact in listed.into_values() {
-            self.put(fact, dirty);
+            self.put(fact, found);
         }
     }
 
-    fn set_availability(&mut self, kind: Kind, availability: Availability, dirty: &mut Dirty) {
+    fn set_availability(&mut self, kind: Kind, availability: Availability, found: &mut Finding) {
         if self.availability(kind) == availability {
             return;
         }
@@ -319,21 +350,24 @@ impl Index {
         let everyone: Vec<(Namespace, BTreeSet<ObjectName>)> =
             self.rooms.iter().map(|(namespace, room)| (namespace.clone(), room.names())).collect();
         for (namespace, names) in everyone {
-            self.settle(&namespace, Affected { render: names, dirty: BTreeSet::new() }, dirty);
+            self.settle(&namespace, Affected::render(names.into_iter()), found);
         }
     }
 
     /// Renders bindings again and marks them, and the peers that their old and new claims can affect.
-    fn settle(&mut self, namespace: &Namespace, affected: Affected, dirty: &mut Dirty) {
+    fn settle(&mut self, namespace: &Namespace, mut affected: Affected, found: &mut Finding) {
         let Some(room) = self.rooms.get_mut(namespace) else { return };
-        let mut names = affected.dirty;
-        for name in affected.render {
+        for name in std::mem::take(&mut affected.render) {
             let view = View { availability: &self.availability, room };
             if let Some(rendered) = room.render(self.settings.of(namespace), &view, &name) {
-                names.extend(room.settle(&name, rendered));
+                room.settle(&name, rendered, &mut found.looks, &mut affected);
             }
         }
-        dirty.extend(names.into_iter().map(|name| BindingKey::new(namespace.clone(), name)));
+        let Affected { dirty, everyone, .. } = affected;
+        found.dirty.extend(dirty.into_iter().map(|name| BindingKey::new(namespace.clone(), name)));
+        if everyone {
+            found.whole.insert(namespace.clone());
+        }
     }
 
     /// Whether a complete list of a kind was seen, or its absence proved.

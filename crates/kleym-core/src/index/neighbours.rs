@@ -120,14 +120,22 @@ impl Kin {
 impl Neighbours {
     /// Everyone who may not be disjoint from this set, or has its SPIFFE ID: a superset.
     pub(super) fn of(&self, face: Face<'_>) -> BTreeSet<&ObjectName> {
+        self.looked_for(face).0
+    }
+
+    /// The same, and at how many groups and names was looked for it.
+    pub(super) fn looked_for(&self, face: Face<'_>) -> (BTreeSet<&ObjectName>, usize) {
+        let mut groups = 0;
         let id = Folded(Arc::clone(face.spiffe_id));
         let mut found: BTreeSet<&ObjectName> = self.by_id.get(&id).into_iter().flat_map(Few::iter).collect();
         found.extend(&self.anywhere);
         let telling: Vec<&Item> = telling(face.items).collect();
         for (kin, group) in self.groups(account(face.items)) {
             group.smallest(kin, &telling, &mut found);
+            groups += 1;
         }
-        found
+        let looked = groups + found.len();
+        (found, looked)
     }
 
     /// The groups of an account, or all of them.

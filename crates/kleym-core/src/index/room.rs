@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::claims::{Claim, Claims};
+use super::claims::{Claim, Claims, Looks, Peers};
 use super::few::Few;
 use super::grants::{Grants, Standing};
 use super::neighbours::Face;
@@ -33,11 +33,21 @@ pub(super) struct Affected {
     pub(super) render: BTreeSet<ObjectName>,
     /// Bindings that are dirty whatever they render to.
     pub(super) dirty: BTreeSet<ObjectName>,
+    /// Everyone is dirty.
+    pub(super) everyone: bool,
 }
 
 impl Affected {
-    fn render(names: impl Iterator<Item = ObjectName>) -> Self {
-        Self { render: names.collect(), dirty: BTreeSet::new() }
+    pub(super) fn render(names: impl Iterator<Item = ObjectName>) -> Self {
+        Self { render: names.collect(), ..Self::default() }
+    }
+
+    /// Adds the peers that are affected too.
+    pub(super) fn add(&mut self, peers: Peers) {
+        match peers {
+            Peers::Those(names) => self.dirty.extend(names),
+            Peers::Everyone => self.everyone = true,
+        }
     }
 }
 
@@ -186,14 +196,15 @@ impl Room {
     }
 
     /// Forgets an object; answers which bindings must be rendered again and which are dirty already.
-    pub(super) fn remove(&mut self, key: &FactKey) -> Affected {
+    pub(super) fn remove(&mut self, key: &FactKey, looks: &mut Looks) -> Affected {
         match key.kind {
             Kind::Binding => match self.bindings.remove(&key.name) {
                 Some(entry) => {
                     self.unlink_target(&entry.binding);
-                    let mut dirty = self.claims.set(&key.name, None);
-                    dirty.insert(key.name.clone());
-                    Affected { render: BTreeSet::new(), dirty }
+                    let dirty = BTreeSet::from([key.name.clone()]);
+                    let mut affected = Affected { dirty, ..Affected::default() };
+                    affected.add(self.claims.set(&key.name, None, looks));
+                    affected
                 }
                 None => Affected::default(),
             },
@@ -255,7 +266,7 @@ impl Room {
         }
         let entry = Entry { binding, outcome, held: Troubles::new() };
         self.bindings.insert(name.clone(), Box::new(entry));
-        Affected { render: BTreeSet::from([name.clone()]), dirty: BTreeSet::from([name]) }
+        Affected { dirty: BTreeSet::from([name.clone()]), ..Affected::render([name].into_iter()) }
     }
 
     fn unlink_target(&mut self, binding: &Binding) {
@@ -292,13 +303,15 @@ impl Room {
         Some((outcome, held))
     }
 
-    /// Takes what a binding rendered to; answers it if that is new, and the peers whose verdict may change with it.
+    /// Takes what a binding rendered to; adds it if that is new, and the peers whose verdict may change with it.
     pub(super) fn settle(
         &mut self,
         name: &ObjectName,
         (outcome, held): (Outcome, Troubles),
-    ) -> BTreeSet<ObjectName> {
-        let Some(entry) = self.bindings.get_mut(name) else { return BTreeSet::new() };
+        looks: &mut Looks,
+        affected: &mut Affected,
+    ) {
+        let Some(entry) = self.bindings.get_mut(name) else { return };
         let changed = entry.outcome.as_ref() != Some(&outcome) || entry.held != held;
         if changed {
             entry.outcome = Some(outcome);
@@ -310,11 +323,10 @@ impl Room {
             precedence: Precedence::of(&entry.binding),
             identity: Arc::clone(identity),
         });
-        let mut dirty = self.claims.set(name, claim);
+        affected.add(self.claims.set(name, claim, looks));
         if changed {
-            dirty.insert(name.clone());
+            affected.dirty.insert(name.clone());
         }
-        dirty
     }
 
     /// The verdict, with the peers that come first.
@@ -389,11 +401,16 @@ impl Room {
         };
         let known = self.known(standing, written);
         let face = Face { spiffe_id: &standing.grant.spiffe_id, items: &standing.grant.items };
-        self.claims
+        let mut against: Vec<&Precedence> = self
+            .claims
             .near(face)
             .filter(|peer| peer.precedence < own.precedence)
             .filter(|peer| standing.grant.stands_against(known, &peer.identity))
-            .any(|peer| matches!(self.decision(&peer.precedence.name).verdict, Verdict::Wanted(_)))
+            .map(|peer| &peer.precedence)
+            .collect();
+        // Of those that meet each other the first one is granted, so that one verdict is mostly enough.
+        against.sort();
+        against.iter().any(|peer| matches!(self.decision(&peer.name).verdict, Verdict::Wanted(_)))
     }
 
     fn conflict(&self, name: &ObjectName) -> Option<Conflict> {

@@ -81,7 +81,16 @@ fn relisted(model: &Naive, seed: u64) -> Index {
 }
 
 fn begun(changes: Vec<Change>) -> (Index, Naive) {
-    let (mut index, mut model) = (Index::new(settings()), Naive::default());
+    begun_looking_at(20_000, changes)
+}
+
+/// At how many peers a change may look: at none, at fewer than there are, at all.
+fn looks() -> impl Strategy<Value = usize> {
+    select(&[0, 3, 20_000])
+}
+
+fn begun_looking_at(peers: usize, changes: Vec<Change>) -> (Index, Naive) {
+    let (mut index, mut model) = (Index::new(settings()).looking_at(peers), Naive::default());
     for change in changes {
         model.apply(&change);
         index.apply(change);
@@ -105,8 +114,9 @@ proptest! {
     fn every_verdict_is_what_the_contract_says_and_every_change_of_one_is_noticed(
         first in beginning(),
         steps in vec(step(), 1..60),
+        looks in looks(),
     ) {
-        let (mut index, mut model) = begun(first);
+        let (mut index, mut model) = begun_looking_at(looks, first);
         let mut before = decisions(&index);
         for step in &steps {
             let Some((change, dirty)) = advance(&mut index, &mut model, step) else { continue };
@@ -129,8 +139,10 @@ proptest! {
     fn a_crowd_gets_the_verdicts_of_the_contract(
         layout in (any::<bool>(), any::<bool>()),
         steps in vec(prop_oneof![4 => member().prop_map(Ok), 1 => select(&CROWD).prop_map(Err)], 1..40),
+        looks in looks(),
     ) {
-        let (mut index, mut model) = begun(Kind::ALL.map(|kind| Change::Listed(kind, Vec::new())).into());
+        let nothing = Kind::ALL.map(|kind| Change::Listed(kind, Vec::new())).into();
+        let (mut index, mut model) = begun_looking_at(looks, nothing);
         let crowd = CROWD.map(|name| key("llm", name));
         let changes = steps.into_iter().map(|step| match step {
             Ok(binding) => Change::Put(Fact::Binding(Box::new(binding))),
@@ -390,4 +402,17 @@ fn only_those_a_change_can_affect_are_looked_at_again() {
     let touched = index.apply(put_pool(&pool("llama", &[("app", "llama"), ("tier", "a")])));
     assert_eq!(touched, [key("llm", "new")].into());
     assert!(index.apply(put_pool(&pool("unused", &[("app", "x")]))).is_empty());
+}
+
+#[test]
+fn where_too_many_meet_everyone_is_looked_at_again_instead_of_every_pair() {
+    let crowd: Vec<_> = (0..40).map(|n| binding(&format!("b{n}"))).collect();
+    let mut index = serving(&crowd).looking_at(100);
+    index.apply(put_objective(&objective("code", "mistral")));
+    index.apply(put_pool(&pool("mistral", &[("app", "mistral")])));
+    index.apply(binding("aside").objective("code").put());
+    let dirty = index.apply(put_pool(&pool("llama", &[("app", "llama"), ("tier", "a")])));
+    assert_eq!(dirty.len(), 41);
+    let dirty = index.apply(put_pool(&pool("mistral", &[("app", "mistral"), ("tier", "a")])));
+    assert_eq!(dirty, [key("llm", "aside")].into(), "one change spends nothing of the next one's");
 }

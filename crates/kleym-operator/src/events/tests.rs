@@ -11,11 +11,16 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tower::Service;
 
+use super::backlog::ROOM;
 use super::*;
 use crate::metrics::samples;
 
 fn about(name: &str, note: &str) -> Announcement {
-    let key = BindingKey::new(Namespace::parse("llm").unwrap(), ObjectName::parse(name).unwrap());
+    about_in("llm", name, note)
+}
+
+fn about_in(namespace: &str, name: &str, note: &str) -> Announcement {
+    let key = BindingKey::new(Namespace::parse(namespace).unwrap(), ObjectName::parse(name).unwrap());
     Announcement {
         regarding: Object::Binding(key, Uid::parse(name).unwrap()),
         related: Some(Object::Output(ObjectName::parse("out").unwrap(), Uid::parse("o-1").unwrap())),
@@ -222,11 +227,21 @@ async fn one_event_that_is_lost_costs_no_other() {
 async fn telling_never_waits_and_what_finds_no_room_is_counted() {
     // Nothing else runs while this test does not wait, so the queue is full after its size.
     let desk = Desk::with(&[]);
-    let taken =
-        (0..QUEUE + 7).filter(|number| desk.recorder.tell(about(&format!("b-{number}"), "n"))).count();
-    assert_eq!((taken, results(&desk.metrics)), (QUEUE, [0, 0, 7, 0]));
+    let taken = (0..ROOM + 7).filter(|number| desk.recorder.tell(about(&format!("b-{number}"), "n"))).count();
+    assert_eq!((taken, results(&desk.metrics)), (ROOM, [0, 0, 7, 0]));
     let (calls, results) = desk.tell([]).await;
-    assert_eq!((calls.len(), results), (QUEUE, [1024, 0, 7, 0]));
+    assert_eq!((calls.len(), results), (ROOM, [1024, 0, 7, 0]));
+}
+
+#[tokio::test]
+async fn a_flood_in_one_namespace_costs_no_event_of_another() {
+    let desk = Desk::with(&[]);
+    let flood =
+        |from: usize, to: usize| (from..to).map(|number| about_in("mob", &format!("b-{number}"), "n"));
+    let told = flood(0, ROOM).chain([about_in("quiet", "chat", "n")]).chain(flood(ROOM, 2 * ROOM));
+    let (calls, results) = desk.tell(told.collect::<Vec<_>>()).await;
+    let place = calls.iter().position(|(_, event)| event["regarding"]["namespace"] == "quiet");
+    assert_eq!((place, calls.len(), results), (Some(1), ROOM, [1024, 0, 1025, 0]));
 }
 
 #[tokio::test]

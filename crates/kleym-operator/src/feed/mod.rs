@@ -4,6 +4,7 @@
 //! Nothing is decided here, and an error never becomes an absence: only an empty list of CustomResourceDefinitions by
 //! name proves that a kind is gone.
 
+mod burst;
 mod definitions;
 mod item;
 mod page;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 
 use crate::horizon::Horizons;
 
+pub use burst::Burst;
 pub use item::{Item, SeenBinding, binding};
 
 /// Which object is gone.

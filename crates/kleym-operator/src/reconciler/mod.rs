@@ -41,6 +41,9 @@ use turn::Running;
 /// How long the first start waits for a kind of which nothing at all is heard.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How many turns that need no call are taken in a row before whoever drives hears of anything else.
+const QUIET_TURNS: usize = 64;
+
 /// What the operator cannot vouch for: kinds that cannot be read, lists that are not complete. Ready when there is none.
 pub type Unready = Vec<String>;
 
@@ -153,14 +156,16 @@ impl Reconciler {
         self.start_when_ready();
     }
 
-    /// The first call of the next turn, if one is ready. Turns that need no call are taken and ended on the way.
+    /// The first call of the next turn, if one is ready. Turns that need no call are taken and ended on the way, so many of
+    /// them at the most that this takes a moment: [`Reconciler::next_due`] tells when others are ready.
     pub fn next_call(&mut self, moment: Moment) -> Option<Call> {
         self.moment = moment;
         self.start_when_ready();
         if self.started {
             self.keep_vigil();
         }
-        while self.started {
+        let turns = if self.started { QUIET_TURNS } else { 0 };
+        for _ in 0..turns {
             let key = self.queue.pop(self.now())?;
             self.begin(&key);
             if let Some(call) = self.advance(key) {
@@ -195,7 +200,11 @@ impl Reconciler {
     }
 
     fn next_turn_due(&self) -> Option<Now> {
-        if self.started { self.queue.next_due() } else { Some(GRACE).filter(|grace| *grace > self.now()) }
+        match (self.started, self.queue.is_ready()) {
+            (true, true) => Some(self.now()),
+            (true, false) => self.queue.next_due(),
+            (false, _) => Some(GRACE).filter(|grace| *grace > self.now()),
+        }
     }
 
     /// Whether nothing is ready, under way or due.

@@ -8,6 +8,7 @@ mod configuration;
 mod conflicts;
 mod cost;
 mod crashes;
+mod crowd;
 mod definitions;
 mod deletion;
 mod events;

@@ -2,139 +2,14 @@
 
 use std::time::Duration;
 
-use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
+use kleym_core::kind::Kind;
 use kleym_core::output::FINALIZER;
-use kleym_operator::perform::Call;
-use kleym_operator::reconciler::{Moment, Reconciler};
 
-use crate::deed::Config;
+use crate::by_hand::{NAMESPACE, Scene, binding, is};
 use crate::feed::Report;
-use crate::objects::{in_account, objective, output_of, per_objective, pool};
-use crate::seen::Seen;
-use crate::server::{Place, Response, Server, Writer};
-use crate::wire::{self, Request, Verb};
-
-const NAMESPACE: &str = "llm";
-
-/// A server and an operator that is told everything by hand.
-struct Scene {
-    server: Server,
-    seen: Seen,
-    reconciler: Reconciler,
-    /// How much of each kind's log was told.
-    told: std::collections::BTreeMap<Kind, u64>,
-}
-
-fn binding(name: &str) -> Place {
-    Place::new(Kind::Binding, NAMESPACE, name)
-}
-
-impl Scene {
-    /// Two objectives of one pool, and an operator that knows of them.
-    fn new() -> Self {
-        let settings = Config::USUAL.settings();
-        let moment = Moment { running: Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH };
-        let mut server = Server::new(&[NAMESPACE]);
-        let (pool_kind, objective_kind) =
-            (Kind::Pool(PoolGroup::Inference), Kind::Objective(ObjectiveGroup::LlmD));
-        server.put_by_hand(&Place::new(pool_kind, NAMESPACE, "llama"), pool(&[("app", "llama")]));
-        server.put_by_hand(&Place::new(objective_kind, NAMESPACE, "chat"), objective("llama"));
-        server.put_by_hand(&Place::new(objective_kind, NAMESPACE, "code"), objective("llama"));
-        let reconciler = Reconciler::new(settings.clone(), Config::USUAL.served(), moment);
-        let mut scene =
-            Self { server, seen: Seen::new(&settings), reconciler, told: std::collections::BTreeMap::new() };
-        for kind in Kind::ALL {
-            scene.list(kind);
-        }
-        scene
-    }
-
-    fn moment(&self) -> Moment {
-        Moment { running: self.server.now, wall: self.server.wall() }
-    }
-
-    fn tell(&mut self, report: Report) {
-        let news = self.seen.told(report);
-        self.reconciler.take(self.moment(), news);
-    }
-
-    /// Tells all objects of a kind, as a new list does.
-    fn list(&mut self, kind: Kind) {
-        let all = self.server.of_kind(kind).map(|(_, stored)| std::rc::Rc::clone(&stored.value)).collect();
-        self.told.insert(kind, self.server.version());
-        self.tell(Report::Listed(kind, None, all));
-    }
-
-    /// Tells what happened to a kind since it was last told.
-    fn watch(&mut self, kind: Kind) {
-        let since = self.told.insert(kind, self.server.version()).unwrap_or_default();
-        let events = self.server.since(kind, since).unwrap().to_vec();
-        for event in events {
-            self.tell(if event.gone {
-                Report::Gone(kind, event.value)
-            } else {
-                Report::Put(kind, event.value)
-            });
-        }
-    }
-
-    fn next(&mut self) -> Option<Call> {
-        self.reconciler.next_call(self.moment())
-    }
-
-    /// Has a call happen.
-    fn arrive(&mut self, call: &Call) -> Response {
-        self.server.answer(&Request::of(call), Writer::Operator)
-    }
-
-    /// Gives the answer to a call; answers the next call of its turn.
-    fn answer(&mut self, call: Call, response: &Response) -> Option<Call> {
-        let answer = wire::answer(&Request::of(&call), response.as_ref().map_err(|refused| *refused));
-        self.reconciler.answered(self.moment(), call, &answer)
-    }
-
-    /// Gives the answer to a call, and has the rest of its turn happen at once.
-    fn finish(&mut self, call: Call, response: &Response) {
-        let mut next = self.answer(call, response);
-        while let Some(call) = next {
-            let response = self.arrive(&call);
-            next = self.answer(call, &response);
-        }
-    }
-
-    /// Has everything happen at once that the operator wants, until it wants a call like this, or nothing more.
-    fn until(&mut self, wanted: impl Fn(&Request) -> bool) -> Option<Call> {
-        let mut next = None;
-        loop {
-            let call = match next.take() {
-                Some(call) => call,
-                None => {
-                    for kind in Kind::ALL {
-                        self.watch(kind);
-                    }
-                    self.next()?
-                }
-            };
-            if wanted(&Request::of(&call)) {
-                return Some(call);
-            }
-            let response = self.arrive(&call);
-            next = self.answer(call, &response);
-        }
-    }
-
-    fn rest(&mut self) {
-        assert!(self.until(|_| false).is_none());
-    }
-
-    fn output(&self, of: &str) -> bool {
-        self.server.get(&Place::output(&output_of(NAMESPACE, of))).is_some()
-    }
-}
-
-fn is(verb: Verb, of: &'static str) -> impl Fn(&Request) -> bool {
-    move |request| request.verb == verb && request.name == output_of(NAMESPACE, of)
-}
+use crate::objects::{in_account, output_of, per_objective};
+use crate::server::{Place, Writer};
+use crate::wire::{Request, Verb};
 
 #[test]
 fn a_look_that_found_nothing_says_nothing_of_what_was_seen_since() {

@@ -12,8 +12,10 @@
 #![expect(clippy::unwrap_used, reason = "a test whose world cannot be built is a failed test")]
 
 mod agreement;
+mod by_hand;
 mod checks;
 mod crash;
+mod crowd;
 mod deed;
 mod feed;
 mod late;
