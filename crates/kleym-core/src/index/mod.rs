@@ -270,13 +270,13 @@ impl Index {
     }
 
     /// The live outputs, other than the binding's own, that stand against writing its identity: it must wait until
-    /// they are confirmed gone or replaced. `written` gives the identity that was last written for a binding of the
-    /// namespace, where that is known.
+    /// they are confirmed gone or replaced. `written` gives the identities that were written for a binding of the namespace
+    /// and may still stand, where that is known.
     pub fn blockers<'a>(
         &'a self,
         key: &BindingKey,
         wanted: &Identity,
-        written: impl Fn(&ObjectName) -> Option<&'a Identity>,
+        written: impl Fn(&ObjectName) -> &'a [Arc<Identity>],
     ) -> BTreeSet<ObjectName> {
         let room = self.rooms.get(&key.namespace);
         room.map(|room| room.blockers(&key.name, wanted, written)).unwrap_or_default()
@@ -288,7 +288,7 @@ impl Index {
         &self,
         key: &BindingKey,
         output: &ObjectName,
-        written: Option<&Identity>,
+        written: &[Arc<Identity>],
     ) -> bool {
         self.rooms
             .get(&key.namespace)

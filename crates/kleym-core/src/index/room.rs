@@ -13,7 +13,7 @@ use crate::grant::Grant;
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::{Namespace, ObjectName};
 use crate::refusal::Refusal;
-use crate::relation::{Conflict, Precedence};
+use crate::relation::{Conflict, Precedence, disjoint_items};
 use crate::render::{self, Identity};
 use crate::resolve::{self, Facts, Halt, Troubles};
 use crate::settings::Settings;
@@ -366,10 +366,27 @@ impl Room {
         self.grants.set(output, standing)
     }
 
-    /// The identity that is known to be an output's: its binding's present one, or the one last written for it.
-    fn known<'a>(&'a self, standing: &Standing, written: Option<&'a Identity>) -> Option<&'a Identity> {
-        let present = self.identity(&standing.binding).map(Arc::as_ref);
-        [present, written].into_iter().flatten().find(|identity| standing.grant.is_of(identity))
+    /// The identity that is known to be an output's: its binding's present one, or one that was written for it.
+    fn known<'a>(&'a self, standing: &Standing, written: &'a [Arc<Identity>]) -> Option<&'a Identity> {
+        let mut possible = self.identity(&standing.binding).into_iter().chain(written).map(Arc::as_ref);
+        possible.find(|identity| standing.grant.is_of(identity))
+    }
+
+    /// Whether a live output stands against writing an identity.
+    ///
+    /// After a restart it is not known what an output is of whose pool was relabelled meanwhile. If its binding has the same
+    /// SPIFFE ID for the same subject now, and no workload can match both sets, it is taken to be of that subject: else
+    /// several bindings of one subject would wait for each other, and a relabelled pool would cost them their outputs.
+    fn stands_against(&self, standing: &Standing, known: Option<&Identity>, wanted: &Identity) -> bool {
+        let grant = &standing.grant;
+        let taken_for_its_subject = || {
+            *grant.spiffe_id == *wanted.spiffe_id.as_str()
+                && disjoint_items(&grant.items, wanted.selectors.items())
+                && self.identity(&standing.binding).is_some_and(|present| {
+                    present.spiffe_id == wanted.spiffe_id && present.subject == wanted.subject
+                })
+        };
+        grant.stands_against(known, wanted) && (known.is_some() || !taken_for_its_subject())
     }
 
     /// The live outputs, other than the binding's own, that stand against writing its identity.
@@ -377,13 +394,13 @@ impl Room {
         &'a self,
         name: &ObjectName,
         wanted: &Identity,
-        written: impl Fn(&ObjectName) -> Option<&'a Identity>,
+        written: impl Fn(&ObjectName) -> &'a [Arc<Identity>],
     ) -> BTreeSet<ObjectName> {
         self.grants
             .near(wanted)
             .filter(|(_, standing)| standing.binding != *name)
             .filter(|(_, standing)| {
-                standing.grant.stands_against(self.known(standing, written(&standing.binding)), wanted)
+                self.stands_against(standing, self.known(standing, written(&standing.binding)), wanted)
             })
             .map(|(output, _)| output.clone())
             .collect()
@@ -394,7 +411,7 @@ impl Room {
         &self,
         name: &ObjectName,
         output: &ObjectName,
-        written: Option<&Identity>,
+        written: &[Arc<Identity>],
     ) -> bool {
         let (Some(own), Some(standing)) = (self.claims.get(name), self.grants.get(output)) else {
             return false;
@@ -405,7 +422,7 @@ impl Room {
             .claims
             .near(face)
             .filter(|peer| peer.precedence < own.precedence)
-            .filter(|peer| standing.grant.stands_against(known, &peer.identity))
+            .filter(|peer| self.stands_against(standing, known, &peer.identity))
             .map(|peer| &peer.precedence)
             .collect();
         // Of those that meet each other the first one is granted, so that one verdict is mostly enough.

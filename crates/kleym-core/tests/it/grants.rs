@@ -2,6 +2,7 @@
 //! workload two identities, and what an output is of, is only believed where it is known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kleym_core::fact::{Binding, Change, Fact};
 use kleym_core::grant::Grant;
@@ -73,8 +74,8 @@ struct World {
     index: Index,
     /// By output name: the binding it was written for, and what it grants.
     live: BTreeMap<ObjectName, (ObjectName, Grant)>,
-    /// What was last written for a binding, where that is known.
-    written: BTreeMap<ObjectName, Identity>,
+    /// What was written for a binding, where that is known.
+    written: BTreeMap<ObjectName, Vec<Arc<Identity>>>,
 }
 
 fn world(members: &[Binding], outputs: &[Live], layout: (bool, bool), remember: bool) -> World {
@@ -98,7 +99,7 @@ fn world(members: &[Binding], outputs: &[Live], layout: (bool, bool), remember: 
         world.index.set_grant(&key, &output, Some(grant.clone()));
         world.live.insert(output, (key.name.clone(), grant));
         if remember {
-            world.written.insert(key.name, (*identity).clone());
+            world.written.entry(key.name).or_default().push(identity);
         }
     }
     for text in CROWD {
@@ -116,11 +117,18 @@ fn world(members: &[Binding], outputs: &[Live], layout: (bool, bool), remember: 
 }
 
 impl World {
-    /// An identity this output is known to be of: the binding's present one or the last written, if it is just that.
+    /// An identity this output is known to be of: the binding's present one or one that was written, if it is just that.
     fn known(&self, of: &ObjectName, grant: &Grant) -> Option<&Identity> {
-        let present =
-            self.index.identity(&BindingKey::new(ns("llm"), of.clone())).map(|identity| &**identity);
-        [present, self.written.get(of)].into_iter().flatten().find(|identity| grant_of(identity) == *grant)
+        let mut possible = self.present(of).into_iter().chain(self.written(of).iter().map(|one| &**one));
+        possible.find(|identity| grant_of(identity) == *grant)
+    }
+
+    fn present(&self, of: &ObjectName) -> Option<&Identity> {
+        self.index.identity(&BindingKey::new(ns("llm"), of.clone())).map(|identity| &**identity)
+    }
+
+    fn written(&self, of: &ObjectName) -> &[Arc<Identity>] {
+        self.written.get(of).map_or(&[], |written| &**written)
     }
 
     /// Whether both at once could be wrong.
@@ -132,11 +140,19 @@ impl World {
             competes && *grant.spiffe_id != *id && !disjoint_items(&grant.items, wanted.selectors.items());
         let one_subject =
             known.is_some_and(|known| known.subject == wanted.subject && known.pool == wanted.pool);
-        collides || (grant.spiffe_id.to_lowercase() == id.to_lowercase() && !one_subject)
+        // Where it is not known: an output that no workload of the other can match, whose binding has this ID for this
+        // subject now, is taken to be of it.
+        let taken = known.is_none()
+            && *grant.spiffe_id == *id
+            && disjoint_items(&grant.items, wanted.selectors.items())
+            && self.present(of).is_some_and(|present| {
+                present.spiffe_id == wanted.spiffe_id && present.subject == wanted.subject
+            });
+        collides || (grant.spiffe_id.to_lowercase() == id.to_lowercase() && !one_subject && !taken)
     }
 
     fn blockers(&self, key: &BindingKey, wanted: &Identity) -> BTreeSet<ObjectName> {
-        self.index.blockers(key, wanted, |of| self.written.get(of))
+        self.index.blockers(key, wanted, |of| self.written(of))
     }
 }
 
@@ -195,7 +211,7 @@ proptest! {
                     Verdict::Wanted(wanted) => world.against(of, grant, &wanted),
                     _ => false,
                 });
-            let found = world.index.stands_against_older(&key, output, world.written.get(of));
+            let found = world.index.stands_against_older(&key, output, world.written(of));
             assert_eq!(found, expected, "{output} of {key}");
         }
     }
@@ -269,10 +285,10 @@ fn the_own_output_never_blocks_and_others_do_until_they_are_gone() {
     index.set_grant(&key("llm", "gone"), &name("orphan"), Some(orphan.clone()));
     // Another namespace's outputs never meet.
     index.set_grant(&key("web", "b"), &name("elsewhere"), Some(orphan));
-    let blockers = |index: &Index| index.blockers(&key("llm", "a"), &wanted, |_| None);
+    let blockers = |index: &Index| index.blockers(&key("llm", "a"), &wanted, |_| &[]);
     assert_eq!(blockers(&index), [name("of-b"), name("orphan")].into());
     index.set_grant(&key("llm", "b"), &name("of-b"), None);
     index.set_grant(&key("llm", "gone"), &name("orphan"), None);
     assert_eq!(blockers(&index), BTreeSet::new());
-    assert!(!index.stands_against_older(&key("llm", "a"), &name("own"), None));
+    assert!(!index.stands_against_older(&key("llm", "a"), &name("own"), &[]));
 }

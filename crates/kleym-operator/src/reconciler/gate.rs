@@ -1,6 +1,7 @@
 //! What other live outputs stand against, for the protocol: the index, the doubts and the memory taken together.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use kleym_core::index::Index;
 use kleym_core::name::{BindingKey, ObjectName, output_name};
@@ -21,9 +22,9 @@ pub(super) struct Gatekeeper<'a> {
 }
 
 impl<'a> Gatekeeper<'a> {
-    fn written(&self, binding: &ObjectName) -> Option<&'a Identity> {
+    fn written(&self, binding: &ObjectName) -> &'a [Arc<Identity>] {
         let key = BindingKey::new(self.key.namespace.clone(), binding.clone());
-        self.memory.get(&key)?.written.as_deref()
+        self.memory.get(&key).map_or(&[], Memory::written)
     }
 }
 

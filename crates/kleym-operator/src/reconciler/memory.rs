@@ -15,12 +15,15 @@ use kleym_core::render::Identity;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// After this long without a withdrawal the next one cools down as briefly as the first.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
+/// How many identities are remembered of one output. More than that are written only where a target changes faster than
+/// anything settles; what is forgotten makes the next turn more careful.
+const IDENTITIES: usize = 8;
 
 /// The memory of one binding.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// The identity that was last confirmed in its output.
-    pub(crate) written: Option<Arc<Identity>>,
+    /// The identity that was last confirmed in its output, and those that were sent since.
+    written: Vec<Arc<Identity>>,
     /// The outputs that it waited for at the end of its last turn.
     pub(crate) blockers: BTreeSet<ObjectName>,
     /// How the API server rejected its output last, if nothing changed since.
@@ -33,6 +36,29 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// The identities that may stand in its output, as far as that is remembered.
+    pub(crate) fn written(&self) -> &[Arc<Identity>] {
+        &self.written
+    }
+
+    /// Notes the identity that stands in its output.
+    pub(crate) fn confirmed(&mut self, identity: &Arc<Identity>) {
+        if !matches!(&*self.written, [only] if only == identity) {
+            self.written = vec![Arc::clone(identity)];
+        }
+    }
+
+    /// Notes an identity that is sent.
+    pub(crate) fn writes(&mut self, identity: &Arc<Identity>) {
+        if self.written.contains(identity) {
+            return;
+        }
+        if self.written.len() == IDENTITIES {
+            self.written.remove(0);
+        }
+        self.written.push(Arc::clone(identity));
+    }
+
     /// Notes that the output could not be made right in this turn.
     pub(crate) fn stuck(&mut self, now: Now) {
         self.stuck_since.get_or_insert(now);

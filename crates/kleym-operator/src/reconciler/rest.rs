@@ -96,7 +96,7 @@ impl Reconciler {
             Standing::Granted { identity, .. } => {
                 let memory = self.memory.entry(key.clone()).or_default();
                 memory.settled();
-                memory.written = Some(std::sync::Arc::clone(identity));
+                memory.confirmed(identity);
             }
             Standing::Waiting(Wait::Outputs(blockers)) => {
                 let memory = self.memory.entry(key.clone()).or_default();

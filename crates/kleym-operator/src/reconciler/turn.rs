@@ -103,6 +103,7 @@ impl Reconciler {
             (&action, &decision.verdict)
         {
             self.doubts.writes(&key, identity);
+            self.memory.entry(key.clone()).or_default().writes(identity);
         }
         if let Some(running) = self.running.get_mut(&key) {
             running.sent = self.doubts.now();

@@ -44,10 +44,22 @@ impl Scene {
         let reconciler = Reconciler::new(settings.clone(), Config::USUAL.served(), moment);
         let mut scene =
             Self { server, seen: Seen::new(&settings), reconciler, told: std::collections::BTreeMap::new() };
-        for kind in Kind::ALL {
-            scene.list(kind);
-        }
+        scene.list_all();
         scene
+    }
+
+    /// Another operator takes the place of this one, and knows nothing but what is live.
+    pub(crate) fn restart(&mut self) {
+        let settings = Config::USUAL.settings();
+        self.reconciler = Reconciler::new(settings.clone(), Config::USUAL.served(), self.moment());
+        self.seen = Seen::new(&settings);
+        self.list_all();
+    }
+
+    fn list_all(&mut self) {
+        for kind in Kind::ALL {
+            self.list(kind);
+        }
     }
 
     pub(crate) fn moment(&self) -> Moment {

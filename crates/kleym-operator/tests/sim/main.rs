@@ -18,6 +18,7 @@ mod crash;
 mod crowd;
 mod deed;
 mod feed;
+mod in_place;
 mod late;
 mod mutant;
 mod objects;
