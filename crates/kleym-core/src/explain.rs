@@ -9,6 +9,7 @@ mod links;
 mod operator;
 mod read;
 mod repair;
+mod role;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 use crate::fact::Binding;
 use crate::name::BindingKey;
 use crate::relation::Precedence;
-use crate::report::{Code, Finding, Reported, Scene};
+use crate::report::{Code, Finding, Only, Reported, Scene};
 use crate::spire::{Answer, Manager};
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
@@ -53,8 +54,9 @@ pub struct Given {
     pub kind: &'static str,
     /// Its SPIFFE IDs with the objects that give them, and how certain that is; sorted.
     pub identities: BTreeSet<(Box<str>, Box<str>, Answer)>,
-    /// Its SPIFFE IDs once the outputs that are not as their bindings want them are; none where nothing is to be repaired.
-    pub repaired: Option<BTreeSet<Box<str>>>,
+    /// Its SPIFFE IDs once the outputs are as their bindings want them, and how certain each is; none where nothing is to be
+    /// repaired.
+    pub repaired: Option<BTreeSet<(Box<str>, Answer)>>,
 }
 
 /// A container that is given nothing.
@@ -93,7 +95,7 @@ pub struct Explanation {
 /// The chain of a binding.
 pub fn binding(question: &Question<'_>, binding: &Binding) -> Explanation {
     let chains = vec![links::chain(question, None, Some(binding))];
-    let findings = beside(&question.scene, &chains);
+    let findings = beside(&question.scene, &chains, None);
     Explanation { chains, findings, ..Explanation::default() }
 }
 
@@ -113,11 +115,14 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
     let mut chains: Vec<Chain> = chains.map(|(_, chain)| chain).collect();
     if chains.iter().all(Chain::is_elsewhere) {
         // No binding speaks of this pod: what is there without one is the answer. One that leads to another pool of the name
-        // that the pod's own has was meant for it.
-        let meant = chains.iter().position(|chain| {
-            let binding = chain.binding.as_ref().and_then(|key| scene.index.binding(key));
-            binding.is_some_and(|binding| links::leads_to_a_twin(question, pod, binding))
-        });
+        // that the pod's own has was meant for it, and one whose output gives it an identity still was before.
+        let is = |speaks: fn(&Question<'_>, usize, &Binding) -> bool| {
+            chains.iter().position(|chain| {
+                let binding = chain.binding.as_ref().and_then(|key| scene.index.binding(key));
+                binding.is_some_and(|binding| speaks(question, pod, binding))
+            })
+        };
+        let meant = is(links::leads_to_a_twin).or_else(|| is(links::still_gives));
         let chain = match meant {
             Some(place) => chains.swap_remove(place),
             None => links::chain(question, Some(pod), None),
@@ -138,10 +143,18 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
         }
     }
     let claims = rest.iter().filter_map(|chain| claim(scene, chain)).collect();
+    let still = rest.iter().filter_map(|chain| {
+        let binding = scene.index.binding(chain.binding.as_ref()?)?;
+        let (place, _) = scene.fate(&binding.key)?;
+        let gives = scene.prediction.entries_by(place).iter().any(|entry| entry.pod == pod);
+        crate::report::still_there(scene, binding).filter(|_| gives)
+    });
+    let still: Vec<Finding> = still.collect();
     let given = given(question, pod);
     // Of one container that was asked for, the chain itself speaks.
     let left = if holds && question.container.is_none() { left(question, pod, &given) } else { Vec::new() };
-    let findings = beside(scene, &chains);
+    let mut findings = beside(scene, &chains, Some(Only { pod, container: question.container }));
+    findings.extend(still);
     Explanation { chains, given, left, claims, findings }
 }
 
@@ -209,20 +222,24 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
                 ))
             })
             .collect(),
-        repaired: repairs.as_ref().map(|repair| repair.gives(question, pod, container)),
+        repaired: repairs.as_ref().map(|repair| {
+            let gives = repair.gives(question, container).into_iter();
+            gives.map(|(id, answer)| (id, answer.and(served).and(scene.assumed()))).collect()
+        }),
     });
     given.collect()
 }
 
-/// What else there is to say about the bindings of chains. That a fallback identity is gone is worth a word where the chain
+/// What else there is to say about the bindings of chains, and of the pod that is asked about alone. That a fallback identity is gone is worth a word where the chain
 /// holds; elsewhere the cause comes first, and what to do about it is another thing.
-fn beside(scene: &Scene<'_>, chains: &[Chain]) -> Vec<Finding> {
+fn beside(scene: &Scene<'_>, chains: &[Chain], only: Option<Only<'_>>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for chain in chains {
         let Some(binding) = chain.binding.as_ref().and_then(|key| scene.index.binding(key)) else { continue };
-        let mut of_it = crate::report::neighbours(scene, binding);
+        let mut of_it = crate::report::neighbours(scene, binding, only);
         of_it.retain(|finding| chain.end().is_none() || finding.code != Code::FallbackDisplaced);
         findings.extend(of_it);
+        findings.extend(crate::report::still_there(scene, binding));
     }
     findings
 }

@@ -23,6 +23,7 @@
 mod code;
 mod declared;
 mod differs;
+mod fallback;
 mod finding;
 mod live;
 mod place;
@@ -34,8 +35,9 @@ mod workload;
 pub use self::code::{Code, PAGES, Severity};
 pub use self::declared::{findings, refused};
 pub use self::differs::Difference;
+pub use self::fallback::{bind_too, unknown};
 pub use self::finding::{Finding, Reference, Related, binding_key};
-pub use self::live::{neighbours, output, poison, reported, watched};
+pub use self::live::{Called, Only, neighbours, output, poison, reported, still_there, watched};
 pub use self::place::{FieldPath, Place, Step, selector_field};
 pub use self::reference::references;
 pub use self::scene::{Places, Reported, Scene, Standing, Statuses};

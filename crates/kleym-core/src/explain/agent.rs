@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::role;
 use crate::report::Scene;
 use crate::spire::Pod;
 
@@ -16,9 +17,6 @@ pub(super) fn only_elsewhere<'a>(scene: &Scene<'a>, pod: &'a Pod) -> Option<(&'a
 
 /// Whether a pod is one of SPIRE's agent, by the name of its image, and has not ended.
 fn is_agent(pod: &Pod) -> bool {
-    let of_agent = |image: &str| {
-        let name = image.rsplit('/').next().unwrap_or_default();
-        name.split([':', '@']).next() == Some("spire-agent")
-    };
-    !pod.phase.ended() && pod.containers.iter().any(|one| !one.kind.is_init() && of_agent(&one.image))
+    let mut containers = pod.containers.iter().filter(|one| !one.kind.is_init());
+    !pod.phase.ended() && containers.any(|one| role::name(&one.image) == "spire-agent")
 }

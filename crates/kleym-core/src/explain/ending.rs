@@ -3,9 +3,9 @@
 use super::chain::{Evidence, Link, LinkKind};
 use super::{Question, operator};
 use crate::fact::Binding;
-use crate::output::FINALIZER;
+use crate::output::{FINALIZER, Ownership};
 use crate::report::{Code, FieldPath, Finding, binding_key};
-use crate::text::quoted_list;
+use crate::text::{Quoted, quoted_list};
 
 /// What `metadata` says of a deletion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,13 +46,21 @@ pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
         Some((seen, why)) => (seen, format!("{why}; {again}")),
         None => (Vec::new(), hint),
     };
-    let finding = Finding::new(
-        Code::BindingDeleting,
-        format!("`{}` is being deleted, so its identity is withdrawn", binding.key),
-    )
-    .about(&key)
-    .at(key, FieldPath::dotted("metadata.deletionTimestamp"))
-    .hint(hint);
+    // Withdrawn is what is gone.
+    let ours = question.scene.whose(binding).filter(|(_, ownership)| *ownership == Ownership::Ours);
+    let message = match ours {
+        Some((live, _)) => format!(
+            "`{}` is being deleted, and its output {} is still there: it grants {} until it is withdrawn",
+            binding.key,
+            Quoted(live.name.as_str()),
+            Quoted(&live.spec.spiffe_id)
+        ),
+        None => format!("`{}` is being deleted, so its identity is withdrawn", binding.key),
+    };
+    let finding = Finding::new(Code::BindingDeleting, message)
+        .about(&key)
+        .at(key, FieldPath::dotted("metadata.deletionTimestamp"))
+        .hint(hint);
 
     let object = format!("InferenceIdentityBinding {}", binding.key);
     let mut read = Vec::new();

@@ -16,6 +16,7 @@ use crate::fact::{Binding, Pool};
 use crate::index::Verdict;
 use crate::label::Labels;
 use crate::name::Namespace;
+use crate::output::Ownership;
 use crate::refusal::Refusal;
 use crate::render::Identity;
 use crate::report::{Code, Finding, Reference, Scene, binding_key, refused};
@@ -34,6 +35,11 @@ pub(super) fn is_of_another_container(question: &Question<'_>, pod: usize, bindi
 pub(super) fn leads_to_a_twin(question: &Question<'_>, pod: usize, binding: &Binding) -> bool {
     let subject = Subject::of(question, Some(pod), Some(binding));
     subject.pod.is_some_and(|(_, pod)| subject.twin(pod).is_some())
+}
+
+/// Whether the output of a binding, as it is now, gives the pod an identity.
+pub(super) fn still_gives(question: &Question<'_>, pod: usize, binding: &Binding) -> bool {
+    Subject::of(question, Some(pod), Some(binding)).given_still().is_some()
 }
 
 /// What one chain is about.
@@ -134,6 +140,15 @@ impl<'a> Subject<'a> {
     fn twin(&self, pod: &Pod) -> Option<&'a Pool> {
         let resolved = self.resolution().filter(|resolved| !selects(&resolved.pool.labels, pod))?;
         self.own_pools(pod).into_iter().find(|own| own.name == resolved.pool.name)
+    }
+
+    /// The SPIFFE ID that the binding's output gives the pod as it is now.
+    fn given_still(&self) -> Option<&'a str> {
+        let (binding, (index, _)) = self.binding.zip(self.pod)?;
+        let (_, ownership) = self.scene.whose(binding)?;
+        let (place, _) = self.scene.fate(&binding.key).filter(|_| ownership == Ownership::Ours)?;
+        let mut entries = self.scene.prediction.entries_by(place).iter();
+        entries.find(|entry| entry.pod == index)?.spiffe_id.text()
     }
 
     fn identity(&self) -> Option<&Identity> {

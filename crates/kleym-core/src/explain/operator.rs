@@ -4,6 +4,8 @@
 use super::Question;
 use super::chain::Evidence;
 use crate::name::Namespace;
+use crate::report::Called;
+use crate::text::{Quoted, quoted_list};
 
 /// A Deployment of Kleym's operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,36 @@ pub struct Operator {
     pub replicas: i64,
     /// `status.readyReplicas`, where a status is reported.
     pub ready: Option<i64>,
+}
+
+/// How the operator is called that writes the binding's output: by its Deployment, where that is the only one of the instance.
+pub(super) fn called(question: &Question<'_>, namespace: &Namespace) -> Called {
+    let settings = question.scene.index.settings_in(namespace);
+    let plain = Called::of(settings);
+    let instance = settings.instance.as_str();
+    let all = (question.operators)();
+    let own: Vec<&Operator> = all.iter().filter(|one| one.instance == instance).collect();
+    match own.as_slice() {
+        [only] => Called { name: format!("kleym-operator (Deployment `{}`)", only.path()), find: None },
+        [] if all.is_empty() => plain,
+        _ => {
+            let seen = if own.is_empty() { all.iter().collect() } else { own };
+            let paths: Vec<String> = seen.iter().map(|one| one.path()).collect();
+            let instance = Quoted(instance);
+            let find = if seen.iter().all(|one| one.instance == settings.instance.as_str()) {
+                format!(
+                    "{} have the instance {instance}: `--watch-namespace` of each says which is meant",
+                    quoted_list(paths.iter().map(String::as_str))
+                )
+            } else {
+                format!(
+                    "it is the one whose `--instance` is {instance}, and none of {} seems to be",
+                    quoted_list(paths.iter().map(String::as_str))
+                )
+            };
+            Called { name: format!("the kleym-operator of instance {instance}"), find: Some(find) }
+        }
+    }
 }
 
 /// Why nobody writes outputs: what was read, and what to do. None where an operator of the instance seems to work, or none
@@ -54,6 +86,10 @@ pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<
 }
 
 impl Operator {
+    fn path(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
     fn works(&self) -> bool {
         self.replicas > 0 && self.ready.is_none_or(|ready| ready > 0)
     }

@@ -115,41 +115,42 @@ impl Reader<'_> {
         PoolGroup::ALL.into_iter().filter_map(move |group| self.index.pool(namespace, name, group))
     }
 
-    /// What there is of the name in any group; when there is nothing, what other names there are.
     fn no_objective(&self, name: &ObjectName) -> Vec<Evidence> {
-        let mut read = vec![self.own("spec.targetRef.name", name.as_str())];
-        read.extend(self.target_group());
-        let of_name: Vec<Evidence> = self.objectives(name).map(objective_there).collect();
-        if of_name.is_empty() {
-            let namespace = &self.binding.key.namespace;
-            let there = self.index.objectives().filter(|objective| objective.namespace == *namespace);
-            let names = there.map(|objective| format!("{} ({})", objective.name, objective.group));
-            read.push(listed(format!("namespace {namespace}"), "InferenceObjectives", names));
-        }
-        read.extend(of_name);
-        read
+        let others = self.index.objectives().filter(|one| one.namespace == self.binding.key.namespace);
+        let others = others.map(|objective| format!("{} ({})", objective.name, objective.group));
+        let there = self.objectives(name).map(objective_there).collect();
+        self.not_there(self.target(name), there, "InferenceObjectives", others)
     }
 
     fn no_pool(&self, name: &ObjectName, objective: Option<&ObjectName>) -> Vec<Evidence> {
-        let mut read = Vec::new();
-        match objective {
+        let asked = match objective {
             Some(objective) => {
-                let leading = self.objectives(objective);
-                let leading =
-                    leading.filter(|one| one.pool_ref.as_ref().is_ok_and(|pool| pool.name == *name));
-                read.extend(leading.map(pool_ref));
+                let leads = |one: &&Objective| one.pool_ref.as_ref().is_ok_and(|pool| pool.name == *name);
+                self.objectives(objective).filter(leads).map(pool_ref).collect()
             }
-            None => {
-                read.push(self.own("spec.targetRef.name", name.as_str()));
-                read.extend(self.target_group());
-            }
-        }
-        let of_name: Vec<Evidence> = self.pools(name).map(pool_there).collect();
+            None => self.target(name),
+        };
+        let others = self.index.pools().filter(|one| one.namespace == self.binding.key.namespace);
+        let others = others.map(|pool| format!("{} ({})", pool.name, pool.group));
+        let there = self.pools(name).map(pool_there).collect();
+        self.not_there(asked, there, "InferencePools", others)
+    }
+
+    /// What the binding itself asks for.
+    fn target(&self, name: &ObjectName) -> Vec<Evidence> {
+        std::iter::once(self.own("spec.targetRef.name", name.as_str())).chain(self.target_group()).collect()
+    }
+
+    /// What was asked for, and what there is of the name in any group; when there is nothing, what other names there are.
+    fn not_there(
+        &self,
+        mut read: Vec<Evidence>,
+        of_name: Vec<Evidence>,
+        kind: &str,
+        others: impl Iterator<Item = String>,
+    ) -> Vec<Evidence> {
         if of_name.is_empty() {
-            let namespace = &self.binding.key.namespace;
-            let there = self.index.pools().filter(|pool| pool.namespace == *namespace);
-            let names = there.map(|pool| format!("{} ({})", pool.name, pool.group));
-            read.push(listed(format!("namespace {namespace}"), "InferencePools", names));
+            read.push(listed(format!("namespace {}", self.binding.key.namespace), kind, others));
         }
         read.extend(of_name);
         read

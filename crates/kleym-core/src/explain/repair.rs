@@ -1,78 +1,85 @@
-//! What a pod's containers will be given when the outputs are as their bindings want them.
+//! What a pod's containers will be given when the outputs are as their bindings want them: what SCM would make of those, by
+//! its class and trust domain too.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Question;
-use crate::fact::Binding;
 use crate::index::Verdict;
-use crate::render::Identity;
+use crate::output::WantedOutput;
 use crate::report::Standing;
-use crate::spire::{Answer, Container, set_matches};
+use crate::spire::{Answer, Container, Pod, Prediction, Registration, World, predict};
 
-/// The outputs that the operator would repair.
-pub(super) struct Repair {
-    /// What their bindings want.
-    wanted: Vec<Arc<Identity>>,
-    /// The objects that are there in their place.
-    now: BTreeSet<usize>,
+/// A pod in a cluster in which the outputs of its namespace's bindings are repaired.
+pub(super) struct Repair<'a> {
+    pod: &'a Pod,
+    registrations: Vec<Registration>,
+    prediction: Prediction,
 }
 
-impl Repair {
-    /// The outputs that speak of a pod and are not as they should be. Nothing where SCM would make no entry of them, or where
-    /// one of them, or one that nobody wants, is to let go of the pod, so that its fallback identity may come back.
-    pub(super) fn of(question: &Question<'_>, index: usize) -> Option<Self> {
+impl<'a> Repair<'a> {
+    /// Nothing where no output that speaks of the pod, or should, is to be repaired, or where one is to go.
+    pub(super) fn of(question: &Question<'a>, index: usize) -> Option<Self> {
         let scene = &question.scene;
         let pod = &scene.world.pods[index];
-        let mut repair = Self { wanted: Vec::new(), now: BTreeSet::new() };
-        if scene.world.managers().all(|manager| manager.ignores(pod.namespace.as_str()).0 == Answer::Yes) {
+        let gives = |place: usize| scene.prediction.entries_by(place).iter().any(|entry| entry.pod == index);
+        // What stands at a place then.
+        let mut then: BTreeMap<usize, Registration> = BTreeMap::new();
+        let mut new: Vec<Registration> = Vec::new();
+        let mut speaks = false;
+        scene.outputs?;
+        for binding in scene.index.bindings_of(&pod.namespace) {
+            let place = scene.fate(&binding.key).map(|(place, _)| place);
+            match scene.index.verdict(&binding.key).verdict {
+                Verdict::Wanted(identity) => {
+                    if let Standing::Unknown | Standing::InSync(_) | Standing::Foreign(_) =
+                        scene.standing(binding, &identity)
+                    {
+                        continue;
+                    }
+                    let wanted = WantedOutput::of(
+                        scene.index.settings_in(&pod.namespace),
+                        &binding.key,
+                        binding.uid.as_ref(),
+                        &identity,
+                    );
+                    let selected = scene.selected(&binding.key, &identity);
+                    speaks |= place.is_some_and(gives) || selected.iter().any(|one| std::ptr::eq(*one, pod));
+                    let mut wanted = Registration::wanted(&wanted);
+                    match place {
+                        Some(place) => {
+                            wanted.created = scene.object(place).created;
+                            then.insert(place, wanted);
+                        }
+                        None => new.push(wanted),
+                    }
+                }
+                // What goes is no repair: what the pod is given once the binding is mended is another question.
+                Verdict::Refused(_) | Verdict::Deleting if place.is_some_and(gives) => return None,
+                Verdict::Refused(_) | Verdict::Deleting => {}
+                Verdict::Waiting(_) | Verdict::Gone => {}
+            }
+        }
+        if !speaks {
             return None;
         }
-        // One that is to go may bring a fallback identity back.
-        let goes = |binding: &Binding| {
-            let wanted = matches!(scene.index.verdict(&binding.key).verdict, Verdict::Wanted(_));
-            let place = scene.fate(&binding.key).map(|(place, _)| place).filter(|_| !wanted);
-            place.is_some_and(|place| {
-                scene.prediction.entries_by(place).iter().any(|entry| entry.pod == index)
-            })
-        };
-        if scene.index.bindings().filter(|binding| binding.key.namespace == pod.namespace).any(goes) {
-            return None;
-        }
-        for (binding, identity) in scene.wanted() {
-            let odd = matches!(scene.standing(binding, &identity), Standing::Missing | Standing::Drifted(..));
-            if !odd || binding.key.namespace != pod.namespace {
-                continue;
-            }
-            let selected = scene.selected(&binding.key, &identity);
-            if !selected.iter().any(|one| std::ptr::eq(*one, pod)) {
-                return None;
-            }
-            repair.now.extend(scene.fate(&binding.key).map(|(place, _)| place));
-            repair.wanted.push(identity);
-        }
-        (!repair.wanted.is_empty()).then_some(repair)
+        let stay = scene.world.registrations.iter().enumerate();
+        let mut registrations: Vec<Registration> =
+            stay.map(|(place, object)| then.remove(&place).unwrap_or_else(|| object.clone())).collect();
+        registrations.extend(new);
+        let pods = std::slice::from_ref(pod);
+        let prediction = predict(World { registrations: &registrations, pods, ..scene.world });
+        Some(Self { pod, registrations, prediction })
     }
 
-    /// The SPIFFE IDs of a container then. An output that selects the pod takes the fallback identities of all containers away.
+    /// The SPIFFE IDs of a container then, and how certain each is.
     pub(super) fn gives(
         &self,
         question: &Question<'_>,
-        pod: usize,
         container: &Container,
-    ) -> BTreeSet<Box<str>> {
-        let scene = &question.scene;
-        let stay = scene
-            .given(pod, container)
-            .filter(|(entry, _)| !self.now.contains(&entry.by) && !scene.object(entry.by).fallback);
-        let stay = stay.filter_map(|(entry, _)| entry.spiffe_id.text().map(Box::from));
-        let pod = &scene.world.pods[pod];
-        let space = scene.world.space(pod);
-        let come = self
-            .wanted
-            .iter()
-            .filter(|identity| set_matches(identity.selectors.texts(), pod, container, space).possible())
-            .map(|identity| Box::from(identity.spiffe_id.as_str()));
-        stay.chain(come).collect()
+    ) -> BTreeSet<(Box<str>, Answer)> {
+        let pods = std::slice::from_ref(self.pod);
+        let world = World { registrations: &self.registrations, pods, ..question.scene.world };
+        let given = self.prediction.identities(world, 0, container);
+        given.filter_map(|(entry, answer)| Some((entry.spiffe_id.text()?.into(), answer))).collect()
     }
 }

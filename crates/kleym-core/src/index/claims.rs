@@ -18,7 +18,7 @@ pub(super) struct Claim {
 
 impl Claim {
     pub(super) fn face(&self) -> Face<'_> {
-        Face { spiffe_id: self.identity.spiffe_id.shared(), items: self.identity.selectors.items() }
+        face(&self.identity)
     }
 }
 
@@ -34,6 +34,10 @@ pub(super) enum Peers {
     Those(Names),
     /// It costs less to judge everyone of the namespace again than to find out.
     Everyone,
+}
+
+fn face(identity: &Identity) -> Face<'_> {
+    Face { spiffe_id: identity.spiffe_id.shared(), items: identity.selectors.items() }
 }
 
 /// The claims of one namespace.
@@ -76,6 +80,12 @@ impl Claims {
             .collect();
         earlier.sort_by(|a, b| a.precedence.cmp(&b.precedence));
         earlier
+    }
+
+    /// Of the claims that conflict with an identity the one that comes first.
+    pub(super) fn first_conflict(&self, identity: &Identity) -> Option<&Claim> {
+        let against = self.near(face(identity)).filter(|peer| conflict(identity, &peer.identity).is_some());
+        against.min_by(|a, b| a.precedence.cmp(&b.precedence))
     }
 
     /// Every claim that may not be disjoint from this face, or has its SPIFFE ID: a superset, in no order that matters.

@@ -201,6 +201,18 @@ impl Index {
         self.rooms.values().flat_map(Room::bindings)
     }
 
+    /// Every binding of a namespace, by name.
+    pub fn bindings_of(&self, namespace: &Namespace) -> impl Iterator<Item = &Binding> {
+        self.rooms.get(namespace).into_iter().flat_map(Room::bindings)
+    }
+
+    /// The binding of a namespace, of all that claim an identity the one that comes first, that stands in the way of another
+    /// one's having this identity, were that to come now.
+    pub fn in_the_way(&self, namespace: &Namespace, identity: &Identity) -> Option<&Binding> {
+        let room = self.rooms.get(namespace)?;
+        room.binding(room.in_the_way(identity)?)
+    }
+
     /// The identity a binding renders to, whether or not it may hold it.
     pub fn identity(&self, key: &BindingKey) -> Option<&Arc<Identity>> {
         self.rooms.get(&key.namespace)?.identity(&key.name)

@@ -143,6 +143,11 @@ impl Room {
         near.filter(|peer| *peer != name).collect()
     }
 
+    /// Of the claims that conflict with an identity the one that comes first.
+    pub(super) fn in_the_way(&self, identity: &Identity) -> Option<&ObjectName> {
+        self.claims.first_conflict(identity).map(|claim| &claim.precedence.name)
+    }
+
     pub(super) fn identity(&self, name: &ObjectName) -> Option<&Arc<Identity>> {
         self.bindings.get(name)?.identity()
     }

@@ -90,7 +90,8 @@ codes! {
     OutputMissing = 5010, Error, "a binding is to have an identity, and its output does not exist";
     OutputDrifted = 5011, Error, "an output differs from what its binding asks for";
     OrphanOutput = 5012, Error, "an output is left whose binding does not exist";
-    BindingDeleting = 5101, Info, "a binding is being deleted and has no output";
+    OutputNotWithdrawn = 5013, Error, "an output is still there although its binding is refused";
+    BindingDeleting = 5101, Info, "a binding is being deleted, so it is to have no output";
     ClassNotWatched = 6001, Error, "the output has a class that spire-controller-manager does not watch";
     NamespaceIgnored = 6002, Error, "spire-controller-manager ignores the namespace";
     TrustDomainDiffers = 6003, Error, "the trust domain is not that of spire-controller-manager";

@@ -1,6 +1,7 @@
 //! What there is to say about bindings, from the verdicts alone: nothing of pods, SPIRE or live outputs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::code::Code;
 use super::finding::{Finding, Reference, binding_key};
@@ -8,7 +9,7 @@ use super::place::{self, FieldPath};
 use crate::fact::{Binding, FactKey, PoolRefError, PoolSelectorError};
 use crate::index::{Index, Verdict};
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
-use crate::name::BindingKey;
+use crate::name::{BindingKey, Namespace, ObjectName};
 use crate::refusal::Refusal;
 use crate::relation::Conflict;
 use crate::text::{Quoted, quoted_list};
@@ -58,7 +59,7 @@ pub fn findings(index: &Index) -> Vec<Finding> {
 
 fn deleting(binding: &Binding) -> Finding {
     let key = binding_key(&binding.key);
-    let message = format!("`{}` is being deleted, so it has no output", binding.key);
+    let message = format!("`{}` is being deleted, so it is to have no output", binding.key);
     Finding::new(Code::BindingDeleting, message).about(&key).at(key, FieldPath::name())
 }
 
@@ -103,43 +104,21 @@ pub fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
     match refusal {
         Refusal::Conflict(conflict) => first_come(index, finding, binding, conflict),
         Refusal::ObjectiveNotFound { name, group: Some(wanted), .. } => {
-            let there = |group: &ObjectiveGroup| {
-                index.objective(&key.namespace, name, *group).is_some_and(|found| !found.deleting)
-            };
-            match ObjectiveGroup::ALL.into_iter().find(there) {
-                Some(group) => {
-                    let object = FactKey {
-                        kind: Kind::Objective(group),
-                        namespace: key.namespace.clone(),
-                        name: name.clone(),
-                    };
-                    let pin = format!("set spec.targetRef.group to `{group}`, or leave it out");
-                    in_another_group(finding, object, wanted.as_str(), &pin)
-                }
-                None => finding,
-            }
+            let lookup = |group| Some(index.objective(&key.namespace, name, group)?.deleting);
+            let missing = Missing { namespace: &key.namespace, name, wanted: *wanted };
+            missing.in_another_group(finding, ObjectiveGroup::ALL, lookup, Kind::Objective, |group| {
+                format!("set spec.targetRef.group to `{group}`, or leave it out")
+            })
         }
         Refusal::PoolNotFound { name, group: Some(wanted), objective, .. } => {
-            let there = |group: &PoolGroup| {
-                index.pool(&key.namespace, name, *group).is_some_and(|found| !found.deleting)
-            };
-            match PoolGroup::ALL.into_iter().find(there) {
-                Some(group) => {
-                    let object = FactKey {
-                        kind: Kind::Pool(group),
-                        namespace: key.namespace.clone(),
-                        name: name.clone(),
-                    };
-                    let pin = match objective {
-                        Some(objective) => {
-                            format!("set spec.poolRef.group of InferenceObjective `{objective}` to `{group}`")
-                        }
-                        None => format!("set spec.targetRef.group to `{group}`, or leave it out"),
-                    };
-                    in_another_group(finding, object, wanted.as_str(), &pin)
+            let lookup = |group| Some(index.pool(&key.namespace, name, group)?.deleting);
+            let missing = Missing { namespace: &key.namespace, name, wanted: *wanted };
+            missing.in_another_group(finding, PoolGroup::ALL, lookup, Kind::Pool, |group| match objective {
+                Some(objective) => {
+                    format!("set spec.poolRef.group of InferenceObjective `{objective}` to `{group}`")
                 }
-                None => finding,
-            }
+                None => format!("set spec.targetRef.group to `{group}`, or leave it out"),
+            })
         }
         Refusal::Ambiguous { kind, name, leads } => {
             let objects = Kind::ALL
@@ -152,13 +131,35 @@ pub fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
     }
 }
 
-/// One of that name is there, in a group that is not looked at.
-fn in_another_group(mut finding: Finding, object: FactKey, wanted: &str, pin: &str) -> Finding {
-    let (kind, name, group) = (object.kind.kind(), &object.name, object.kind.group());
-    finding.note =
-        Some(format!("there is an {kind} `{name}` in `{group}`, and only `{wanted}` is looked at"));
-    finding.hint = Some(format!("{pin}, or create the {kind} in `{wanted}`"));
-    finding.related("the one of the other group", object)
+/// What is not found in the group that is looked at.
+struct Missing<'a, G> {
+    namespace: &'a Namespace,
+    name: &'a ObjectName,
+    wanted: G,
+}
+
+impl<G: Copy + fmt::Display> Missing<'_, G> {
+    /// The finding, with the object of that name that is there in another group; `lookup` says whether one of a group is being
+    /// deleted, and `pin` how that group is named.
+    fn in_another_group(
+        &self,
+        mut finding: Finding,
+        groups: impl IntoIterator<Item = G>,
+        lookup: impl Fn(G) -> Option<bool>,
+        kind: impl Fn(G) -> Kind,
+        pin: impl Fn(G) -> String,
+    ) -> Finding {
+        let Some(group) = groups.into_iter().find(|group| lookup(*group) == Some(false)) else {
+            return finding;
+        };
+        let Self { namespace, name, wanted } = self;
+        let object = FactKey { kind: kind(group), namespace: (*namespace).clone(), name: (*name).clone() };
+        let kind = object.kind.kind();
+        finding.note =
+            Some(format!("there is an {kind} `{name}` in `{group}`, and only `{wanted}` is looked at"));
+        finding.hint = Some(format!("{}, or create the {kind} in `{wanted}`", pin(group)));
+        finding.related("the one of the other group", object)
+    }
 }
 
 fn first_come(index: &Index, mut finding: Finding, binding: &Binding, conflict: &Conflict) -> Finding {

@@ -2,18 +2,18 @@
 //! read is not spoken of.
 
 use super::code::Code;
+use super::fallback;
 use super::finding::{Finding, Reference, binding_key};
 use super::place::FieldPath;
 use super::scene::{Scene, Standing};
 use super::workload::workloads;
-use crate::fact::{Binding, DiscriminatorType};
+use crate::fact::Binding;
 use crate::index::Verdict;
-use crate::name::BindingKey;
-use crate::output::LiveOutput;
+use crate::output::{LiveOutput, Ownership};
 use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
-use crate::settings::Settings;
-use crate::spire::{Answer, Container, NotWatched, Pod, set_matches};
+use crate::settings::{DEFAULT_INSTANCE, Settings};
+use crate::spire::{Class, Container, Ignored, Manager, NotWatched, Pod};
 use crate::text::{Quoted, quoted_list};
 
 /// What there is to say of every binding that is to have an identity; then of outputs without one, and of what stops SCM.
@@ -21,11 +21,12 @@ pub(super) fn live(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (binding, identity) in scene.wanted() {
         found.extend(output(scene, binding, &identity));
-        found.extend(watched(scene, binding));
+        found.extend(watched(scene, binding, &Called::of(scene.index.settings_in(&binding.key.namespace))));
         found.extend(reported(scene, binding));
         found.extend(workloads(scene, binding, &identity));
-        found.extend(neighbours(scene, binding));
+        found.extend(neighbours(scene, binding, None));
     }
+    found.extend(scene.index.bindings().filter_map(|binding| still_there(scene, binding)));
     found.extend(orphans(scene));
     found.extend(poison(scene));
     found
@@ -90,12 +91,7 @@ pub fn output(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Opti
             finding.hint = refusal.hint();
             finding
         }
-        Standing::Orphan(_) => about(
-            Code::OrphanOutput,
-            binding,
-            format!("{shown} is the output of an earlier binding `{key}`, and still a grant"),
-        )
-        .hint("kleym-operator deletes it as soon as it sees it: see that it runs and leads (`kleym check`)"),
+        Standing::Orphan(live) => return Some(orphan(binding, live)),
         Standing::Drifted(_, fields) => about(
             Code::OutputDrifted,
             binding,
@@ -106,14 +102,86 @@ pub fn output(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> Opti
     Some(finding.with(object_reference(name.as_str())))
 }
 
+/// What an earlier binding of the name left.
+fn orphan(binding: &Binding, live: &LiveOutput) -> Finding {
+    let name = live.name.as_str();
+    let message =
+        format!("{} is the output of an earlier binding `{}`, and still a grant", Quoted(name), binding.key);
+    about(Code::OrphanOutput, binding, message)
+        .hint("kleym-operator deletes it as soon as it sees it: see that it runs and leads (`kleym check`)")
+        .with(object_reference(name))
+}
+
+/// The output of a binding that is refused, and is to have none.
+pub fn still_there(scene: &Scene<'_>, binding: &Binding) -> Option<Finding> {
+    let decision = scene.index.verdict(&binding.key);
+    let Verdict::Refused(refusal) = decision.verdict else { return None };
+    // What is only held back by an API that fails stays as it is.
+    let (live, ownership) = scene.whose(binding).filter(|_| decision.held.is_empty())?;
+    match ownership {
+        Ownership::Foreign => return None,
+        Ownership::Orphan => return Some(orphan(binding, live)),
+        Ownership::Ours => {}
+    }
+    let message = format!(
+        "the output {} of `{}` is still there and grants {}, though the binding is refused ({})",
+        Quoted(live.name.as_str()),
+        binding.key,
+        Quoted(&live.spec.spiffe_id),
+        refusal.reason().as_str()
+    );
+    let hint = "kleym-operator withdraws it as soon as it has refused the binding: see that it runs and leads, and with these settings (`kleym check`)";
+    Some(
+        about(Code::OutputNotWithdrawn, binding, message)
+            .hint(hint)
+            .with(object_reference(live.name.as_str())),
+    )
+}
+
 /// Why the operator could not write an output, as the status says.
 fn not_written<'a>(scene: &Scene<'a>, binding: &Binding) -> Option<&'a str> {
     let status = scene.statuses.get(&binding.key)?.as_ref()?;
     (status.reason == Reason::ManagedOutputApplyFailed.as_str()).then_some(&*status.message)
 }
 
+/// How the operator that writes an output is called where it is to be started anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// `kleym-operator`
+    pub name: String,
+    /// How to find out which it is, where that is not clear.
+    pub find: Option<String>,
+}
+
+impl Called {
+    /// By its instance, which is the usual one where nothing is said.
+    pub fn of(settings: &Settings) -> Self {
+        let instance = settings.instance.as_str();
+        let name = match instance {
+            DEFAULT_INSTANCE => "kleym-operator".to_owned(),
+            _ => format!("the kleym-operator of instance `{instance}`"),
+        };
+        Self { name, find: None }
+    }
+
+    /// That it is to be started with, or without, a flag.
+    pub fn start(&self, how: &str) -> String {
+        let find = self.find.as_deref().map(|find| format!("; {find}")).unwrap_or_default();
+        format!("start {} {how}{find}", self.name)
+    }
+
+    /// That it is to be started with the class that SCM watches.
+    pub fn start_with_class(&self, class: &Class) -> String {
+        if class.name.is_empty() {
+            self.start("without --clusterspiffeid-class-name")
+        } else {
+            self.start(&format!("with --clusterspiffeid-class-name={}", class.name))
+        }
+    }
+}
+
 /// Whether SCM looks at the output: class, namespace, trust domain.
-pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
+pub fn watched(scene: &Scene<'_>, binding: &Binding, operator: &Called) -> Vec<Finding> {
     let settings = scene.index.settings_in(&binding.key.namespace);
     let mut found = Vec::new();
     let Some((place, fate)) = scene.fate(&binding.key) else { return found };
@@ -136,31 +204,12 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
                 others_watch(scene),
             ),
         };
-        let hint = if class.name.is_empty() {
-            "start kleym-operator without --clusterspiffeid-class-name".to_owned()
-        } else {
-            format!("start kleym-operator with --clusterspiffeid-class-name={}", class.name)
-        };
+        let hint = operator.start_with_class(class);
         found.push(
             about(Code::ClassNotWatched, binding, message).hint(hint).with(object_reference(&object.name)),
         );
     }
-    let (ignored, pattern) = manager.ignores(binding.key.namespace.as_str());
-    if let (Answer::Yes, Some(pattern)) = (ignored, pattern) {
-        let message = format!(
-            "spire-controller-manager ignores namespace `{}` because of {} in `ignoreNamespaces`, which is searched for anywhere in the name",
-            binding.key.namespace,
-            Quoted(pattern.pattern())
-        );
-        let name = binding.key.namespace.as_str();
-        let exact = pattern.pattern().trim_start_matches('^').trim_end_matches('$') == name;
-        let hint = if exact {
-            "take the pattern out of `ignoreNamespaces`, or move the workload to another namespace"
-        } else {
-            "anchor the pattern (`^kube-system$`) or take it out, or move the workload to another namespace"
-        };
-        found.push(about(Code::NamespaceIgnored, binding, message).hint(hint));
-    }
+    found.extend(ignored(manager, binding));
     if let Some(theirs) =
         manager.trust_domain.as_deref().filter(|theirs| *theirs != settings.trust_domain.as_str())
     {
@@ -170,7 +219,7 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
             settings.trust_domain,
             Quoted(theirs)
         );
-        let hint = format!("start kleym-operator with --trust-domain={theirs}");
+        let hint = operator.start(&format!("with --trust-domain={theirs}"));
         found.push(about(Code::TrustDomainDiffers, binding, message).hint(hint));
     }
     found
@@ -180,6 +229,36 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
 fn others_watch(scene: &Scene<'_>) -> String {
     let others = scene.world.others.iter().filter_map(|other| other.class.as_ref());
     others.map(|class| format!(", and another one {class}")).collect()
+}
+
+/// That SCM leaves the namespace out, by which patterns, and what to make of each of them.
+fn ignored(manager: &Manager, binding: &Binding) -> Option<Finding> {
+    let namespace = binding.key.namespace.as_str();
+    let patterns: Vec<&Ignored> = manager.ignoring(namespace).collect();
+    if patterns.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "spire-controller-manager ignores namespace `{namespace}` because of {} in `ignoreNamespaces`, which {} searched for anywhere in the name",
+        quoted_list(patterns.iter().map(|pattern| pattern.pattern())),
+        if patterns.len() == 1 { "is" } else { "are" }
+    );
+    let change = |pattern: &&Ignored| {
+        let written = Quoted(pattern.pattern());
+        match pattern.anchored(namespace) {
+            Some(anchored) => format!("write {written} as {}", Quoted(&anchored)),
+            None if pattern.pattern().trim_start_matches('^').trim_end_matches('$') == namespace => {
+                format!("take {written} out")
+            }
+            None => format!("narrow {written}, which matches the whole name, or take it out"),
+        }
+    };
+    let changes: Vec<String> = patterns.iter().map(change).collect();
+    let hint = format!(
+        "in `ignoreNamespaces` of spire-controller-manager {}, and start it anew; or move the workload to another namespace",
+        changes.join(", and ")
+    );
+    Some(about(Code::NamespaceIgnored, binding, message).hint(hint))
 }
 
 /// What SCM last reported of the output.
@@ -234,106 +313,47 @@ fn not_picked_up(binding: &Binding, live: &LiveOutput) -> Finding {
         .with(object_reference(live.name.as_str()))
 }
 
-/// What else the same pods are given, or lose.
-pub fn neighbours(scene: &Scene<'_>, binding: &Binding) -> Vec<Finding> {
+/// One pod, and perhaps one container of it: all that is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Only<'a> {
+    /// The place of the pod.
+    pub pod: usize,
+    /// The container.
+    pub container: Option<&'a str>,
+}
+
+impl Only<'_> {
+    fn holds(only: Option<Self>, pod: usize, container: &Container) -> bool {
+        only.is_none_or(|only| only.pod == pod && only.container.is_none_or(|name| name == &*container.name))
+    }
+}
+
+/// What else the same pods are given, or lose; of one pod alone, when only that is asked about.
+pub fn neighbours(scene: &Scene<'_>, binding: &Binding, only: Option<Only<'_>>) -> Vec<Finding> {
     let Some((place, _)) = scene.fate(&binding.key) else { return Vec::new() };
-    let others = others(scene, place);
+    let others = others(scene, place, only);
+    let of_pod = only.map(|only| only.pod);
     [
-        displaced(scene, binding, place),
+        fallback::displaced(scene, binding, place, of_pod),
         layered(scene, binding, &others),
         foreign(scene, binding, &others),
-        mesh(scene, binding, place),
+        mesh(scene, binding, place, of_pod),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn displaced(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
-    let mut containers: Vec<&str> = Vec::new();
-    let mut pods: Vec<&Pod> = Vec::new();
-    let mut fallback = None;
-    let verdict = scene.index.verdict(&binding.key).verdict;
-    // What the output leaves out only until it is as its binding wants it is not left without.
-    let to_come = |pod: &Pod, container: &Container| match &verdict {
-        Verdict::Wanted(identity) => {
-            set_matches(identity.selectors.texts(), pod, container, scene.world.space(pod)).possible()
-        }
-        _ => false,
-    };
-    for displaced in scene.prediction.displaced_by(place) {
-        let pod = &scene.world.pods[displaced.pod];
-        let left = scene.prediction.left_alone(scene.world, displaced.pod);
-        let left = left.filter(|container| pod.can_hold(container) && !to_come(pod, container));
-        let before = containers.len();
-        containers.extend(left.map(|container| &*container.name));
-        if containers.len() > before && !pods.iter().any(|known| std::ptr::eq(*known, pod)) {
-            pods.push(pod);
-        }
-        fallback = Some(displaced.fallback);
-    }
-    containers.sort_unstable();
-    containers.dedup();
-    if containers.is_empty() {
-        return None;
-    }
-    let fallback = &scene.object(fallback?).name;
-    let message = format!(
-        "`{}` takes the fallback identity of {} ({}) away, and leaves {} without any: {}",
-        binding.key,
-        Quoted(fallback),
-        names(pods.iter().copied()),
-        if containers.len() == 1 { "a container" } else { "containers" },
-        quoted_list(containers.iter().copied())
-    );
-    let hint = match named_by(scene, binding, &containers, &pods) {
-        Some((other, container)) => format!(
-            "`{other}` names container `{container}` and gives it nothing in these pods: correct that binding or the pods, for another one of the same container would compete with it{}",
-            if containers.len() > 1 { "; bind the other containers too" } else { "" }
-        ),
-        None => "bind these containers too (one binding with `mode: PoolOnly` gives every container of the pool's pods the identity of the pool, beside what they have), or let the default ClusterSPIFFEID be no fallback (`fallback: false`)".to_owned(),
-    };
-    Some(
-        about(Code::FallbackDisplaced, binding, message)
-            .hint(hint)
-            .with(object_reference(fallback))
-            .with_pods(pods),
-    )
-}
-
-/// Another binding that is for one of these containers by name, in a pool of one of these pods, and gives it nothing there.
-fn named_by<'a>(
-    scene: &Scene<'a>,
-    binding: &Binding,
-    containers: &[&'a str],
-    pods: &[&Pod],
-) -> Option<(&'a BindingKey, &'a str)> {
-    let of_namespace =
-        |other: &&'a Binding| other.key.namespace == binding.key.namespace && other.key != binding.key;
-    scene.index.bindings().filter(of_namespace).find_map(|other| {
-        let named = other.spec.as_ref().ok()?.discriminator.as_ref()?;
-        let of_name = named.kind == DiscriminatorType::ContainerName;
-        let container = containers.iter().find(|name| of_name && ***name == *named.value)?;
-        let resolved = scene.index.resolved(&other.key)?.ok()?;
-        let in_pool = |pod: &&Pod| {
-            let mut labels = resolved.pool.labels.iter();
-            labels
-                .all(|(key, value)| pod.labels.get(key.as_str()).is_some_and(|own| **own == *value.as_str()))
-        };
-        pods.iter().any(in_pool).then_some((&other.key, *container))
-    })
-}
-
 /// Another object that gives a container another ID: the pod, the container, the object, the ID.
 type Other<'a> = (&'a Pod, &'a Container, usize, &'a str);
 
 /// For every container of the object's pods: the other objects that give it another ID.
-fn others<'a>(scene: &Scene<'a>, place: usize) -> Vec<Other<'a>> {
+fn others<'a>(scene: &Scene<'a>, place: usize, only: Option<Only<'_>>) -> Vec<Other<'a>> {
     let mut found = Vec::new();
     for entry in scene.prediction.entries_by(place) {
         let pod = &scene.world.pods[entry.pod];
         let Some(own) = entry.spiffe_id.text() else { continue };
-        for container in &pod.containers {
+        for container in pod.containers.iter().filter(|one| Only::holds(only, entry.pod, one)) {
             let Some(ids) = scene.prediction.several(scene.world, entry.pod, container) else { continue };
             if !ids.contains(own) {
                 continue;
@@ -400,10 +420,11 @@ fn foreign(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option
 }
 
 /// Istio authorises on `ns/<ns>/sa/<sa>` alone (its `pkg/spiffe`), and its proxy asks SPIRE like any other container.
-fn mesh(scene: &Scene<'_>, binding: &Binding, place: usize) -> Option<Finding> {
+fn mesh(scene: &Scene<'_>, binding: &Binding, place: usize, only: Option<usize>) -> Option<Finding> {
     let mut pods: Vec<&Pod> = Vec::new();
     let mut id = None;
-    for entry in scene.prediction.entries_by(place) {
+    let entries = scene.prediction.entries_by(place).iter();
+    for entry in entries.filter(|entry| only.is_none_or(|only| only == entry.pod)) {
         let pod = &scene.world.pods[entry.pod];
         let Some(text) = entry.spiffe_id.text().filter(|_| pod.istio) else { continue };
         let istio = format!("/ns/{}/sa/{}", pod.namespace, pod.service_account);

@@ -196,12 +196,18 @@ impl<'a> Scene<'a> {
 
     /// Whether SCM looks at an object for certain, and not only as far as its settings are assumed.
     pub fn picked_up(&self, place: usize) -> Answer {
-        let assumed = self.world.manager_of(self.object(place)).assumed;
         let reported = || {
             let binding = self.places.of_object.get(&place)?;
             self.output(binding)?.stats
         };
+        let assumed = self.world.manager_of(self.object(place)).assumed;
         if (assumed.class || assumed.ignored) && reported().is_none() { Answer::Unknown } else { Answer::Yes }
+    }
+
+    /// How certain anything is that rests on what the settings of SCM are alone.
+    pub fn assumed(&self) -> Answer {
+        let assumed = self.world.managers().any(|manager| manager.assumed.class || manager.assumed.ignored);
+        if assumed { Answer::Unknown } else { Answer::Yes }
     }
 
     /// The binding whose output an object is.

@@ -238,6 +238,20 @@ impl fmt::Display for SpiffeIdError {
     }
 }
 
+/// Whether a text is a SPIFFE ID as it stands, whoever may have it.
+///
+/// # Errors
+/// Names the rule that is broken.
+pub fn well_formed(text: &str) -> Result<(), SpiffeIdError> {
+    parsed(text).map(drop)
+}
+
+fn parsed(text: &str) -> Result<::spiffe::SpiffeId, SpiffeIdError> {
+    let parsed = ::spiffe::SpiffeId::new(text).map_err(|error| SpiffeIdError::Syntax(error.to_string()))?;
+    let canonical = parsed.to_string();
+    if canonical == text { Ok(parsed) } else { Err(SpiffeIdError::NotCanonical(canonical)) }
+}
+
 /// Proves that a rendered text is a SPIFFE ID that this binding may have.
 ///
 /// # Errors
@@ -254,11 +268,7 @@ pub fn check(
     if text.contains(['{', '}']) {
         return Err(SpiffeIdError::Braces);
     }
-    let parsed = ::spiffe::SpiffeId::new(text).map_err(|error| SpiffeIdError::Syntax(error.to_string()))?;
-    let canonical = parsed.to_string();
-    if canonical != text {
-        return Err(SpiffeIdError::NotCanonical(canonical));
-    }
+    let parsed = parsed(text)?;
     if parsed.trust_domain_name() != trust_domain.as_str() {
         return Err(SpiffeIdError::ForeignTrustDomain {
             found: parsed.trust_domain_name().to_owned(),

@@ -101,6 +101,18 @@ impl Ignored {
         self.regex.is_some()
     }
 
+    /// The pattern with anchors around it, where the namespace is ignored only because it is searched for anywhere in the name.
+    pub fn anchored(&self, namespace: &str) -> Option<String> {
+        let inner = &*self.pattern;
+        let anchored = if inner.contains('|') {
+            format!("^({inner})$")
+        } else {
+            format!("^{}$", inner.trim_start_matches('^').trim_end_matches('$'))
+        };
+        let regex = Regex::new(&anchored).ok()?;
+        (self.matches(namespace).certain() && !regex.is_match(namespace)).then_some(anchored)
+    }
+
     fn matches(&self, namespace: &str) -> Answer {
         self.regex.as_ref().map_or(Answer::Unknown, |regex| regex.is_match(namespace).into())
     }
@@ -180,6 +192,11 @@ impl Manager {
             .max_by_key(|(answer, _)| *answer)
             .filter(|(answer, _)| answer.possible())
             .unwrap_or((Answer::No, None))
+    }
+
+    /// Every pattern by which SCM leaves a namespace out, for certain.
+    pub fn ignoring<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a Ignored> {
+        self.ignored.iter().flatten().filter(move |pattern| pattern.matches(namespace).certain())
     }
 }
 
@@ -282,5 +299,28 @@ mod tests {
         assert_eq!(manager(3).ignores("llm").0, Answer::Unknown);
         assert_eq!(manager(3).ignores("kube-system").0, Answer::Yes);
         assert_eq!(Manager::default().ignores("llm").0, Answer::Unknown);
+        let all = manager(4);
+        let by: Vec<&str> = all.ignoring("my-kube-system-2").map(Ignored::pattern).collect();
+        assert_eq!(by, ["kube-system"]);
+    }
+
+    #[test]
+    fn an_anchor_is_named_only_where_it_lets_the_namespace_go() {
+        for (pattern, namespace, anchored) in [
+            ("kube-system", "my-kube-system-2", Some("^kube-system$")),
+            ("^ml", "ml-prod", Some("^ml$")),
+            ("ml|web", "ml-prod", Some("^(ml|web)$")),
+            ("openshift-.*", "openshift-ai", None),
+            ("l.m", "llm", None),
+            ("llm", "llm", None),
+            ("web", "llm", None),
+            ("ibm-[", "ibm-x", None),
+        ] {
+            assert_eq!(
+                Ignored::new(pattern).anchored(namespace).as_deref(),
+                anchored,
+                "{pattern} {namespace}"
+            );
+        }
     }
 }

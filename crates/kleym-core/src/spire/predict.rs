@@ -49,6 +49,8 @@ pub struct Prediction {
     pub failures: Vec<Failure>,
     /// Pods that a fallback object selects and does not serve.
     pub displaced: Vec<Displaced>,
+    /// The same, where it is not known whether the fallback object selects the pod at all: of which classes SCM watches, say.
+    pub maybe_displaced: Vec<Displaced>,
     /// The places of a pod's entries.
     of_pod: BTreeMap<usize, Vec<usize>>,
     /// The places of what an object displaces.
@@ -293,7 +295,13 @@ impl<'a> Pass<'a> {
         if object.fallback {
             match self.served.get(&pod) {
                 Some((Answer::Yes, first)) if selected.possible() => {
-                    self.prediction.displaced.push(Displaced { fallback: by, pod, by: *first });
+                    let displaced = Displaced { fallback: by, pod, by: *first };
+                    let known = if selected.certain() {
+                        &mut self.prediction.displaced
+                    } else {
+                        &mut self.prediction.maybe_displaced
+                    };
+                    known.push(displaced);
                     return;
                 }
                 Some((Answer::Unknown, _)) => certain = certain.and(Answer::Unknown),
@@ -375,6 +383,7 @@ impl<'a> Pass<'a> {
         self.prediction.entries.sort_by_key(|entry| (entry.by, entry.pod));
         self.prediction.failures.sort_by_key(|failure| (failure.by, failure.pod));
         self.prediction.displaced.sort_by_key(|displaced| (displaced.fallback, displaced.pod));
+        self.prediction.maybe_displaced.sort_by_key(|displaced| (displaced.by, displaced.pod));
         for (place, entry) in self.prediction.entries.iter().enumerate() {
             self.prediction.of_pod.entry(entry.pod).or_default().push(place);
         }
@@ -471,6 +480,11 @@ impl Prediction {
     /// What one object displaces.
     pub fn displaced_by(&self, by: usize) -> impl Iterator<Item = &Displaced> {
         self.displaced_by.get(&by).into_iter().flatten().map(|place| &self.displaced[*place])
+    }
+
+    /// What one object displaces if that is there to be displaced.
+    pub fn maybe_displaced_by(&self, by: usize) -> &[Displaced] {
+        stretch(&self.maybe_displaced, by, |displaced| displaced.by)
     }
 
     /// The entries for a pod that will be made.

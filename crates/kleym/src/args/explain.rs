@@ -16,7 +16,7 @@ use crate::complete;
 /// A link that waits is not broken: a pod that is on no node yet, or a binding that is being deleted.
 ///
 /// Exit codes: 0 every link holds, waits or could not be seen, 2 a link is broken, 3 there is no such pod, binding or SPIFFE
-/// ID, 4 several namespaces have one of that name, and none is named.
+/// ID, 4 several namespaces have one of that name and none is named, or what was typed is none of these.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kleym explain pod/vllm-7c9-x -n llm
@@ -26,8 +26,12 @@ use crate::complete;
   kleym explain pod/vllm-7c9-x -f dump/")]
 pub(crate) struct Explain {
     /// pod/NAME, binding/NAME (or `pod NAME`, `binding NAME`), or a SPIFFE ID
-    #[arg(value_name = "WHAT", required = true, num_args = 1..=2, add = ArgValueCompleter::new(complete::explained))]
-    pub(crate) what: Vec<String>,
+    #[arg(value_name = "TYPE/NAME | TYPE NAME | SPIFFE-ID", add = ArgValueCompleter::new(complete::explained))]
+    pub(crate) what: String,
+
+    /// The name, behind a type
+    #[arg(value_name = "NAME", hide = true, add = ArgValueCompleter::new(complete::explained))]
+    pub(crate) name: Option<String>,
 
     /// Only this container of the pod
     #[arg(long, short, value_name = "NAME")]

@@ -15,8 +15,12 @@ use crate::complete;
   kleym inspect binding chat -f examples/quickstart/")]
 pub(crate) struct Inspect {
     /// The binding: `binding NAME` or `binding/NAME`
-    #[arg(value_name = "TYPE/NAME", required = true, num_args = 1..=2, add = ArgValueCompleter::new(complete::bindings))]
-    pub(crate) object: Vec<String>,
+    #[arg(value_name = "TYPE/NAME | TYPE NAME", add = ArgValueCompleter::new(complete::bindings))]
+    pub(crate) object: String,
+
+    /// The name, behind a type
+    #[arg(value_name = "NAME", hide = true, add = ArgValueCompleter::new(complete::bindings))]
+    pub(crate) name: Option<String>,
 
     #[command(flatten)]
     pub(crate) input: Input,

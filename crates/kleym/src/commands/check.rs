@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use kleym_core::fact::Known;
 use kleym_core::kind::Kind;
 use kleym_core::name::Namespace;
-use kleym_core::report::{self, Code, Finding, Severity};
+use kleym_core::report::{self, Called, Code, Finding, Severity};
 use kleym_core::settings::Settings;
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::{Answer, Manager, Registration, Template, World};
@@ -212,7 +212,7 @@ fn definitions(live: &Live, definitions: &Found) -> Group {
                         Code::DefinitionNotServed,
                         format!("`{name}` is not installed, so there can be no bindings"),
                     )
-                    .hint("install it: `kleym crd | kubectl apply -f -`"),
+                    .hint("install Kleym by its chart or its manifests, which bring it; by itself: `kleym crd | kubectl apply --server-side -f -`"),
                 ),
                 Kind::Output => group.found(
                     Finding::new(
@@ -344,6 +344,7 @@ fn managing<'a>(world: World<'a>, settings: &Settings) -> &'a Manager {
 
 /// Whether the outputs of an operator are what an SCM watches and serves.
 fn fitting(group: &mut Group, settings: &Settings, manager: &Manager, [it, outputs]: [&str; 2]) {
+    let operator = Called::of(settings);
     // What was only assumed is no fact to show.
     if let Some(class) = manager.class.as_ref().filter(|_| !manager.assumed.class) {
         let ours = settings.class_name.as_ref().map(|class| class.as_str()).unwrap_or_default();
@@ -352,13 +353,8 @@ fn fitting(group: &mut Group, settings: &Settings, manager: &Manager, [it, outpu
         } else {
             let shown =
                 if ours.is_empty() { "no class".to_owned() } else { format!("class {}", Quoted(ours)) };
-            let hint = if class.name.is_empty() {
-                "start kleym-operator without --clusterspiffeid-class-name".to_owned()
-            } else {
-                format!("start kleym-operator with --clusterspiffeid-class-name={}", class.name)
-            };
             let message = format!("{it} watches {class}, but {outputs} have {shown}");
-            group.found(Finding::new(Code::ClassNotWatched, message).hint(hint));
+            group.found(Finding::new(Code::ClassNotWatched, message).hint(operator.start_with_class(class)));
         }
     }
     match manager.trust_domain.as_deref().filter(|_| !manager.assumed.trust_domain) {
@@ -371,7 +367,7 @@ fn fitting(group: &mut Group, settings: &Settings, manager: &Manager, [it, outpu
                     settings.trust_domain
                 ),
             )
-            .hint(format!("start kleym-operator with --trust-domain={theirs}")),
+            .hint(operator.start(&format!("with --trust-domain={theirs}"))),
         ),
         Some(theirs) => group.fine(format!("{it} serves trust domain {theirs}, and so do {outputs}")),
         None => {}

@@ -5,6 +5,9 @@ mod again;
 mod show;
 mod subject;
 
+use std::cell::OnceCell;
+use std::io::Write;
+
 use jiff::Timestamp;
 use kleym_api::decode;
 use kleym_core::explain::{self, Chain, Deletion, Operator};
@@ -23,7 +26,7 @@ use crate::deployment::{OPERATOR_LABELS, instance_of};
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output;
-use crate::reports::ExplainReport;
+use crate::reports::{ExplainReport, FindingEntry};
 use crate::sight::{BESIDE, Sight, reported};
 use crate::source::cluster::{Collection, Found, Resource};
 use crate::survey::{Question, Survey};
@@ -33,9 +36,10 @@ pub(super) fn run(
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let args::Explain { what, container, input, output: format, manager, settings } = typed;
-    let subject = Subject::parse(what)?;
+    let args::Explain { what, name, container, input, output: format, manager, settings } = typed;
+    let subject = Subject::parse(what, name.as_deref())?;
     let again = Again::of(input, manager, settings);
+    let flags = settings;
     let input = args::Input { scope: subject.scope(&input.scope), ..input.clone() };
     let question = Question { input: &input, settings, beside: &BESIDE };
     let survey = Survey::of(question, environment)?;
@@ -45,7 +49,9 @@ pub(super) fn run(
     let scene = sight.scene(&survey.declared, survey.scope.as_ref());
     let status = |key: &BindingKey| survey.declared.status(key).and_then(reported);
     let deletion = |key: &BindingKey| survey.declared.as_written(key).and_then(deletion);
-    let operators = || operators(&survey);
+    // A cluster is asked once, however many outputs are not as they should be.
+    let known = OnceCell::new();
+    let operators = || known.get_or_init(|| operators(&survey)).clone();
     let manager_at = |scm: &Manager, field: &str| {
         let read = || scm.at.as_deref().unwrap_or("spire-controller-manager").to_owned();
         manager.flag_of(field).map_or_else(read, |flag| format!("flag {flag}"))
@@ -63,15 +69,34 @@ pub(super) fn run(
     if let (Subject::Pod(_), Found::Limited(limit)) = (&subject, survey.declared.beside(Resource::Pods)) {
         return Err(Failure::Unusable { problems: vec![limit.message()], hint: Some(limit.hint()) });
     }
+    if console.verbose {
+        output::what_was_looked_at(console, &survey, &sight, flags, environment);
+    }
+    // What could not be parsed comes first: whatever is said after it was said without that.
+    let (unparsed, told) = read(&survey);
+    output::tell(console, &survey.declared.files, &unparsed);
+    if !unparsed.is_empty() {
+        console.remark(INCOMPLETE);
+    }
+    drop(console.err.flush());
     let mut answered = match subject.answer(&question, &survey) {
         Ok(answered) => answered,
         Err(Unanswered::Several(failure)) => return Err(failure),
-        Err(Unanswered::NotThere(message)) => {
-            console.remark(&format!("error: {message}"));
-            if input.scope.namespace.is_none() && survey.scope.is_some() {
-                console.remark("  = help: name another namespace with -n, or look in all of them with -A");
+        Err(Unanswered::NotThere { message, help }) => {
+            if let Some(problem) = subject.problem() {
+                return Err(problem);
             }
-            told(console, &survey, &sight, &[]);
+            console.remark(&format!("error: {message}{}", if unparsed.is_empty() { "" } else { SO_FAR }));
+            if let Some(help) = help {
+                console.remark(&format!("  = help: {help}"));
+            } else if typed.input.scope.namespace.is_none()
+                && let Some(only) = &survey.scope
+            {
+                console.remark(&format!(
+                    "  = help: only namespace `{only}` was looked at: name another with -n, or look in all of them with -A"
+                ));
+            }
+            beside(console, &survey, &sight, told, &[]);
             return Ok(Exit::NotFound);
         }
     };
@@ -79,7 +104,8 @@ pub(super) fn run(
     match format {
         None => show::print(&mut console.out, &answered, &again, show::Marks::of(environment))?,
         Some(format) => {
-            let report = ExplainReport::of(&subject.to_string(), &answered.explanation);
+            let unparsed = FindingEntry::all(&survey.declared.files, &unparsed);
+            let report = ExplainReport::of(&subject.to_string(), &answered.explanation, unparsed);
             output::report(&mut console.out, *format, report)?;
         }
     }
@@ -87,18 +113,28 @@ pub(super) fn run(
     if let Some(remark) = &survey.remark {
         console.remark(remark);
     }
-    let unreadable = told(console, &survey, &sight, &answered.explanation.findings);
+    beside(console, &survey, &sight, told, &answered.explanation.findings);
     let broken = answered.explanation.chains.iter().any(Chain::is_broken);
-    Ok(if broken || unreadable { Exit::Findings } else { Exit::Fine })
+    Ok(if broken || !unparsed.is_empty() { Exit::Findings } else { Exit::Fine })
 }
 
-/// Says what is to be said beside the chain; answers whether a file could not be parsed.
-fn told(console: &mut Console, survey: &Survey, sight: &Sight, findings: &[Finding]) -> bool {
-    let mut all = survey.declared.told(Vec::new(), |_| false);
-    let unreadable = all.iter().any(|told| told.finding.code == Code::Unparsable);
+/// What an answer is worth when a file could not be parsed.
+const INCOMPLETE: &str = "note: what stands in a file that cannot be parsed is not known, so this answer may be incomplete or wrong";
+
+/// The same, of something that was not found.
+const SO_FAR: &str = " in what could be parsed";
+
+/// What is to be said of the reading: what could not be parsed, and the rest.
+fn read(survey: &Survey) -> (Vec<Told>, Vec<Told>) {
+    let told = survey.declared.told(Vec::new(), |_| false);
+    told.into_iter().partition(|told| told.finding.code == Code::Unparsable)
+}
+
+/// Says what is to be said beside the chain.
+fn beside(console: &mut Console, survey: &Survey, sight: &Sight, read: Vec<Told>, findings: &[Finding]) {
+    let mut all = read;
     all.extend(sight.findings.iter().chain(findings).cloned().map(Told::alone));
     output::tell(console, &survey.declared.files, &all);
-    unreadable
 }
 
 /// A time as Kubernetes writes it.

@@ -10,7 +10,7 @@ use kleym_core::name::{BindingKey, Namespace, ObjectName, describe, output_name}
 use kleym_core::output::Ownership;
 use kleym_core::relation::{self, Cause, Precedence};
 use kleym_core::render::Identity;
-use kleym_core::report::{self, Difference, Scene, Standing};
+use kleym_core::report::{self, Code, Difference, Scene, Standing};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::{Phase, Pod};
 use kleym_core::status::{ConditionFact, Truth, conditions_of, granted_conditions};
@@ -39,20 +39,32 @@ pub(super) fn run(
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let args::Inspect { object, input, output: view, manager, strictness, settings } = typed;
-    let name = binding_name(object)?;
+    let args::Inspect { object, name, input, output: view, manager, strictness, settings } = typed;
+    let name = binding_name(object, name.as_deref())?;
     let survey = Survey::of(Question { input, settings, beside: &BESIDE }, environment)?;
     let declared = &survey.declared;
+    let live = survey.cluster.is_some();
+    let sight = Sight::of(declared, live, KnownManager::of(&survey, manager)?);
+    if console.verbose {
+        output::what_was_looked_at(console, &survey, &sight, settings, environment);
+    }
     let Some(binding) = find(&survey, &name)? else {
+        // What could not be parsed comes first: the binding may stand in it.
+        let mut unparsed = declared.told(Vec::new(), |_| false);
+        unparsed.retain(|told| told.finding.code == Code::Unparsable);
+        output::tell(console, &declared.files, &unparsed);
+        let so_far = if unparsed.is_empty() { "" } else { " in what could be parsed" };
         let scope = survey.scope.as_ref().map(Namespace::as_str);
         let place = scope.map(|scope| format!(" in namespace `{scope}`")).unwrap_or_default();
-        console.remark(&format!("error: there is no InferenceIdentityBinding `{name}`{place}"));
-        console.remark("  = help: `kleym status -A` lists them all");
+        console.remark(&format!("error: there is no InferenceIdentityBinding `{name}`{place}{so_far}"));
+        console.remark(if live {
+            "  = help: `kleym status -A` lists them all"
+        } else {
+            "  = help: `kleym status` with the same -f lists them all"
+        });
         return Ok(Exit::NotFound);
     };
     let own = |key: &BindingKey| *key == binding.key;
-    let live = survey.cluster.is_some();
-    let sight = Sight::of(declared, live, KnownManager::of(&survey, manager)?);
     let scene = sight.scene(declared, survey.scope.as_ref());
     let mut told = declared.told(report::everything(&scene), own);
     // What could not be read of spire-controller-manager is said of a cluster; files need not have it.
@@ -77,15 +89,15 @@ pub(super) fn run(
 }
 
 /// The name in `binding NAME`, `binding/NAME`, or with any other of the kind's names.
-fn binding_name(typed: &[String]) -> Result<ObjectName, Failure> {
-    let (kind, name) = match typed {
-        [both] => both.split_once('/').unwrap_or(("", both)),
-        [kind, name] => (kind.as_str(), name.as_str()),
-        _ => ("", ""),
+fn binding_name(object: &str, name: Option<&str>) -> Result<ObjectName, Failure> {
+    let (kind, name) = match name {
+        None => object.split_once('/').unwrap_or(("", object)),
+        Some(name) => (object, name),
     };
     if !is_binding(kind) {
+        let typed = if object == kind { format!("{kind} {name}") } else { object.to_owned() };
         return Err(Failure::Unusable {
-            problems: vec![format!("{} is no binding", Quoted(&typed.join(" ")))],
+            problems: vec![format!("{} is no binding", Quoted(&typed))],
             hint: Some("write `kleym inspect binding NAME` or `kleym inspect binding/NAME`".to_owned()),
         });
     }

@@ -2,6 +2,7 @@
 
 mod findings;
 pub(crate) mod lint;
+mod looked;
 mod objects;
 mod report;
 mod table;
@@ -9,6 +10,7 @@ mod table;
 use kleym_core::report::Severity;
 
 pub(crate) use self::findings::{findings, tell, write};
+pub(crate) use self::looked::what_was_looked_at;
 pub(crate) use self::objects::objects;
 pub(crate) use self::report::report;
 pub(crate) use self::table::{NONE, Table, age};
@@ -67,19 +69,26 @@ pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
 
 /// What was read, and what of it was ignored.
 pub(crate) fn what_was_read(console: &mut Console, declared: &Declared) {
+    what_was_read_beside(console, declared, |_| false);
+}
+
+/// The same, by a command that looks at some of what the engine ignores.
+fn what_was_read_beside(console: &mut Console, declared: &Declared, looked_at: impl Fn(&str) -> bool) {
     let files = counted(declared.files.len(), "file", "files");
     let documents = counted(declared.documents, "document", "documents");
     console.remark(&format!("read {documents} in {files}"));
-    if !declared.ignored.is_empty() {
-        let said = |(what, number): (&Option<String>, &usize)| match what {
-            Some(kind) => format!("{} of kind {kind}", counted(*number, "object", "objects")),
-            None => counted(
-                *number,
-                "document that is no Kubernetes object",
-                "documents that are no Kubernetes objects",
-            ),
-        };
-        let ignored: Vec<String> = declared.ignored.iter().map(said).collect();
+    let said = |(what, number): (&Option<String>, &usize)| match what {
+        Some(kind) => {
+            (!looked_at(kind)).then(|| format!("{} of kind {kind}", counted(*number, "object", "objects")))
+        }
+        None => Some(counted(
+            *number,
+            "document that is no Kubernetes object",
+            "documents that are no Kubernetes objects",
+        )),
+    };
+    let ignored: Vec<String> = declared.ignored.iter().filter_map(said).collect();
+    if !ignored.is_empty() {
         console.remark(&format!("ignored {}", ignored.join(", ")));
     }
 }

@@ -142,7 +142,8 @@ impl Reported for ExplainReport {
 }
 
 impl ExplainReport {
-    pub(crate) fn of(subject: &str, explanation: &Explanation) -> Self {
+    /// `before` is what is to be said of the files.
+    pub(crate) fn of(subject: &str, explanation: &Explanation, before: Vec<FindingEntry>) -> Self {
         let Explanation { chains, given, left, claims, findings } = explanation;
         let without = |one: &Left| ContainerWithout {
             container: one.container.to_string(),
@@ -158,7 +159,7 @@ impl ExplainReport {
             containers: given.iter().map(ContainerIdentities::of).collect(),
             without_identity: left.iter().map(without).collect(),
             other_claims: claims.iter().map(claim).collect(),
-            findings: findings.iter().map(FindingEntry::from).collect(),
+            findings: before.into_iter().chain(findings.iter().map(FindingEntry::from)).collect(),
         }
     }
 }
@@ -205,7 +206,10 @@ impl ContainerIdentities {
             container: given.container.to_string(),
             kind: given.kind.to_owned(),
             identities: identities.collect(),
-            after_repair: given.repaired.as_ref().map(|ids| ids.iter().map(ToString::to_string).collect()),
+            after_repair: given
+                .repaired
+                .as_ref()
+                .map(|ids| ids.iter().map(|(id, _)| id.to_string()).collect()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `kleym explain`: a healthy cluster as files, and every way in which it can be broken, by one change each.
 
+mod advice;
 mod asked;
 mod containers;
 mod evidence;
@@ -212,7 +213,7 @@ broken! {
         h().edit("binding.yaml", "spec:", "spec:\n  spiffeIDTemplate: spiffe://example.org/ns/web/x");
     no_container_has_the_name: "KLM2111", h().edit("pod.yaml", "name: vllm, image", "name: server, image");
     a_selector_fits_no_pod: "KLM2112", h().edit("binding.yaml", "'k8s:sa:llama'", "'k8s:sa:llama', 'k8s:node-name:gpu-1'")
-        .edit("output.yaml", "- k8s:ns:llm\n", "- k8s:node-name:gpu-1\n- k8s:ns:llm\n");
+        .edit("output.yaml", "- k8s:ns:llm\n", "- k8s:node-name:gpu-1\n  - k8s:ns:llm\n");
     the_output_is_missing: "KLM5010", h().without("output.yaml").with("default.yaml", FALLBACK);
     the_output_is_somebody_elses: "KLM5002", h()
         .edit("output.yaml", "kleym.sonda.red/managed-by: kleym", "app: other")
@@ -401,15 +402,6 @@ fn a_target_that_leads_to_several_pools_is_not_said_to_lead_to_none() {
         answer.out.contains("the target leads to several") && !answer.out.contains("to none"),
         "{answer}"
     );
-}
-
-#[test]
-fn a_pattern_that_is_the_namespace_is_not_to_be_anchored() {
-    for (pattern, anchor) in [("llm", false), ("^llm$", false), ("l.m", true)] {
-        let answer = h().edit("manager.yaml", "kube-system", pattern).explain();
-        assert_eq!(cause(&answer), Some("KLM6002"), "{answer}");
-        assert_eq!(answer.out.contains("anchor the pattern"), anchor, "{answer}");
-    }
 }
 
 #[test]

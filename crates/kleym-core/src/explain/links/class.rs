@@ -2,7 +2,7 @@
 
 use super::super::chain::{Evidence, Link, LinkKind};
 use super::Subject;
-use crate::report::{Code, reported, watched};
+use crate::report::{Code, reported};
 use crate::spire::Answer;
 
 impl Subject<'_> {
@@ -17,9 +17,7 @@ impl Subject<'_> {
         let manager = self.scene.world.manager_of(object);
         let class = if object.class_name.is_empty() { "<none>" } else { &*object.class_name };
         let own = Evidence::new(format!("ClusterSPIFFEID {}", object.name), "spec.className", class);
-        if let Some(finding) =
-            watched(self.scene, binding).into_iter().find(|finding| finding.code == Code::ClassNotWatched)
-        {
+        if let Some(finding) = self.unwatched(binding).find(|finding| finding.code == Code::ClassNotWatched) {
             let theirs = manager.class.as_ref();
             let name = theirs.map(|class| class.name.to_string()).unwrap_or_default();
             let mut read = vec![own, self.manager_read(manager, "className", name)];

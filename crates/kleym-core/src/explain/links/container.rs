@@ -7,7 +7,7 @@ use super::labels::in_its_template;
 use super::{Subject, own_labels, pod_object};
 use crate::fact::{Binding, DiscriminatorType};
 use crate::render::Identity;
-use crate::report::{Code, Finding, Standing, selector_field, workloads};
+use crate::report::{Code, Finding, Standing, bind_too, selector_field, unknown, workloads};
 use crate::spire::{Answer, Container, Pod, item_matches, set_matches};
 use crate::text::{Quoted, quoted_list};
 
@@ -53,7 +53,13 @@ impl Subject<'_> {
         let certain = matching(Answer::Yes);
         if !certain.is_empty() {
             let ended = if pod.phase.ended() { ", but the pod has ended: nothing of it runs" } else { "" };
-            return Link::holds(kind, format!("{}{ended}", certain.join(", ")));
+            // One of these names that is no regular container is easily overlooked.
+            let named = certain.iter().map(|name| {
+                let one = candidates.iter().find(|one| *one.name == **name).filter(|one| one.kind.is_init());
+                one.map_or_else(|| (*name).to_owned(), |one| format!("{name} ({})", one.kind.as_str()))
+            });
+            let named: Vec<String> = named.collect();
+            return Link::holds(kind, format!("{}{ended}", named.join(", ")));
         }
         let unknown = matching(Answer::Unknown);
         if !unknown.is_empty() {
@@ -126,7 +132,7 @@ impl Subject<'_> {
                 };
                 (
                     format!("container `{container}` of pod `{}` does not {lacks}", pod.name),
-                    bind_it_too(container),
+                    bind_too(self.scene, binding, pod, container),
                 )
             }
             None => {
@@ -171,28 +177,43 @@ impl Subject<'_> {
 
     /// No container has an image as the kubelet reports it, which is what counts; nothing where it has reported none.
     fn without_image(&self, binding: &Binding, pod: &Pod, item: &str, asked: &[&Container]) -> Option<Link> {
-        let reported = asked.iter().filter_map(|container| container.running.as_ref());
-        let images: BTreeSet<&str> = reported.map(|running| &*running.image).collect();
-        if images.is_empty() {
-            return None;
-        }
-        let list = quoted_list(images.iter().copied());
+        let reported =
+            |container: &Container| container.running.as_ref().map(|running| running.image.to_string());
+        // Another registry, by a mirror say: the container that is meant is the one of the same name and tag.
+        let last = |image: &str| image.rsplit('/').next().unwrap_or_default().to_owned();
+        let meant =
+            pod.containers.iter().filter(|one| reported(one).is_some_and(|it| last(&it) == last(item)));
+        let meant: Vec<&Container> = meant.collect();
+        let list = |containers: &[&Container]| {
+            let images: BTreeSet<String> = containers.iter().filter_map(|one| reported(one)).collect();
+            (!images.is_empty()).then(|| quoted_list(images.iter().map(String::as_str)))
+        };
+        let there = list(asked)?;
         let message =
-            format!("no container of pod `{}` has {}; the kubelet reports {list}", pod.name, Quoted(item));
-        let hint = format!(
-            "write the image as the kubelet reports it, in `{}` of `{}`: {list}",
+            format!("no container of pod `{}` has {}; the kubelet reports {there}", pod.name, Quoted(item));
+        let mut hint = format!(
+            "write the image as the kubelet reports it, in `{}` of `{}`: {}",
             selector_field(binding, item),
-            binding.key
+            binding.key,
+            list(&meant).unwrap_or_else(|| there.clone())
         );
+        let other = self.question.container.filter(|_| !meant.is_empty());
+        if let Some(other) = other.filter(|name| meant.iter().all(|one| *one.name != **name)) {
+            let names = quoted_list(meant.iter().map(|one| &*one.name));
+            hint =
+                format!("{hint} (of container {names}); and {}", bind_too(self.scene, binding, pod, other));
+        }
         let mut finding = self.pod_finding(Code::NoSuchContainer, message, hint);
         finding.note = self.note_of_fallback(binding);
-        let read = Evidence::new(pod_object(pod), "status.containerStatuses[].image", list);
+        let read = Evidence::new(pod_object(pod), "status.containerStatuses[].image", there);
         Some(Link::ends(LinkKind::Container, finding).read([read, selector(binding, item)]))
     }
 
     /// That the binding took the fallback identity away which the pod would have.
     fn note_of_fallback(&self, binding: &Binding) -> Option<String> {
-        self.displaced(binding)?;
+        if self.displaced(binding).is_none() {
+            return self.note_of_doubt(binding);
+        }
         let none = match self.question.container {
             Some(container) => format!("so `{container}` has none either"),
             None => "so no container of it has any".to_owned(),
@@ -201,6 +222,19 @@ impl Subject<'_> {
             "`{}` takes the fallback identity of the whole pod away and gives it none, {none} ({})",
             binding.key,
             Code::FallbackDisplaced
+        ))
+    }
+
+    /// That it is not known whether the pod would have a fallback identity without the binding.
+    fn note_of_doubt(&self, binding: &Binding) -> Option<String> {
+        let (index, _) = self.pod?;
+        let (place, _) = self.scene.fate(&binding.key)?;
+        let maybe = self.scene.prediction.maybe_displaced_by(place).iter().find(|one| one.pod == index)?;
+        let unknown = unknown(self.scene, maybe.fallback);
+        Some(format!(
+            "{unknown}; if so, `{}` takes that fallback identity away ({})",
+            binding.key,
+            Code::ManagerUnknown
         ))
     }
 
@@ -266,7 +300,7 @@ impl Subject<'_> {
         );
         let hint = format!(
             "{}; or let the default ClusterSPIFFEID be no fallback (`fallback: false`)",
-            bind_it_too(container)
+            bind_too(self.scene, binding, pod, container)
         );
         let finding = self.pod_finding(Code::FallbackDisplaced, message, hint);
         let mut read = vec![Evidence::new(format!("ClusterSPIFFEID {fallback}"), "spec.fallback", "true")];
@@ -294,13 +328,6 @@ fn selector(binding: &Binding, item: &str) -> Evidence {
         _ => item,
     };
     Evidence::new(format!("InferenceIdentityBinding {}", binding.key), field, value)
-}
-
-/// How a container that another one's binding leaves out is given an identity.
-fn bind_it_too(container: &str) -> String {
-    format!(
-        "bind `{container}` too: by a binding of its own with `containerDiscriminator` for it, or by one with `mode: PoolOnly`, which gives every container of the pool's pods the identity of the pool, beside what they have"
-    )
 }
 
 /// What to change when no container has an item, and what to.

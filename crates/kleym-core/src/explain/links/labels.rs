@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 
 use super::super::chain::{Evidence, Link, LinkKind};
-use super::super::read;
+use super::super::{read, role};
 use super::{Subject, number, own_labels, pod_object, selects, shown};
 use crate::fact::Pool;
 use crate::label::Labels;
 use crate::refusal::Refusal;
-use crate::report::Code;
+use crate::report::{Code, Finding};
 use crate::resolve::Resolved;
 use crate::spire::Pod;
 use crate::text::{Quoted, quoted_list};
@@ -134,7 +134,25 @@ impl<'a> Subject<'a> {
         let Some(twin) = self.twin(pod) else {
             let message = format!("pod `{}` is not in pool `{name}`: {}", pod.name, distance.in_words());
             let hint = format!("label the pod{template} ({needed}), or correct the pool's selector");
-            let finding = self.pod_finding(Code::PodNotInPool, message, hint);
+            let mut finding = self.pod_finding(Code::PodNotInPool, message, hint);
+            if let Some(binding) = self.binding
+                && let Some(id) = self.given_still()
+            {
+                let leads = match &resolved.objective {
+                    Some((objective, _)) => format!("InferenceObjective `{objective}`"),
+                    None => format!("`{}`", binding.key),
+                };
+                finding.note = Some(format!(
+                    "the output of `{}` is from before the binding led to `{name}`: it gives this pod {} until kleym-operator has written it anew ({})",
+                    binding.key,
+                    Quoted(id),
+                    Code::OutputDrifted
+                ));
+                finding.hint = Some(format!(
+                    "if the pod is to keep that, let {leads} lead to a pool that selects it{}, or label the pod{template} ({needed})",
+                    self.in_own_pools(pod)
+                ));
+            }
             return Link::ends(kind, finding).read([own, distance.selector()]);
         };
         let message =
@@ -168,6 +186,13 @@ impl<'a> Subject<'a> {
             .read(objective.map(read::pool_ref))
     }
 
+    /// The pools that select the pod, in brackets: ` (`llama`)`.
+    fn in_own_pools(&self, pod: &Pod) -> String {
+        let own = self.own_pools(pod);
+        let names = quoted_list(own.iter().map(|pool| pool.name.as_str()));
+        if own.is_empty() { String::new() } else { format!(" ({names})") }
+    }
+
     /// The pools of the namespace, one of each name and selector.
     fn distinct_pools(&self) -> Vec<&'a Pool> {
         let mut pools: Vec<&Pool> = self.pools().collect();
@@ -195,18 +220,22 @@ impl<'a> Subject<'a> {
                 let why = "no InferencePool whose selector could be compared";
                 return Link::unseen(kind, why).read([own]).read(refused);
             }
-            let (why, hint) = if refused.is_empty() {
-                ("there is none", "create an InferencePool whose selector matches the pod's labels")
-            } else {
-                ("no selector of one can be proved safe", "correct the selectors of the pools")
-            };
+            if refused.is_empty() {
+                let finding = self.pointed_at_by_nothing(pod);
+                return Link::ends(kind, finding).read([own]).read(self.what_there_is(pod));
+            }
             let message = format!(
-                "no InferencePool of namespace `{}` selects pod `{}`: {why}",
+                "no InferencePool of namespace `{}` selects pod `{}`: no selector of one can be proved safe",
                 pod.namespace, pod.name
             );
-            let finding = self.pod_finding(Code::PodNotInPool, message, hint.to_owned());
+            let hint = "correct the selectors of the pools".to_owned();
+            let finding = self.pod_finding(Code::PodNotInPool, message, hint);
             return Link::ends(kind, finding).read([own]).read(refused);
         };
+        if nearest.shared.is_empty() && role::of(pod).is_some() {
+            let finding = self.pointed_at_by_nothing(pod);
+            return Link::ends(kind, finding).read([own, nearest.selector()]);
+        }
         let (message, hint) = self.not_selected(pod, nearest, others);
         let mut finding = self.pod_finding(Code::PodNotInPool, message, hint);
         if others.len() > OTHERS {
@@ -216,6 +245,46 @@ impl<'a> Subject<'a> {
             .read([own, nearest.selector()])
             .read(others.iter().take(OTHERS).map(Distance::selector))
             .read(refused)
+    }
+
+    /// A pod that no pool, objective or binding has anything to do with, and need not have.
+    fn pointed_at_by_nothing(&self, pod: &Pod) -> Finding {
+        let (message, condition) = match role::of(pod) {
+            Some(role) => (
+                format!("nothing points at pod `{}`: it runs {role}, and serves no model", pod.name),
+                "nothing is to be done, unless it serves a model after all: then",
+            ),
+            None => (
+                format!(
+                    "nothing points at pod `{}`: namespace `{}` has no InferencePool",
+                    pod.name, pod.namespace
+                ),
+                "if it serves a model,",
+            ),
+        };
+        let hint = format!(
+            "{condition} it takes an InferencePool of namespace `{}` that selects it, and a binding; any other pod has its identity from somebody else's ClusterSPIFFEID",
+            pod.namespace
+        );
+        let mut finding = self.pod_finding(Code::PodNotInPool, message, hint);
+        let elsewhere = self.scene.index.pools().filter(|pool| {
+            pool.namespace != pod.namespace && pool.labels.as_ref().is_ok_and(|labels| selects(labels, pod))
+        });
+        let elsewhere: Vec<String> =
+            elsewhere.take(OTHERS).map(|pool| format!("{}/{}", pool.namespace, pool.name)).collect();
+        if !elsewhere.is_empty() {
+            finding.note = Some(format!(
+                "its labels are those that {} would select, but a pool reaches the pods of its own namespace alone",
+                quoted_list(elsewhere.iter().map(String::as_str))
+            ));
+        }
+        finding
+    }
+
+    /// The pools and the bindings of the pod's namespace.
+    fn what_there_is(&self, pod: &Pod) -> [Evidence; 2] {
+        let pools = Evidence::new(format!("namespace {}", pod.namespace), "InferencePools", "<none>");
+        [pools, read::bindings(self.scene.index, &pod.namespace)]
     }
 
     /// What is wrong, and what to do. No pool is blamed that others are as near as.
@@ -239,7 +308,7 @@ impl<'a> Subject<'a> {
                 quoted_list(names)
             );
             let hint = format!(
-                "label the pod{template} as the pool selects that it is meant for, or correct that pool's selector"
+                "if it serves a model, label the pod{template} as the pool selects that it is meant for, or correct that pool's selector; any other pod has nothing to do with pools, nor with Kleym"
             );
             return (message, hint);
         }
@@ -325,6 +394,17 @@ impl<'a> Subject<'a> {
             .take(OTHERS)
             .map(|pod| Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod)));
         let others: Vec<Evidence> = others.collect();
-        Link::ends(kind, self.pod_finding(Code::NoPodSelected, message, hint)).read([read]).read(others)
+        let mut finding = self.pod_finding(Code::NoPodSelected, message, hint);
+        let elsewhere = self.scene.world.pods.iter().filter(|pod| {
+            pod.namespace != *namespace && selects(&resolved.pool.labels, pod) && !pod.phase.ended()
+        });
+        let elsewhere: Vec<String> = elsewhere.take(OTHERS).map(Pod::path).collect();
+        if !elsewhere.is_empty() {
+            finding.note = Some(format!(
+                "{} of other namespaces have them, but a pool reaches the pods of its own namespace alone",
+                quoted_list(elsewhere.iter().map(String::as_str))
+            ));
+        }
+        Link::ends(kind, finding).read([read]).read(others)
     }
 }

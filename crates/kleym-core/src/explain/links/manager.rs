@@ -1,10 +1,10 @@
 //! What spire-controller-manager makes of the output.
 
-use super::super::agent;
 use super::super::chain::{Evidence, Link, LinkKind};
+use super::super::{agent, operator};
 use super::{Subject, number, own_labels, pod_object};
 use crate::fact::Binding;
-use crate::report::{Code, no_entry, poison, reported, watched};
+use crate::report::{Called, Code, Finding, no_entry, poison, reported, watched};
 use crate::spire::{Failure, Manager, Pod, Problem, Selector, Why};
 use crate::text::{Quoted, quoted_list};
 
@@ -14,6 +14,16 @@ const SHOWN: usize = 5;
 impl Subject<'_> {
     pub(super) fn manager_read(&self, manager: &Manager, field: &str, value: String) -> Evidence {
         Evidence::new((self.question.manager_at)(manager, field), field, value)
+    }
+
+    /// Why SCM does not look at the output. Which operator is to be started anew is asked for only where that matters.
+    pub(super) fn unwatched(&self, binding: &Binding) -> impl Iterator<Item = Finding> {
+        let plain = Called::of(self.scene.index.settings_in(&binding.key.namespace));
+        let mut found = watched(self.scene, binding, &plain);
+        if found.iter().any(|finding| finding.code != Code::NamespaceIgnored) {
+            found = watched(self.scene, binding, &operator::called(self.question, &binding.key.namespace));
+        }
+        found.into_iter()
     }
 
     pub(super) fn manager(&self) -> Link {
@@ -36,9 +46,7 @@ impl Subject<'_> {
             return Link::ends(kind, finding).read(at_fault);
         }
         let manager = self.scene.world.manager_of(self.scene.object(place));
-        if let Some(finding) =
-            watched(self.scene, binding).into_iter().find(|finding| finding.code != Code::ClassNotWatched)
-        {
+        if let Some(finding) = self.unwatched(binding).find(|finding| finding.code != Code::ClassNotWatched) {
             let read = match finding.code {
                 Code::NamespaceIgnored => {
                     let patterns = manager.ignored.iter().flatten().map(|pattern| pattern.pattern());

@@ -35,7 +35,7 @@ pub(super) fn operator(rest: &Rest, settings: &[&Settings]) -> Group {
                 format!("no Deployment with the labels {} exists", Quoted(OPERATOR_LABELS)),
             )
             .hint(
-                "install Kleym; when it runs outside this cluster, or under other labels, this is no fault",
+                "install Kleym, by its chart (`helm upgrade --install kleym charts/kleym -n kleym-system --create-namespace`) or its manifests (`kubectl apply --server-side -f install.yaml`); when it runs outside this cluster, or under other labels, this is no fault",
             ),
         );
         return group;

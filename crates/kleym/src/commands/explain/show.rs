@@ -106,7 +106,7 @@ fn links(out: &mut dyn Write, chain: &Chain, marks: Marks) -> io::Result<()> {
 fn containers(given: &[Given]) -> Table {
     let changes = |one: &Given| {
         let now = one.identities.iter().map(|(id, ..)| id);
-        one.repaired.as_ref().is_some_and(|repaired| !now.eq(repaired))
+        one.repaired.as_ref().is_some_and(|repaired| !now.eq(repaired.iter().map(|(id, _)| id)))
     };
     if given.iter().any(changes) {
         return now_and_repaired(given);
@@ -129,12 +129,13 @@ fn containers(given: &[Given]) -> Table {
 fn now_and_repaired(given: &[Given]) -> Table {
     let mut table = Table::new(&["CONTAINER", "KIND", "NOW", "AFTER-REPAIR"]);
     for one in given {
-        let now = one.identities.iter().map(|(id, _, answer)| match answer {
-            Answer::Yes => id.to_string(),
+        let said = |id: &str, answer: Answer| match answer {
+            Answer::Yes => id.to_owned(),
             _ => format!("{id} (maybe)"),
-        });
-        let now: Vec<String> = now.collect();
-        let repaired: Vec<String> = one.repaired.iter().flatten().map(ToString::to_string).collect();
+        };
+        let now: Vec<String> = one.identities.iter().map(|(id, _, answer)| said(id, *answer)).collect();
+        let repaired = one.repaired.iter().flatten().map(|(id, answer)| said(id, *answer));
+        let repaired: Vec<String> = repaired.collect();
         for place in 0..now.len().max(repaired.len()).max(1) {
             let at = |ids: &[String]| ids.get(place).map(|id| harmless(id)).unwrap_or_default();
             table.row([harmless(&one.container), harmless(one.kind), at(&now), at(&repaired)]);

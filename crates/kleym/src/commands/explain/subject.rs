@@ -1,5 +1,6 @@
 //! What is explained: as it was typed, and as it is found among what was read.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use kleym_core::explain::{self, Explanation, Given};
@@ -8,6 +9,7 @@ use kleym_core::index::{Index, Verdict};
 use kleym_core::name::{BindingKey, Namespace};
 use kleym_core::refusal::Refusal;
 use kleym_core::render;
+use kleym_core::spiffe::{self, TrustDomain};
 use kleym_core::spire::Pod;
 use kleym_core::text::{Quoted, quoted_list};
 
@@ -39,8 +41,13 @@ pub(super) struct Answered {
 
 /// Why there is no answer.
 pub(super) enum Unanswered {
-    /// It is not there: in words.
-    NotThere(String),
+    /// It is not there: in words, and where something like it is.
+    NotThere {
+        /// What is not there.
+        message: String,
+        /// What is.
+        help: Option<String>,
+    },
     /// It cannot be told which is meant.
     Several(Failure),
 }
@@ -59,22 +66,20 @@ impl Subject {
     /// Reads `TYPE/NAME`, `TYPE NAME` or a SPIFFE ID.
     ///
     /// # Errors
-    /// It is none of these.
-    pub(super) fn parse(words: &[String]) -> Result<Self, Failure> {
-        let wrong = || {
-            Failure::Unusable {
-            problems: vec![format!("{} is nothing that can be explained", Quoted(&words.join(" ")))],
-            hint: Some(
-                "write pod/NAME, binding/NAME or a SPIFFE ID such as spiffe://example.org/ns/llm/objective/chat"
-                    .to_owned(),
-            ),
-        }
+    /// It is none of these, or a SPIFFE ID of no trust domain.
+    pub(super) fn parse(what: &str, name: Option<&str>) -> Result<Self, Failure> {
+        let typed = match name {
+            Some(name) => format!("{what} {name}"),
+            None => what.to_owned(),
         };
-        let (kind, name) = match words {
-            [id] if id.starts_with("spiffe://") => return Ok(Subject::Id(id.clone())),
-            [both] => both.split_once('/').ok_or_else(wrong)?,
-            [kind, name] => (kind.as_str(), name.as_str()),
-            _ => return Err(wrong()),
+        let wrong = || Failure::Unusable {
+            problems: vec![format!("{} is nothing that can be explained", Quoted(&typed))],
+            hint: Some(format!("write pod/NAME, binding/NAME or a SPIFFE ID such as {EXAMPLE}")),
+        };
+        let (kind, name) = match name {
+            None if what.to_ascii_lowercase().starts_with("spiffe:") => return Self::id(what),
+            None => what.split_once('/').ok_or_else(wrong)?,
+            Some(name) => (what, name),
         };
         if name.is_empty() || name.contains('/') {
             return Err(wrong());
@@ -89,6 +94,23 @@ impl Subject {
             | "inferenceidentitybinding.kleym.sonda.red"
             | "inferenceidentitybindings.kleym.sonda.red" => Ok(Subject::Binding(name.to_owned())),
             _ => Err(wrong()),
+        }
+    }
+
+    /// A SPIFFE ID, as far as it has a trust domain. A path that is none may still be what a binding asks for, and is refused.
+    fn id(text: &str) -> Result<Self, Failure> {
+        let domain = text.strip_prefix("spiffe://").map(|rest| rest.split('/').next().unwrap_or_default());
+        match domain.map(TrustDomain::parse) {
+            Some(Ok(_)) => Ok(Subject::Id(text.to_owned())),
+            _ => Err(malformed(text)),
+        }
+    }
+
+    /// What is wrong with what was typed, once it is not found.
+    pub(super) fn problem(&self) -> Option<Failure> {
+        match self {
+            Subject::Id(id) => spiffe::well_formed(id).is_err().then(|| malformed(id)),
+            Subject::Pod(_) | Subject::Binding(_) => None,
         }
     }
 
@@ -124,6 +146,27 @@ impl Subject {
     }
 }
 
+/// A SPIFFE ID as it should look.
+const EXAMPLE: &str = "spiffe://example.org/ns/llm/objective/chat";
+
+/// A text that nobody can have as SPIFFE ID.
+fn malformed(text: &str) -> Failure {
+    let domain = text.strip_prefix("spiffe://").map(|rest| rest.split('/').next().unwrap_or_default());
+    let why = match (domain, spiffe::well_formed(text)) {
+        (Some(""), _) => "has no trust domain".to_owned(),
+        (Some(domain), _) if TrustDomain::parse(domain).is_err() => {
+            let why = TrustDomain::parse(domain).err().unwrap_or_default();
+            format!("is no SPIFFE ID: its trust domain {} {why}", Quoted(domain))
+        }
+        (_, Err(error)) => error.to_string(),
+        (_, Ok(())) => "is no SPIFFE ID".to_owned(),
+    };
+    Failure::Unusable {
+        problems: vec![format!("{} {why}", Quoted(text))],
+        hint: Some(format!("write the whole of it, such as {EXAMPLE}")),
+    }
+}
+
 /// The only one of a name; where several namespaces have one, it has to be said which is meant.
 fn only<T>(
     kind: &str,
@@ -151,14 +194,18 @@ fn of_pod(question: &explain::Question<'_>, survey: &Survey, name: &str) -> Resu
         pod.name.as_str() == name && survey.scope.as_ref().is_none_or(|scope| *scope == pod.namespace)
     });
     let Some((index, pod)) = only("pod", name, found, |(_, pod)| pod.namespace.clone())? else {
-        return Err(Unanswered::NotThere(format!("there is no pod {}{}", Quoted(name), place(survey))));
+        let others = question.scene.world.pods.iter().filter(|pod| pod.name.as_str() == name);
+        return Err(Unanswered::NotThere {
+            message: format!("there is no pod {}{}", Quoted(name), place(survey)),
+            help: there_is(others.map(|pod| &pod.namespace)),
+        });
     };
     if let Some(container) = question.container
         && !pod.containers.iter().any(|one| *one.name == *container)
     {
         let there = quoted_list(pod.containers.iter().map(|one| &*one.name));
         let why = format!("pod {} has no container {}, but {there}", Quoted(name), Quoted(container));
-        return Err(Unanswered::NotThere(why));
+        return Err(Unanswered::NotThere { message: why, help: None });
     }
     let again = format!("pod/{} -n {}", pod.name, pod.namespace);
     Ok(Answered { title: title(pod), again, explanation: explain::pod(question, index) })
@@ -187,11 +234,13 @@ fn of_binding(question: &explain::Question<'_>, survey: &Survey, name: &str) -> 
     let found = bindings.filter(|binding| binding.key.name.as_str() == name && survey.covers(&binding.key));
     match only("binding", name, found, |binding| binding.key.namespace.clone())? {
         Some(binding) => Ok(through(question, binding)),
-        None => Err(Unanswered::NotThere(format!(
-            "there is no InferenceIdentityBinding {}{}",
-            Quoted(name),
-            place(survey)
-        ))),
+        None => {
+            let others = question.scene.index.bindings().filter(|other| other.key.name.as_str() == name);
+            Err(Unanswered::NotThere {
+                message: format!("there is no InferenceIdentityBinding {}{}", Quoted(name), place(survey)),
+                help: there_is(others.map(|other| &other.key.namespace)),
+            })
+        }
     }
 }
 
@@ -255,14 +304,52 @@ fn of_asked(question: &explain::Question<'_>, id: &str, by: Option<usize>) -> Re
         None => match scene.index.bindings().find(asks) {
             Some(binding) => ("given by nothing that was read; asked for by".to_owned(), binding),
             None => {
-                let why = format!("nothing that was read gives anybody {}, or would", Quoted(id));
-                return Err(Unanswered::NotThere(why));
+                let message = format!("nothing that was read gives anybody {}, or would", Quoted(id));
+                return Err(Unanswered::NotThere { message, help: nearest(scene.index, id) });
             }
         },
     };
     let BindingKey { namespace, name } = &binding.key;
     let title = format!("{id}   {title} binding/{name} of namespace {namespace}");
     Ok(Answered { title, ..through(question, binding) })
+}
+
+/// In which namespaces there is one of the name, where there is none in the one that was asked.
+fn there_is<'a>(namespaces: impl Iterator<Item = &'a Namespace>) -> Option<String> {
+    let names: BTreeSet<&str> = namespaces.map(Namespace::as_str).collect();
+    let first = names.first()?;
+    Some(format!("there is one in namespace {}: name it with -n {first}", quoted_list(names.iter().copied())))
+}
+
+/// How many IDs are named that are like one that nobody has.
+const ALIKE: usize = 3;
+
+/// The IDs of bindings that have most in common with one that nobody has: all but a segment or two, such as the trust domain
+/// or the namespace.
+fn nearest(index: &Index, id: &str) -> Option<String> {
+    let segments: Vec<&str> = id.split('/').skip(2).collect();
+    let common = |other: &str| {
+        let other: Vec<&str> = other.split('/').skip(2).collect();
+        let same = other.iter().zip(&segments).filter(|(a, b)| a == b).count();
+        (other.len() == segments.len() && same > 0 && same + 2 >= segments.len()).then_some(same)
+    };
+    let asked = index.bindings().filter_map(|binding| {
+        let asked = asked_for(index, binding)?;
+        Some((
+            common(&asked)?,
+            format!(
+                "{} of binding/{} of namespace {}",
+                Quoted(&asked),
+                binding.key.name,
+                binding.key.namespace
+            ),
+        ))
+    });
+    let asked: Vec<(usize, String)> = asked.collect();
+    let most = asked.iter().map(|(same, _)| *same).max()?;
+    let alike = asked.into_iter().filter(|(same, _)| *same == most).map(|(_, words)| words);
+    let alike: Vec<String> = alike.take(ALIKE).collect();
+    Some(format!("the nearest to it: {}", alike.join("; ")))
 }
 
 /// The SPIFFE ID that a binding asks for, whatever stands in its way.

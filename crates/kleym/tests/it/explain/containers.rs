@@ -183,3 +183,22 @@ fn of_an_image_that_is_not_there_the_one_is_told_that_the_kubelet_reports() {
         assert!(answer.out.contains(said), "{said}: {answer}");
     }
 }
+
+#[test]
+fn an_image_from_a_mirror_is_that_of_the_container_that_is_meant() {
+    let reported = "status:
+  phase: Running
+  containerStatuses: [{name: vllm, image: 'mirror/r/vllm:v1', imageID: 'mirror/r/vllm@sha256:0'}]
+  initContainerStatuses: [{name: proxy, image: 'mirror/r/proxy:v1', imageID: 'mirror/r/proxy@sha256:1'}]";
+    let by_image = "{type: ContainerImage, value: 'r/vllm:v1'}";
+    let dump = h().edit("binding.yaml", "{type: ContainerName, value: vllm}", by_image).edit(
+        "pod.yaml",
+        "status: {phase: Running}",
+        reported,
+    );
+    let write = "fix    write the image as the kubelet reports it, in `spec.containerDiscriminator.value` of `llm/chat`: `mirror/r/vllm:v1`";
+    let answer = dump.explain();
+    assert!(answer.out.contains(&format!("{write}\n")), "{answer}");
+    let proxy = dump.kleym("explain pod/vllm-0 -c proxy");
+    assert!(proxy.out.contains(&format!("{write} (of container `vllm`); and bind `proxy` too")), "{proxy}");
+}

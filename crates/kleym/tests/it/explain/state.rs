@@ -132,3 +132,55 @@ fn pods_of_the_pool_that_a_binding_leaves_out_are_counted() {
     let said = "app=vllm: 2 pods, of which 1 has engine=vllm too, which the binding selects; the other 1 pod gets no identity of it";
     assert!(answer.out.contains(said), "{answer}");
 }
+
+#[test]
+fn a_pod_that_an_output_from_before_gives_an_identity_is_told_of_that_binding() {
+    let moved = h().edit("objective.yaml", "name: llama", "name: mistral").with(
+        "mistral.yaml",
+        &POOL.replace("name: llama", "name: mistral").replace("app: vllm", "app: mistral"),
+    );
+    let answer = moved.explain();
+    assert_eq!(cause(&answer), Some("KLM2113"), "{answer}");
+    for said in [
+        "pod `vllm-0` is not in pool `mistral`: it has `app=vllm` instead of `app=mistral`",
+        "note   the output of `llm/chat` is from before the binding led to `mistral`: it gives this pod `spiffe://example.org/ns/llm/objective/chat` until",
+        "fix    if the pod is to keep that, let InferenceObjective `chat` lead to a pool that selects it (`llama`), or label the pod",
+    ] {
+        assert!(answer.out.contains(said), "{said}: {answer}");
+    }
+}
+
+#[test]
+fn a_deleted_binding_whose_output_is_still_there_is_not_said_to_be_withdrawn() {
+    let ends = "generation: 3, deletionTimestamp: '2026-11-02T08:00:00Z'";
+    let answer = h().edit("binding.yaml", "generation: 3", ends).explain();
+    assert_eq!((cause(&answer), answer.exit), (Some("KLM5101"), Some(0)), "{answer}");
+    assert!(
+        answer.out.contains(
+            "is still there: it grants `spiffe://example.org/ns/llm/objective/chat` until it is withdrawn"
+        ),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_pool_is_not_looked_for_in_another_namespace() {
+    let pod = h().edit("pod.yaml", "namespace: llm", "namespace: web");
+    let answer = pod.ask(&format!("explain pod/vllm-0 -f dump {}", super::SETTINGS));
+    assert!(
+        answer.out.contains("note   its labels are those that `llm/llama` would select, but a pool reaches"),
+        "{answer}"
+    );
+    let answer = pod.ask(&format!("explain binding/chat -f dump {}", super::SETTINGS));
+    assert_eq!(cause(&answer), Some("KLM6102"), "{answer}");
+    assert!(answer.out.contains("note   `web/vllm-0` of other namespaces have them"), "{answer}");
+}
+
+#[test]
+fn a_sidecar_that_has_the_claimed_name_is_called_one() {
+    let answer = h()
+        .edit("pod.yaml", "name: vllm, image", "name: server, image")
+        .edit("pod.yaml", "name: proxy, image", "name: vllm, image")
+        .explain();
+    assert!(answer.out.contains(" 6 ok   container        vllm (sidecar)\n"), "{answer}");
+}

@@ -1,0 +1,48 @@
+//! Pods that plainly serve no model: nobody is told to make an InferencePool for them.
+
+use crate::spire::Pod;
+
+/// What runs in images of these names.
+const IMAGES: [(&str, &str); 7] = [
+    ("kleym-operator", "Kleym's operator"),
+    ("spire-agent", "SPIRE's agent"),
+    ("spire-server", "SPIRE Server"),
+    ("spire-controller-manager", "spire-controller-manager"),
+    ("spiffe-csi-driver", "the SPIFFE CSI driver"),
+    ("epp", "an endpoint picker"),
+    ("llm-d-inference-scheduler", "an endpoint picker"),
+];
+
+/// What a pod is, where that is plain.
+pub(super) fn of(pod: &Pod) -> Option<&'static str> {
+    let label = |key: &str| pod.labels.get(key).map(|value| &**value);
+    let component = label("app.kubernetes.io/component");
+    if label("app.kubernetes.io/name") == Some("kleym") && component == Some("operator") {
+        return Some(IMAGES[0].1);
+    }
+    let mut images = pod.containers.iter().filter(|one| !one.kind.is_init()).map(|one| name(&one.image));
+    images.find_map(|image| Some(IMAGES.iter().find(|(name, _)| *name == image)?.1))
+}
+
+/// The name of an image, without registry, path, tag and digest.
+pub(super) fn name(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    name.split(':').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn an_image_is_known_by_its_name_alone() {
+        for image in [
+            "spire-agent",
+            "spire-agent:1.14.0",
+            "r:5000/a/spire-agent:1@sha256:0",
+            "r/spire-agent@sha256:a/b",
+        ] {
+            assert_eq!(name(image), "spire-agent", "{image}");
+        }
+    }
+}
