@@ -91,7 +91,10 @@ impl Driver {
                 log(&announcement);
                 self.recorder.tell(announcement);
             }
-            let due = self.reconciler.next_due().map(|due| self.origin + due);
+            let due = match self.reconciler.is_ready() {
+                true => Some(Instant::now()),
+                false => self.reconciler.next_due().map(|due| self.origin + due),
+            };
             let room = leads && self.calls.len() < CALLS_AT_ONCE;
             let wake = async {
                 match due {

@@ -177,7 +177,9 @@ impl Refusal {
                 format!("find out who made it, then remove it: `kubectl delete clusterspiffeid {name}`")
             }
             Refusal::OutputWrite { failure, .. } => match failure {
-                WriteFailure::Rejected => "see the operator's log for the answer, and change the binding or the webhook",
+                WriteFailure::Rejected => {
+                    "see the operator's log for the answer; it is tried again when the binding, what it refers to or the CustomResourceDefinition changes, or the operator restarts"
+                }
                 WriteFailure::FieldUnknown => {
                     "upgrade the CustomResourceDefinition to that of spire-controller-manager 0.6.0 or newer"
                 }

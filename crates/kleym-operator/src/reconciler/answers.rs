@@ -77,8 +77,13 @@ impl Reconciler {
                 if let (StatusWrite::Done, Some((_, object))) = (outcome, answer.objects.first())
                     && let Some(known) = self.book.binding_mut(&key)
                 {
-                    let stored = StatusSeen::read(object.get("status")).digest;
-                    known.wrote = Some((StatusDigest::of(status), stored));
+                    let wrote = StatusDigest::of(status);
+                    let again = known.wrote_already(wrote);
+                    known.wrote = Some((wrote, StatusSeen::read(object.get("status")).digest));
+                    if again {
+                        let now = self.now();
+                        self.memory.entry(key.clone()).or_default().rewritten(now);
+                    }
                 }
                 if let Some(running) = self.running.get_mut(&key) {
                     running.status = outcome;

@@ -29,6 +29,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Whether this very status was the last that was written.
+    pub(super) fn wrote_already(&self, status: StatusDigest) -> bool {
+        self.wrote.is_some_and(|(wrote, _)| wrote == status)
+    }
+
     /// What was seen of a binding, its fact and the rest; nothing was written yet.
     pub(super) fn of(seen: SeenBinding) -> (Box<Binding>, Self) {
         let SeenBinding { fact, live, status, said } = seen;

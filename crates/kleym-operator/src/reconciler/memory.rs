@@ -13,7 +13,7 @@ use kleym_core::render::Identity;
 
 /// How long a grant that is too wide may stand while its replacement waits or fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// After this long without a withdrawal the next one cools down as briefly as the first.
+/// After this long without a withdrawal, or a rewrite, the next one is followed by as short a pause as the first.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
 /// How many identities are remembered of one output. More than that are written only where a target changes faster than
 /// anything settles; what is forgotten makes the next turn more careful.
@@ -31,8 +31,8 @@ pub(crate) struct Memory {
     /// What was told of it.
     pub(crate) told: Told,
     stuck_since: Option<Now>,
-    withdrawals: u32,
-    withdrawn_at: Now,
+    withdrawals: Pace,
+    rewrites: Pace,
 }
 
 impl Memory {
@@ -87,21 +87,48 @@ impl Memory {
 
     /// Notes a withdrawal.
     pub(crate) fn withdrawn(&mut self, now: Now) {
-        if now.saturating_sub(self.withdrawn_at) >= FORGIVEN_AFTER {
-            self.withdrawals = 0;
-        }
-        self.withdrawals = self.withdrawals.saturating_add(1);
-        self.withdrawn_at = now;
+        self.withdrawals.one_more(now);
     }
 
     /// How much longer granting again has to wait after withdrawals, so that a flapping target does not flood SPIRE.
     pub(crate) fn cools_for(&self, now: Now) -> Option<Duration> {
-        if self.withdrawals == 0 {
+        self.withdrawals.pause_left(now)
+    }
+
+    /// Notes that the same status was written again, because somebody had put another one in its place.
+    pub(crate) fn rewritten(&mut self, now: Now) {
+        self.rewrites.one_more(now);
+    }
+
+    /// How much longer writing the same status again has to wait, so that two writers do not outdo each other.
+    pub(crate) fn rewrites_in(&self, now: Now) -> Option<Duration> {
+        self.rewrites.pause_left(now)
+    }
+}
+
+/// Something that is to be done ever more rarely while it has to be done over and over.
+#[derive(Debug, Default)]
+struct Pace {
+    times: u32,
+    last: Now,
+}
+
+impl Pace {
+    fn one_more(&mut self, now: Now) {
+        if now.saturating_sub(self.last) >= FORGIVEN_AFTER {
+            self.times = 0;
+        }
+        self.times = self.times.saturating_add(1);
+        self.last = now;
+    }
+
+    fn pause_left(&self, now: Now) -> Option<Duration> {
+        if self.times == 0 {
             return None;
         }
-        let doublings = (self.withdrawals - 1).min(20);
+        let doublings = (self.times - 1).min(20);
         let pause = FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
-        (self.withdrawn_at + pause).checked_sub(now).filter(|left| !left.is_zero())
+        (self.last + pause).checked_sub(now).filter(|left| !left.is_zero())
     }
 }
 

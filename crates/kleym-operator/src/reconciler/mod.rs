@@ -157,7 +157,7 @@ impl Reconciler {
     }
 
     /// The first call of the next turn, if one is ready. Turns that need no call are taken and ended on the way, so many of
-    /// them at the most that this takes a moment: [`Reconciler::next_due`] tells when others are ready.
+    /// them at the most that this takes a moment: [`Reconciler::is_ready`] tells whether there are others.
     pub fn next_call(&mut self, moment: Moment) -> Option<Call> {
         self.moment = moment;
         self.start_when_ready();
@@ -192,6 +192,11 @@ impl Reconciler {
         }
     }
 
+    /// Whether there are turns that could begin now.
+    pub fn is_ready(&self) -> bool {
+        self.started && self.queue.is_ready()
+    }
+
     /// When [`Reconciler::next_call`] should be asked again although nothing happened.
     pub fn next_due(&self) -> Option<Now> {
         let vigil = self.vigil.next_due().filter(|_| self.started);
@@ -200,11 +205,7 @@ impl Reconciler {
     }
 
     fn next_turn_due(&self) -> Option<Now> {
-        match (self.started, self.queue.is_ready()) {
-            (true, true) => Some(self.now()),
-            (true, false) => self.queue.next_due(),
-            (false, _) => Some(GRACE).filter(|grace| *grace > self.now()),
-        }
+        if self.started { self.queue.next_due() } else { Some(GRACE).filter(|grace| *grace > self.now()) }
     }
 
     /// Whether nothing is ready, under way or due.

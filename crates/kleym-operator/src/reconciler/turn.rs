@@ -1,5 +1,7 @@
 //! One turn of one binding: steps until it settles, then its status, then rest or back-off.
 
+use std::time::Duration;
+
 use kleym_api::encode::{self, StatusDigest};
 use kleym_core::fact::{Availability, Known};
 use kleym_core::index::Verdict;
@@ -89,7 +91,14 @@ impl Reconciler {
                     && !memory.is_some_and(|memory| memory.stuck_for(LOOK_AGAIN, self.now()));
                 let written = running.status != StatusWrite::NotTried || passing;
                 match (written, self.status_to_write(&key, &decision, &standing)) {
-                    (false, Some(status)) => Action::WriteStatus(status),
+                    (false, Some(status)) => match self.pause_before(&key, &status) {
+                        None => Action::WriteStatus(status),
+                        Some(left) => {
+                            self.end(&key, &standing);
+                            self.queue.add_after(key, self.now(), left);
+                            return None;
+                        }
+                    },
                     _ => {
                         self.end(&key, &standing);
                         return None;
@@ -119,6 +128,12 @@ impl Reconciler {
             );
         }
         Some(Call { key, action, binding, output })
+    }
+
+    /// How long a status must wait that was written already and that somebody has overwritten since.
+    fn pause_before(&self, key: &BindingKey, status: &Value) -> Option<Duration> {
+        let again = self.book.binding(key)?.wrote_already(StatusDigest::of(status));
+        self.memory.get(key).filter(|_| again)?.rewrites_in(self.now())
     }
 
     /// The status to write, if the live one does not say it already.

@@ -100,7 +100,7 @@ impl Scene {
     pub(crate) fn next(&mut self) -> Option<Call> {
         loop {
             let call = self.look();
-            if call.is_some() || self.reconciler.next_due().is_none_or(|due| due > self.server.now) {
+            if call.is_some() || !self.reconciler.is_ready() {
                 return call;
             }
         }

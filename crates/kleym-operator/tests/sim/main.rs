@@ -24,6 +24,7 @@ mod mutant;
 mod objects;
 mod plan;
 mod random;
+mod rewriting;
 mod runner;
 mod scenario;
 mod seen;

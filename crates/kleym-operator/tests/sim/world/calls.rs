@@ -43,8 +43,11 @@ impl World {
             if operator.in_flight.len() >= CALLS_AT_ONCE {
                 return Ok(());
             }
-            let Some(call) = operator.reconciler.next_call(moment) else { return Ok(()) };
-            self.send(id, call)?;
+            match operator.reconciler.next_call(moment) {
+                Some(call) => self.send(id, call)?,
+                None if operator.reconciler.is_ready() => {}
+                None => return Ok(()),
+            }
         }
     }
 
