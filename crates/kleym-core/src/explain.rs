@@ -22,7 +22,7 @@ use crate::spire::{Answer, Manager};
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
 pub use self::ending::Deletion;
-pub use self::operator::Operator;
+pub use self::operator::{Configured, Operator};
 
 /// What is asked, beside the scene.
 #[derive(Clone, Copy)]
@@ -95,7 +95,7 @@ pub struct Explanation {
 /// The chain of a binding.
 pub fn binding(question: &Question<'_>, binding: &Binding) -> Explanation {
     let chains = vec![links::chain(question, None, Some(binding))];
-    let findings = beside(&question.scene, &chains, None);
+    let findings = beside(question, &chains, None);
     Explanation { chains, findings, ..Explanation::default() }
 }
 
@@ -153,7 +153,7 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
     let given = given(question, pod);
     // Of one container that was asked for, the chain itself speaks.
     let left = if holds && question.container.is_none() { left(question, pod, &given) } else { Vec::new() };
-    let mut findings = beside(scene, &chains, Some(Only { pod, container: question.container }));
+    let mut findings = beside(question, &chains, Some(Only { pod, container: question.container }));
     findings.extend(still);
     Explanation { chains, given, left, claims, findings }
 }
@@ -232,12 +232,16 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
 
 /// What else there is to say about the bindings of chains, and of the pod that is asked about alone. That a fallback identity is gone is worth a word where the chain
 /// holds; elsewhere the cause comes first, and what to do about it is another thing.
-fn beside(scene: &Scene<'_>, chains: &[Chain], only: Option<Only<'_>>) -> Vec<Finding> {
+fn beside(question: &Question<'_>, chains: &[Chain], only: Option<Only<'_>>) -> Vec<Finding> {
+    let scene = &question.scene;
     let mut findings = Vec::new();
     for chain in chains {
         let Some(binding) = chain.binding.as_ref().and_then(|key| scene.index.binding(key)) else { continue };
         let mut of_it = crate::report::neighbours(scene, binding, only);
         of_it.retain(|finding| chain.end().is_none() || finding.code != Code::FallbackDisplaced);
+        for finding in of_it.iter_mut().filter(|finding| finding.code == Code::ForeignIdentity) {
+            finding.note = read::of_object(question, finding);
+        }
         findings.extend(of_it);
         findings.extend(crate::report::still_there(scene, binding));
     }

@@ -37,7 +37,10 @@ pub use self::declared::{findings, refused};
 pub use self::differs::Difference;
 pub use self::fallback::{bind_too, unknown};
 pub use self::finding::{Finding, Reference, Related, binding_key};
-pub use self::live::{Called, Only, neighbours, output, poison, reported, still_there, watched};
+pub use self::live::{
+    CLASS_FLAG, Called, Only, TRUST_DOMAIN_FLAG, neighbours, output, poison, reported, still_there, stopped,
+    typed, watched,
+};
 pub use self::place::{FieldPath, Place, Step, selector_field};
 pub use self::reference::references;
 pub use self::scene::{Places, Reported, Scene, Standing, Statuses};

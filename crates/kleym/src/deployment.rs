@@ -1,6 +1,8 @@
 //! A Deployment of Kleym's operator: how it is known, and with which settings it runs. Reads; decides nothing.
 
 use kleym_api::decode;
+use kleym_core::explain::Configured;
+use kleym_core::report::typed;
 use kleym_core::settings::given::{Environment, several};
 use kleym_core::settings::{DEFAULT_INSTANCE, Settings};
 use serde_json::Value;
@@ -40,7 +42,7 @@ pub(crate) enum Setting<'a> {
 /// A flag of the operator's container, else its variable.
 pub(crate) fn setting<'a>(deployment: &'a Value, flag: &str) -> Setting<'a> {
     let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-    let variable = format!("KLEYM_{}", flag.to_ascii_uppercase().replace('-', "_"));
+    let variable = typed(flag, true);
     let mut elsewhere = false;
     for container in containers.into_iter().flatten() {
         let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
@@ -64,6 +66,29 @@ pub(crate) fn setting<'a>(deployment: &'a Value, flag: &str) -> Setting<'a> {
         elsewhere |= list("envFrom").next().is_some();
     }
     if elsewhere { Setting::Elsewhere } else { Setting::Default }
+}
+
+/// A setting, and whether it is the flag or the variable that says it.
+pub(crate) fn configured(deployment: &Value, flag: &str) -> Configured {
+    let value = match setting(deployment, flag) {
+        Setting::Given(value) => Some(value.to_owned()),
+        Setting::Default => Some(String::new()),
+        Setting::Elsewhere => None,
+    };
+    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let all = |field: &str| {
+        let lists = containers.into_iter().flatten().filter_map(move |one| one.get(field)?.as_array());
+        lists.flatten().cloned().collect::<Vec<Value>>()
+    };
+    let mut words = all("command").into_iter().chain(all("args"));
+    let says = |word: &Value| {
+        let rest = word.as_str().and_then(|word| word.strip_prefix("--")?.strip_prefix(flag));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    let by_flag = words.any(|word| says(&word));
+    let name = typed(flag, true);
+    let named = all("env").iter().any(|one| one.get("name").and_then(Value::as_str) == Some(&name));
+    Configured { value, variable: named && !by_flag }
 }
 
 /// The instance that it serves.

@@ -4,7 +4,7 @@
 use super::Question;
 use super::chain::Evidence;
 use crate::name::Namespace;
-use crate::report::Called;
+use crate::report::{CLASS_FLAG, Called, TRUST_DOMAIN_FLAG};
 use crate::text::{Quoted, quoted_list};
 
 /// A Deployment of Kleym's operator.
@@ -20,6 +20,19 @@ pub struct Operator {
     pub replicas: i64,
     /// `status.readyReplicas`, where a status is reported.
     pub ready: Option<i64>,
+    /// The class of its outputs.
+    pub class_name: Configured,
+    /// The trust domain of its SPIFFE IDs.
+    pub trust_domain: Configured,
+}
+
+/// A setting, as a Deployment gives it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// What stands there, empty for nothing; None where it stands elsewhere.
+    pub value: Option<String>,
+    /// Whether its variable says it, and not its flag.
+    pub variable: bool,
 }
 
 /// How the operator is called that writes the binding's output: by its Deployment, where that is the only one of the instance.
@@ -30,7 +43,8 @@ pub(super) fn called(question: &Question<'_>, namespace: &Namespace) -> Called {
     let all = (question.operators)();
     let own: Vec<&Operator> = all.iter().filter(|one| one.instance == instance).collect();
     match own.as_slice() {
-        [only] => Called { name: format!("kleym-operator (Deployment `{}`)", only.path()), find: None },
+        [only] => Called::new(format!("kleym-operator (Deployment `{}`)", only.path()), None)
+            .with_variables(only.variables()),
         [] if all.is_empty() => plain,
         _ => {
             let seen = if own.is_empty() { all.iter().collect() } else { own };
@@ -47,7 +61,7 @@ pub(super) fn called(question: &Question<'_>, namespace: &Namespace) -> Called {
                     quoted_list(paths.iter().map(String::as_str))
                 )
             };
-            Called { name: format!("the kleym-operator of instance {instance}"), find: Some(find) }
+            Called::new(format!("the kleym-operator of instance {instance}"), Some(find))
         }
     }
 }
@@ -88,6 +102,12 @@ pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<
 impl Operator {
     fn path(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The flags whose values it takes from their variables.
+    fn variables(&self) -> impl Iterator<Item = &'static str> {
+        let both = [(CLASS_FLAG, &self.class_name), (TRUST_DOMAIN_FLAG, &self.trust_domain)];
+        both.into_iter().filter(|(_, how)| how.variable).map(|(flag, _)| flag)
     }
 
     fn works(&self) -> bool {

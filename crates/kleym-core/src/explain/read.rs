@@ -12,6 +12,8 @@ use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::{BindingKey, ObjectName};
 use crate::refusal::Refusal;
 use crate::relation::{Cause, Conflict};
+use crate::report::Finding;
+use crate::spire::Selector;
 
 const NONE: &str = "<none>";
 /// The most names that are listed.
@@ -73,6 +75,29 @@ pub(super) fn of_refusal(question: &Question<'_>, binding: &Binding, refusal: &R
             vec![Evidence::new(format!("ClusterSPIFFEID {name}"), "metadata.name", name.as_str())]
         }
     }
+}
+
+/// What was read of the ClusterSPIFFEID that a finding speaks of: whom it selects, and since when.
+pub(super) fn of_object(question: &Question<'_>, finding: &Finding) -> Option<String> {
+    let named = finding.references.iter().find(|one| one.kind == "ClusterSPIFFEID")?;
+    let object = question.scene.world.registrations.iter().find(|object| object.name == named.name)?;
+    let selector = |selector: &Option<Selector>| {
+        let shown = selector.as_ref().map(ToString::to_string).unwrap_or_default();
+        if shown.is_empty() { NONE.to_owned() } else { shown }
+    };
+    let templates = match object.selectors.len() {
+        0 => NONE.to_owned(),
+        number => format!("{number} of them"),
+    };
+    let created =
+        object.created.map(|time| format!(", metadata.creationTimestamp = {}", (question.time)(time)));
+    Some(format!(
+        "ClusterSPIFFEID {}: spec.podSelector = {}, spec.namespaceSelector = {}, spec.workloadSelectorTemplates = {templates}{}",
+        object.name,
+        selector(&object.pods),
+        selector(&object.namespaces),
+        created.unwrap_or_default()
+    ))
 }
 
 /// The bindings of a namespace, and what each is of.

@@ -1,27 +1,36 @@
 //! What there is to say about live outputs and SPIRE. Everything here is read from a [`Scene`]; what could not be
 //! read is not spoken of.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use super::code::Code;
 use super::fallback;
 use super::finding::{Finding, Reference, binding_key};
 use super::place::FieldPath;
 use super::scene::{Scene, Standing};
 use super::workload::workloads;
+use crate::brake::{self, Difference};
 use crate::fact::Binding;
 use crate::index::Verdict;
+use crate::name::{ClassName, Namespace};
 use crate::output::{LiveOutput, Ownership};
 use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
 use crate::settings::{DEFAULT_INSTANCE, Settings};
+use crate::spiffe::TrustDomain;
 use crate::spire::{Class, Container, Ignored, Manager, NotWatched, Pod};
 use crate::text::{Quoted, quoted_list};
 
 /// What there is to say of every binding that is to have an identity; then of outputs without one, and of what stops SCM.
 pub(super) fn live(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
+    let mut operators: BTreeMap<&str, Called> = BTreeMap::new();
     for (binding, identity) in scene.wanted() {
+        let settings = scene.index.settings_in(&binding.key.namespace);
+        let operator = operators.entry(settings.instance.as_str()).or_insert_with(|| Called::of(settings));
         found.extend(output(scene, binding, &identity));
-        found.extend(watched(scene, binding, &Called::of(scene.index.settings_in(&binding.key.namespace))));
+        found.extend(watched(scene, binding, operator));
         found.extend(reported(scene, binding));
         found.extend(workloads(scene, binding, &identity));
         found.extend(neighbours(scene, binding, None));
@@ -151,9 +160,38 @@ pub struct Called {
     pub name: String,
     /// How to find out which it is, where that is not clear.
     pub find: Option<String>,
+    /// The flags whose values it takes from their variables.
+    variables: Vec<&'static str>,
+    /// What of the live outputs stops it with a setting. Asked once: of many bindings it is the same.
+    stops: RefCell<BTreeMap<(&'static str, String), Option<Difference>>>,
+}
+
+/// The flag of the class.
+pub const CLASS_FLAG: &str = "clusterspiffeid-class-name";
+/// The flag of the trust domain.
+pub const TRUST_DOMAIN_FLAG: &str = "trust-domain";
+
+/// A setting as it is typed: by its flag, or by its variable.
+pub fn typed(flag: &str, variable: bool) -> String {
+    match variable {
+        true => format!("KLEYM_{}", flag.to_ascii_uppercase().replace('-', "_")),
+        false => format!("--{flag}"),
+    }
 }
 
 impl Called {
+    /// By a name, and how to find out whose it is.
+    pub fn new(name: String, find: Option<String>) -> Self {
+        Self { name, find, variables: Vec::new(), stops: RefCell::default() }
+    }
+
+    /// One that takes the values of these flags from their variables.
+    #[must_use]
+    pub fn with_variables(mut self, flags: impl IntoIterator<Item = &'static str>) -> Self {
+        self.variables.extend(flags);
+        self
+    }
+
     /// By its instance, which is the usual one where nothing is said.
     pub fn of(settings: &Settings) -> Self {
         let instance = settings.instance.as_str();
@@ -161,23 +199,76 @@ impl Called {
             DEFAULT_INSTANCE => "kleym-operator".to_owned(),
             _ => format!("the kleym-operator of instance `{instance}`"),
         };
-        Self { name, find: None }
-    }
-
-    /// That it is to be started with, or without, a flag.
-    pub fn start(&self, how: &str) -> String {
-        let find = self.find.as_deref().map(|find| format!("; {find}")).unwrap_or_default();
-        format!("start {} {how}{find}", self.name)
+        Self::new(name, None)
     }
 
     /// That it is to be started with the class that SCM watches.
-    pub fn start_with_class(&self, class: &Class) -> String {
-        if class.name.is_empty() {
-            self.start("without --clusterspiffeid-class-name")
-        } else {
-            self.start(&format!("with --clusterspiffeid-class-name={}", class.name))
-        }
+    pub fn start_with_class(&self, scene: &Scene<'_>, settings: &Settings, class: &Class) -> String {
+        let then = Settings { class_name: ClassName::parse(&class.name).ok(), ..settings.clone() };
+        self.start(scene, CLASS_FLAG, &class.name, Some(&then))
     }
+
+    /// That it is to be started with the trust domain that SCM serves.
+    pub fn start_with_trust_domain(&self, scene: &Scene<'_>, settings: &Settings, theirs: &str) -> String {
+        let then = TrustDomain::parse(theirs).ok();
+        let then = then.map(|trust_domain| Settings { trust_domain, ..settings.clone() });
+        self.start(scene, TRUST_DOMAIN_FLAG, theirs, then.as_ref())
+    }
+
+    /// That it is to be started with a setting, and how it does start then; or that SCM is to be as it was.
+    fn start(&self, scene: &Scene<'_>, flag: &'static str, value: &str, then: Option<&Settings>) -> String {
+        let setting = typed(flag, self.variables.contains(&flag));
+        let how =
+            if value.is_empty() { format!("without {setting}") } else { format!("with {setting}={value}") };
+        let find = self.find.as_deref().map(|find| format!("; {find}")).unwrap_or_default();
+        let mut known = self.stops.borrow_mut();
+        let stop = known
+            .entry((flag, value.to_owned()))
+            .or_insert_with(|| then.and_then(|settings| stopped(scene, settings, flag)));
+        let (once, back) = stop.as_ref().map(passed).unwrap_or_default();
+        format!("start {} {how}{once}{find}{back}", self.name)
+    }
+}
+
+/// What the brake of an operator with these settings finds in the live outputs, as far as it is about a flag.
+pub fn stopped(scene: &Scene<'_>, settings: &Settings, flag: &str) -> Option<Difference> {
+    let serves = |namespace: &Namespace| scene.index.settings_in(namespace).instance == settings.instance;
+    let all = brake::differences(settings, scene.outputs.unwrap_or_default(), serves, |_| false);
+    all.into_iter().find(|difference| match difference {
+        Difference::ClassName { .. } => flag == CLASS_FLAG,
+        Difference::TrustDomain { .. } => flag == TRUST_DOMAIN_FLAG,
+        _ => false,
+    })
+}
+
+/// How an operator starts all the same that its brake stops; and how SCM would be as it was, which has made entries for these
+/// outputs.
+fn passed(stop: &Difference) -> (String, String) {
+    let (outputs, found, was) = match stop {
+        Difference::ClassName { outputs, found, .. } => (outputs, found, "className"),
+        Difference::TrustDomain { outputs, found, .. } => (outputs, found, "trustDomain"),
+        _ => return Default::default(),
+    };
+    let carry = match found.as_slice() {
+        [none] if none.is_empty() => "no class".to_owned(),
+        found => quoted_list(found.iter().map(String::as_str)),
+    };
+    let once = format!(
+        ", once with --allow-configuration-change, for it refuses to start otherwise: {} {carry}",
+        if *outputs == 1 {
+            "1 issued output carries".to_owned()
+        } else {
+            format!("{outputs} issued outputs carry")
+        },
+    );
+    let back = match found.as_slice() {
+        [none] if none.is_empty() => {
+            "; or let spire-controller-manager watch them again (`watchClassless: true`)".to_owned()
+        }
+        [old] => format!("; or give spire-controller-manager its `{was}: {old}` back"),
+        _ => String::new(),
+    };
+    (once, back)
 }
 
 /// Whether SCM looks at the output: class, namespace, trust domain.
@@ -204,7 +295,7 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding, operator: &Called) -> Vec<F
                 others_watch(scene),
             ),
         };
-        let hint = operator.start_with_class(class);
+        let hint = operator.start_with_class(scene, settings, class);
         found.push(
             about(Code::ClassNotWatched, binding, message).hint(hint).with(object_reference(&object.name)),
         );
@@ -219,7 +310,7 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding, operator: &Called) -> Vec<F
             settings.trust_domain,
             Quoted(theirs)
         );
-        let hint = operator.start(&format!("with --trust-domain={theirs}"));
+        let hint = operator.start_with_trust_domain(scene, settings, theirs);
         found.push(about(Code::TrustDomainDiffers, binding, message).hint(hint));
     }
     found
@@ -396,11 +487,11 @@ fn foreign(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option
     let (whose, hint) = match scene.other_instance(*by) {
         Some(instance) => (
             format!("which is of another instance of Kleym, {}", Quoted(instance)),
-            "two operators never share a namespace: correct `--watch-namespace` of one, or remove what an earlier one left (`kleym-operator uninstall-check` names it)",
+            "two operators never share a namespace: correct `--watch-namespace` of one, or remove what an earlier one left (`kleym-operator uninstall-check` names it)".to_owned(),
         ),
         None => (
             "which is not Kleym's".to_owned(),
-            "which of them a workload takes by default is arbitrary in SPIRE: narrow the other object, or make it a fallback",
+            narrowed(scene, pod, container, *by),
         ),
     };
     let message = format!(
@@ -417,6 +508,33 @@ fn foreign(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option
             .with(object_reference(&object.name))
             .with_pods([*pod]),
     )
+}
+
+/// How an object no longer reaches a container, and takes nothing from others: a fallback gives a pod nothing for which
+/// anybody else has an entry, whichever container that is for.
+fn narrowed(scene: &Scene<'_>, pod: &Pod, container: &Container, by: usize) -> String {
+    let object = scene.object(by);
+    let index = scene.prediction.entries_by(by).iter().map(|entry| entry.pod);
+    let index = index.into_iter().find(|index| std::ptr::eq(&scene.world.pods[*index], pod));
+    let reached = |one: &&Container| {
+        index.is_some_and(|index| scene.given(index, one).any(|(entry, _)| entry.by == by))
+    };
+    let others = pod.containers.iter().filter(|one| one.name != container.name && pod.can_hold(one));
+    let others: Vec<&str> = others.filter(reached).map(|one| &*one.name).collect();
+    let how = match (object.selectors.is_empty(), others.as_slice()) {
+        (true, []) => "narrow its `spec.podSelector` or `spec.namespaceSelector`".to_owned(),
+        (true, others) => format!(
+            "the other object has no `spec.workloadSelectorTemplates`, so every container gets its identity: set `k8s:container-name:<container>` there for the container that needs it (beside `{}` it reaches {})",
+            container.name,
+            quoted_list(others.iter().copied())
+        ),
+        (false, _) => format!(
+            "narrow its `spec.workloadSelectorTemplates`, which container `{}` matches, or its `spec.podSelector`",
+            container.name
+        ),
+    };
+    let fallback = if scene.serves_alone(by) { "" } else { "; or make it a fallback (`fallback: true`)" };
+    format!("which of them a workload takes by default is arbitrary in SPIRE: {how}{fallback}")
 }
 
 /// Istio authorises on `ns/<ns>/sa/<sa>` alone (its `pkg/spiffe`), and its proxy asks SPIRE like any other container.

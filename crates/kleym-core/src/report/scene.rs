@@ -1,6 +1,7 @@
 //! Everything that findings about pods, live outputs and SPIRE are read from, in one place. Gathers; decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use crate::fact::Binding;
 use crate::index::{Index, Verdict};
@@ -61,6 +62,8 @@ pub struct Places {
     live: BTreeMap<ObjectName, usize>,
     /// By namespace and by each of their labels.
     pods: BTreeMap<Namespace, BTreeMap<Label, Vec<usize>>>,
+    /// The objects that alone serve a container of a pod for which others have entries too; looked for when asked.
+    alone: OnceLock<BTreeSet<usize>>,
 }
 
 /// Key and value.
@@ -222,6 +225,27 @@ impl<'a> Scene<'a> {
         container: &'a crate::spire::Container,
     ) -> impl Iterator<Item = (&'a Entry, Answer)> {
         self.prediction.identities(self.world, pod, container)
+    }
+
+    /// Whether an object alone serves a container of a pod for which others have entries too. As a fallback it would not.
+    pub fn serves_alone(&self, place: usize) -> bool {
+        let alone = || {
+            let mut alone = BTreeSet::new();
+            for (index, pod) in self.world.pods.iter().enumerate() {
+                let of_pod: BTreeSet<usize> =
+                    self.prediction.entries_of(index).map(|entry| entry.by).collect();
+                for container in pod.containers.iter().filter(|one| of_pod.len() > 1 && pod.can_hold(one)) {
+                    let given: Vec<(usize, Answer)> =
+                        self.given(index, container).map(|(entry, answer)| (entry.by, answer)).collect();
+                    let by_another = |by: usize| {
+                        given.iter().any(|(other, answer)| *other != by && *answer == Answer::Yes)
+                    };
+                    alone.extend(given.iter().map(|(by, _)| *by).filter(|by| !by_another(*by)));
+                }
+            }
+            alone
+        };
+        self.places.alone.get_or_init(alone).contains(&place)
     }
 
     /// The bindings that are to have an identity.

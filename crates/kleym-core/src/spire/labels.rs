@@ -120,6 +120,27 @@ impl LabelRule {
     }
 }
 
+impl fmt::Display for LabelRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values: Vec<&str> = self.values.iter().map(|value| &**value).collect();
+        match (self.operator, values.as_slice()) {
+            (Operator::In, [value]) => write!(f, "{}={value}", self.key),
+            (Operator::In, values) => write!(f, "{} in ({})", self.key, values.join(",")),
+            (Operator::NotIn, values) => write!(f, "{} notin ({})", self.key, values.join(",")),
+            (Operator::Exists, _) => f.write_str(&self.key),
+            (Operator::DoesNotExist, _) => write!(f, "!{}", self.key),
+        }
+    }
+}
+
+/// As kubectl takes it.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&rules.join(","))
+    }
+}
+
 impl Selector {
     /// All rules must hold.
     pub fn new(rules: impl IntoIterator<Item = LabelRule>) -> Self {

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use kleym_core::fact::Known;
 use kleym_core::kind::Kind;
 use kleym_core::name::Namespace;
-use kleym_core::report::{self, Called, Code, Finding, Severity};
+use kleym_core::report::{self, CLASS_FLAG, Called, Code, Finding, Scene, Severity, TRUST_DOMAIN_FLAG};
 use kleym_core::settings::Settings;
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::{Answer, Manager, Registration, Template, World};
@@ -20,7 +20,7 @@ use self::operator::{compared, operator};
 use crate::args;
 use crate::console::Console;
 use crate::declared::{Declared, Live};
-use crate::deployment::OPERATOR_LABELS;
+use crate::deployment::{OPERATOR_LABELS, configured, of_instance};
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output::{self, counted};
@@ -95,7 +95,7 @@ pub(super) fn run(
     let survey = Survey { declared, cluster: Some(cluster), scope, remark: chosen.remark };
     let known = KnownManager::of(&survey, manager)?;
     let sight = Sight::of(&survey.declared, survey.cluster.is_some(), known);
-    groups.push(spire(&survey, &sight, differences));
+    groups.push(spire(&survey, &sight, differences, rest.deployments.items()));
     groups.push(identities(&survey, &sight, everything));
     let limited = |code| matches!(code, Code::LimitedByRbac | Code::Unreadable);
     let found = groups.iter().flat_map(|group| &group.results);
@@ -262,7 +262,7 @@ fn definitions(live: &Live, definitions: &Found) -> Group {
 }
 
 /// SCM's settings against the operators'.
-fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
+fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>, deployments: &[Value]) -> Group {
     let mut group = Group::new("SPIRE");
     let index = &survey.declared.index;
     let scene = sight.scene(&survey.declared, survey.scope.as_ref());
@@ -282,7 +282,8 @@ fn spire(survey: &Survey, sight: &Sight, differences: Vec<Finding>) -> Group {
             1 => "outputs".to_owned(),
             _ => format!("outputs of the instance `{}`", settings.instance),
         };
-        fitting(&mut group, settings, manager, [&it, &outputs]);
+        let deployment = of_instance(deployments, settings.instance.as_str());
+        fitting(&mut group, &scene, settings, deployment, manager, [&it, &outputs]);
     }
     let manager_ignores = |space: &str| {
         let namespace = Namespace::parse(space).ok();
@@ -343,8 +344,17 @@ fn managing<'a>(world: World<'a>, settings: &Settings) -> &'a Manager {
 }
 
 /// Whether the outputs of an operator are what an SCM watches and serves.
-fn fitting(group: &mut Group, settings: &Settings, manager: &Manager, [it, outputs]: [&str; 2]) {
-    let operator = Called::of(settings);
+fn fitting(
+    group: &mut Group,
+    scene: &Scene<'_>,
+    settings: &Settings,
+    deployment: Option<&Value>,
+    manager: &Manager,
+    [it, outputs]: [&str; 2],
+) {
+    let flags = [CLASS_FLAG, TRUST_DOMAIN_FLAG].into_iter();
+    let variables = flags.filter(|flag| deployment.is_some_and(|one| configured(one, flag).variable));
+    let operator = Called::of(settings).with_variables(variables);
     // What was only assumed is no fact to show.
     if let Some(class) = manager.class.as_ref().filter(|_| !manager.assumed.class) {
         let ours = settings.class_name.as_ref().map(|class| class.as_str()).unwrap_or_default();
@@ -354,7 +364,8 @@ fn fitting(group: &mut Group, settings: &Settings, manager: &Manager, [it, outpu
             let shown =
                 if ours.is_empty() { "no class".to_owned() } else { format!("class {}", Quoted(ours)) };
             let message = format!("{it} watches {class}, but {outputs} have {shown}");
-            group.found(Finding::new(Code::ClassNotWatched, message).hint(operator.start_with_class(class)));
+            let hint = operator.start_with_class(scene, settings, class);
+            group.found(Finding::new(Code::ClassNotWatched, message).hint(hint));
         }
     }
     match manager.trust_domain.as_deref().filter(|_| !manager.assumed.trust_domain) {
@@ -367,7 +378,7 @@ fn fitting(group: &mut Group, settings: &Settings, manager: &Manager, [it, outpu
                     settings.trust_domain
                 ),
             )
-            .hint(operator.start(&format!("with --trust-domain={theirs}"))),
+            .hint(operator.start_with_trust_domain(scene, settings, theirs)),
         ),
         Some(theirs) => group.fine(format!("{it} serves trust domain {theirs}, and so do {outputs}")),
         None => {}

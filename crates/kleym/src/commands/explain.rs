@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kleym_api::decode;
 use kleym_core::explain::{self, Chain, Deletion, Operator};
 use kleym_core::name::BindingKey;
-use kleym_core::report::{Code, Finding};
+use kleym_core::report::{CLASS_FLAG, Code, Finding, TRUST_DOMAIN_FLAG};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::Manager;
 use serde_json::Value;
@@ -22,7 +22,7 @@ use self::subject::{Subject, Unanswered};
 use crate::args;
 use crate::console::Console;
 use crate::declared::Told;
-use crate::deployment::{OPERATOR_LABELS, instance_of};
+use crate::deployment::{OPERATOR_LABELS, configured, instance_of};
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output;
@@ -164,6 +164,8 @@ fn operators(survey: &Survey) -> Vec<Operator> {
             instance: instance_of(deployment).to_owned(),
             replicas: number("/spec/replicas").unwrap_or(1),
             ready: status.map(|_| number("/status/readyReplicas").unwrap_or(0)),
+            class_name: configured(deployment, CLASS_FLAG),
+            trust_domain: configured(deployment, TRUST_DOMAIN_FLAG),
         })
     };
     match &survey.cluster {

@@ -4,6 +4,7 @@ mod advice;
 mod asked;
 mod containers;
 mod evidence;
+mod harm;
 mod manager;
 mod state;
 

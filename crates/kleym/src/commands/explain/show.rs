@@ -64,7 +64,7 @@ fn harmless(text: &str) -> String {
 /// Prints an answer.
 pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, marks: Marks) -> io::Result<()> {
     let Answered { title, again: what, explanation } = answered;
-    let Explanation { chains, given, left, claims, findings: _ } = explanation;
+    let Explanation { chains, given, left, claims, findings } = explanation;
     writeln!(out, "{}", harmless(title))?;
     for chain in chains {
         links(out, chain, marks)?;
@@ -84,6 +84,16 @@ pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, mar
         let how = if why.code == Code::BindingDeleting { "being deleted" } else { "refused" };
         let see = again.explain(&format!("binding/{} -n {}", binding.name, binding.namespace));
         writeln!(out, "also   claims this pod: `{}`, {how} {}, see {see}", binding.name, why.code)?;
+    }
+    // Nothing of the chain is broken by it, and yet a workload may present another identity.
+    for finding in findings.iter().filter(|finding| finding.code == Code::ForeignIdentity) {
+        writeln!(out, "note   {} {}", finding.code, harmless(&finding.message))?;
+        if let Some(note) = &finding.note {
+            writeln!(out, "       {}", harmless(note))?;
+        }
+        if let Some(hint) = &finding.hint {
+            writeln!(out, "fix    {}", harmless(hint))?;
+        }
     }
     Ok(())
 }

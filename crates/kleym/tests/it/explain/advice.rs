@@ -3,7 +3,7 @@
 use super::{BINDING, Dump, FALLBACK, OBJECTIVE, POD, POOL, cause, h, rival};
 use crate::run::Answer;
 
-fn fix(answer: &Answer) -> &str {
+pub(super) fn fix(answer: &Answer) -> &str {
     answer.out.lines().find_map(|line| line.strip_prefix("fix    ")).unwrap_or_default()
 }
 
@@ -28,15 +28,25 @@ fn the_operator_that_is_to_be_started_anew_is_the_one_of_the_instance() {
     let domain = || h().edit("manager.yaml", "trustDomain: example.org", "trustDomain: prod.example.org");
     let class = || h().edit("manager.yaml", "className: spire-spire", "className: spire-prod");
     let (blue, own) = (operator("blue", "kleym-blue", "blue"), operator("kleym-system", "kleym", "default"));
-    for (dump, code, how) in [
-        (domain as fn() -> Dump, "KLM6003", "with --trust-domain=prod.example.org"),
-        (class, "KLM6001", "with --clusterspiffeid-class-name=spire-prod"),
+    for (dump, code, how, was) in [
+        (
+            domain as fn() -> Dump,
+            "KLM6003",
+            "with --trust-domain=prod.example.org",
+            ["example.org", "trustDomain"],
+        ),
+        (class, "KLM6001", "with --clusterspiffeid-class-name=spire-prod", ["spire-spire", "className"]),
     ] {
+        let [old, field] = was;
+        let how = format!(
+            "{how}, once with --allow-configuration-change, for it refuses to start otherwise: 1 issued output carries `{old}`"
+        );
+        let back = format!("; or give spire-controller-manager its `{field}: {old}` back");
         let both = dump().with("a.yaml", &blue).with("b.yaml", &own).explain();
         assert_eq!(cause(&both), Some(code), "{both}");
         assert_eq!(
             fix(&both),
-            format!("start kleym-operator (Deployment `kleym-system/kleym`) {how}"),
+            format!("start kleym-operator (Deployment `kleym-system/kleym`) {how}{back}"),
             "{both}"
         );
         // Of two of one instance, or of none of it, none is named as the one.
@@ -45,7 +55,7 @@ fn the_operator_that_is_to_be_started_anew_is_the_one_of_the_instance() {
         assert_eq!(
             fix(&unclear),
             format!(
-                "start the kleym-operator of instance `default` {how}; `other/kleym` and `kleym-system/kleym` have the instance `default`: `--watch-namespace` of each says which is meant"
+                "start the kleym-operator of instance `default` {how}; `other/kleym` and `kleym-system/kleym` have the instance `default`: `--watch-namespace` of each says which is meant{back}"
             ),
             "{unclear}"
         );
@@ -53,11 +63,11 @@ fn the_operator_that_is_to_be_started_anew_is_the_one_of_the_instance() {
         assert_eq!(
             fix(&elsewhere),
             format!(
-                "start the kleym-operator of instance `default` {how}; it is the one whose `--instance` is `default`, and none of `blue/kleym-blue` seems to be"
+                "start the kleym-operator of instance `default` {how}; it is the one whose `--instance` is `default`, and none of `blue/kleym-blue` seems to be{back}"
             ),
             "{elsewhere}"
         );
-        assert_eq!(fix(&dump().explain()), format!("start kleym-operator {how}"));
+        assert_eq!(fix(&dump().explain()), format!("start kleym-operator {how}{back}"));
     }
 }
 

@@ -1,0 +1,95 @@
+//! No advice does harm: none that the operator's brake stops, and none that takes an identity from somebody else.
+
+use super::advice::fix;
+use super::{Dump, FALLBACK, POD, cause, h};
+
+/// The Deployment of the operator, with the environment of its container.
+fn operator(status: &str, environment: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: kleym
+  namespace: kleym-system
+  labels: {{app.kubernetes.io/name: kleym, app.kubernetes.io/component: operator}}
+spec:
+  selector: {{matchLabels: {{app: kleym}}}}
+  template: {{spec: {{containers: [{{name: operator, env: [{environment}]}}]}}}}
+status: {status}
+"
+    )
+}
+
+const BY_VARIABLES: &str = "{name: KLEYM_CLUSTERSPIFFEID_CLASS_NAME, value: spire-spire}, {name: KLEYM_TRUST_DOMAIN, value: example.org}";
+
+#[test]
+fn a_setting_that_the_brake_stops_is_advised_with_how_to_start_all_the_same_and_with_the_other_side() {
+    let class = || h().edit("manager.yaml", "className: spire-spire", "className: spire-prod");
+    let domain = || h().edit("manager.yaml", "trustDomain: example.org", "trustDomain: prod.example.org");
+    for (dump, code, flag, variable, carries, back) in [
+        (
+            class as fn() -> Dump,
+            "KLM6001",
+            "--clusterspiffeid-class-name=spire-prod",
+            "KLEYM_CLUSTERSPIFFEID_CLASS_NAME=spire-prod",
+            "`spire-spire`",
+            "`className: spire-spire`",
+        ),
+        (
+            domain,
+            "KLM6003",
+            "--trust-domain=prod.example.org",
+            "KLEYM_TRUST_DOMAIN=prod.example.org",
+            "`example.org`",
+            "`trustDomain: example.org`",
+        ),
+    ] {
+        let once = format!(
+            ", once with --allow-configuration-change, for it refuses to start otherwise: 1 issued output carries {carries}; or give spire-controller-manager its {back} back"
+        );
+        let answer = dump().explain();
+        assert_eq!(cause(&answer), Some(code), "{answer}");
+        assert_eq!(fix(&answer), format!("start kleym-operator with {flag}{once}"), "{answer}");
+        // The variable is named where it is that which the Deployment sets.
+        let answer = dump().with("operator.yaml", &operator("{readyReplicas: 1}", BY_VARIABLES)).explain();
+        let said = format!("start kleym-operator (Deployment `kleym-system/kleym`) with {variable}{once}");
+        assert_eq!(fix(&answer), said, "{answer}");
+        // What was never issued, no brake keeps.
+        let answer = dump().edit("output.yaml", "entriesToSet: 1", "entriesToSet: 0").explain();
+        assert_eq!(fix(&answer), format!("start kleym-operator with {flag}"), "{answer}");
+    }
+}
+
+#[test]
+fn a_foreign_object_is_made_a_fallback_only_where_nobody_loses_by_it() {
+    let foreign =
+        FALLBACK.replace("fallback: true", "fallback: false\n  podSelector: {matchLabels: {app: vllm}}");
+    // `proxy` has no other identity, and a fallback would give the pod none.
+    let answer = h().with("foreign.yaml", &foreign).explain();
+    assert_eq!(answer.exit, Some(0), "{answer}");
+    assert!(!format!("{answer}").contains("make it a fallback"), "{answer}");
+    for said in [
+        "note   KLM4111 ClusterSPIFFEID `spire-default`, which is not Kleym's, gives container `vllm` of pod `vllm-0`",
+        "ClusterSPIFFEID spire-default: spec.podSelector = app=vllm, spec.namespaceSelector = <none>, spec.workloadSelectorTemplates = <none>, metadata.creationTimestamp = 2026-10-01T08:00:00Z",
+        "has no `spec.workloadSelectorTemplates`, so every container gets its identity: set `k8s:container-name:<container>` there for the container that needs it (beside `vllm` it reaches `proxy`)",
+    ] {
+        assert!(answer.out.contains(said), "{said}: {answer}");
+    }
+    // In another pod of the pool it may be that somebody would lose.
+    let alone = "  initContainers: [{name: proxy, image: 'r/proxy:v1', restartPolicy: Always}]\n";
+    let offered = "narrow its `spec.podSelector` or `spec.namespaceSelector`; or make it a fallback";
+    let one = h().edit("pod.yaml", alone, "").with("foreign.yaml", &foreign);
+    assert!(one.explain().out.contains(offered), "{}", one.explain());
+    let two = one.with("second.yaml", &POD.replace("vllm-0", "vllm-1"));
+    assert!(!two.explain().out.contains("make it a fallback"), "{}", two.explain());
+    // One that serves that container alone is what is to be narrowed.
+    let narrow =
+        foreign.replace("spec:\n", "spec:\n  workloadSelectorTemplates: ['k8s:container-name:vllm']\n");
+    let answer = h().with("foreign.yaml", &narrow).explain();
+    assert!(
+        answer.out.contains(
+            "narrow its `spec.workloadSelectorTemplates`, which container `vllm` matches, or its `spec.podSelector`; or make it a fallback"
+        ),
+        "{answer}"
+    );
+}
