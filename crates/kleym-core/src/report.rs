@@ -44,7 +44,7 @@ pub use self::live::{
 pub use self::place::{FieldPath, Place, Step, selector_field};
 pub use self::reference::references;
 pub use self::scene::{Places, Reported, Scene, Standing, Statuses};
-pub use self::workload::{no_entry, workloads};
+pub use self::workload::{anyone_holds, anyone_holds_all, no_entry, workloads};
 use crate::index::Index;
 
 /// Everything there is to say of what is declared.

@@ -8,7 +8,7 @@ use super::scene::Scene;
 use crate::fact::Binding;
 use crate::render::Identity;
 use crate::selector::ItemKey;
-use crate::spire::{Pod, Why, item_matches};
+use crate::spire::{Answer, Container, Pod, Why, item_matches};
 use crate::text::{Quoted, quoted_list};
 
 /// Whether the selectors fit the pods there are.
@@ -113,17 +113,52 @@ pub fn no_entry(pod: &Pod, why: &Why) -> (String, String) {
     }
 }
 
+/// Whether any container of the pods holds an item.
+pub fn anyone_holds(scene: &Scene<'_>, item: &str, pods: &[&Pod]) -> Answer {
+    let each = pods.iter().flat_map(|pod| pod.containers.iter().map(|container| (*pod, container)));
+    each.map(|(pod, container)| holds(scene, item, pod, container, pods)).fold(Answer::No, Answer::or)
+}
+
+/// Whether any container of the pods holds all of the items.
+pub fn anyone_holds_all(scene: &Scene<'_>, identity: &Identity, pods: &[&Pod]) -> Answer {
+    let each = pods.iter().flat_map(|pod| pod.containers.iter().map(|container| (*pod, container)));
+    let all = each.map(|(pod, container)| {
+        let items = identity.selectors.texts().map(|item| holds(scene, item, pod, container, pods));
+        items.fold(Answer::Yes, Answer::and)
+    });
+    all.fold(Answer::No, Answer::or)
+}
+
+/// Whether a container holds an item. What a container that has not started will be reported to run is told by its peers:
+/// where others have a report, one counts only when it is written as what is looked for, and no peer is written like it.
+fn holds(scene: &Scene<'_>, item: &str, pod: &Pod, container: &Container, peers: &[&Pod]) -> Answer {
+    let answer = item_matches(item, pod, container, scene.world.space(pod));
+    let Some(image) = item.strip_prefix(IMAGE).filter(|_| answer == Answer::Unknown) else { return answer };
+    let mut reported = peers.iter().flat_map(|pod| &pod.containers).filter(|peer| peer.running.is_some());
+    if reported.clone().next().is_none() {
+        return answer;
+    }
+    let like_a_peer = reported.any(|peer| peer.image == container.image);
+    if like_a_peer || !written_as(&container.image, image) { Answer::No } else { answer }
+}
+
+/// Whether an image of a pod's spec may be reported as another one: of the same name, and the same tag where that has one.
+fn written_as(written: &str, reported: &str) -> bool {
+    let last = |image: &str| image.rsplit('/').next().unwrap_or_default().to_owned();
+    let (written, reported) = (last(written), last(reported));
+    let name = |image: &str| image.split(['@', ':']).next().unwrap_or_default().to_owned();
+    let digest = written.contains('@') || reported.contains('@');
+    if digest { name(&written) == name(&reported) } else { written == reported }
+}
+
+/// How a selector for the image of a container begins.
+const IMAGE: &str = "k8s:container-image:";
+
 /// An item beside the service account that no container of the pods holds.
 fn unmatched(scene: &Scene<'_>, binding: &Binding, identity: &Identity, pods: &[&Pod]) -> Option<Finding> {
     let items = identity.selectors.items();
     let item = items.iter().find(|item| {
-        item.key() != ItemKey::ServiceAccount
-            && pods.iter().all(|pod| {
-                let space = scene.world.space(pod);
-                pod.containers
-                    .iter()
-                    .all(|container| !item_matches(item.as_str(), pod, container, space).possible())
-            })
+        item.key() != ItemKey::ServiceAccount && !anyone_holds(scene, item.as_str(), pods).possible()
     })?;
     let there: Vec<&str> = match item.key() {
         ItemKey::ContainerName => pods.iter().flat_map(|pod| &pod.containers).map(|c| &*c.name).collect(),

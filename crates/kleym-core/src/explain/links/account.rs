@@ -47,9 +47,9 @@ impl Subject<'_> {
                         "set `serviceAccountName: {account}` in the pod's template, or name `k8s:sa:{}` in the binding",
                         pod.service_account
                     );
-                    Link::ends(kind, self.pod_finding(Code::AccountNotUsed, message, hint))
-                        .read([own])
-                        .read(of_binding(account))
+                    let mut finding = self.pod_finding(Code::AccountNotUsed, message, hint);
+                    finding.note = self.binding.and_then(|binding| self.note_of_fallback(binding));
+                    Link::ends(kind, finding).read([own]).read(of_binding(account))
                 }
                 _ => Link::holds(kind, &*pod.service_account).read([own]),
             };

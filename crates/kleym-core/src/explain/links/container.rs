@@ -7,7 +7,9 @@ use super::labels::in_its_template;
 use super::{Subject, own_labels, pod_object};
 use crate::fact::{Binding, DiscriminatorType};
 use crate::render::Identity;
-use crate::report::{Code, Finding, Standing, bind_too, selector_field, unknown, workloads};
+use crate::report::{
+    Code, Finding, Standing, anyone_holds, anyone_holds_all, bind_too, selector_field, unknown, workloads,
+};
 use crate::spire::{Answer, Container, Pod, item_matches, set_matches};
 use crate::text::{Quoted, quoted_list};
 
@@ -16,6 +18,9 @@ const DISCRIMINATOR: &str = "spec.containerDiscriminator.value";
 
 /// How a selector for a label of the pod begins.
 const POD_LABEL: &str = "k8s:pod-label:";
+
+/// How a selector for the image of a container begins.
+const IMAGE: &str = "k8s:container-image:";
 
 /// The most pods whose containers are shown.
 const SHOWN: usize = 3;
@@ -111,7 +116,7 @@ impl Subject<'_> {
         if let Some((item, label)) = item.and_then(|item| Some((item, item.strip_prefix(POD_LABEL)?))) {
             return self.without_label(binding, pod, item, label);
         }
-        let of_image = item.filter(|item| !elsewhere && item.starts_with("k8s:container-image:"));
+        let of_image = item.filter(|item| !elsewhere && item.starts_with(IMAGE));
         if let Some(link) = of_image.and_then(|item| self.without_image(binding, pod, item, asked)) {
             return link;
         }
@@ -177,26 +182,12 @@ impl Subject<'_> {
 
     /// No container has an image as the kubelet reports it, which is what counts; nothing where it has reported none.
     fn without_image(&self, binding: &Binding, pod: &Pod, item: &str, asked: &[&Container]) -> Option<Link> {
-        let reported =
-            |container: &Container| container.running.as_ref().map(|running| running.image.to_string());
-        // Another registry, by a mirror say: the container that is meant is the one of the same name and tag.
-        let last = |image: &str| image.rsplit('/').next().unwrap_or_default().to_owned();
-        let meant =
-            pod.containers.iter().filter(|one| reported(one).is_some_and(|it| last(&it) == last(item)));
-        let meant: Vec<&Container> = meant.collect();
-        let list = |containers: &[&Container]| {
-            let images: BTreeSet<String> = containers.iter().filter_map(|one| reported(one)).collect();
-            (!images.is_empty()).then(|| quoted_list(images.iter().map(String::as_str)))
-        };
-        let there = list(asked)?;
+        let all: Vec<&Container> = pod.containers.iter().collect();
+        let meant = meant(item, &all);
+        let there = images(asked)?;
         let message =
             format!("no container of pod `{}` has {}; the kubelet reports {there}", pod.name, Quoted(item));
-        let mut hint = format!(
-            "write the image as the kubelet reports it, in `{}` of `{}`: {}",
-            selector_field(binding, item),
-            binding.key,
-            list(&meant).unwrap_or_else(|| there.clone())
-        );
+        let mut hint = as_reported(binding, item, if meant.is_empty() { asked } else { &meant })?;
         let other = self.question.container.filter(|_| !meant.is_empty());
         if let Some(other) = other.filter(|name| meant.iter().all(|one| *one.name != **name)) {
             let names = quoted_list(meant.iter().map(|one| &*one.name));
@@ -210,7 +201,7 @@ impl Subject<'_> {
     }
 
     /// That the binding took the fallback identity away which the pod would have.
-    fn note_of_fallback(&self, binding: &Binding) -> Option<String> {
+    pub(super) fn note_of_fallback(&self, binding: &Binding) -> Option<String> {
         if self.displaced(binding).is_none() {
             return self.note_of_doubt(binding);
         }
@@ -244,15 +235,21 @@ impl Subject<'_> {
         if !self.scene.pods_known {
             return Link::unseen(kind, self.no_pods());
         }
-        if self.scene.selected(&binding.key, identity).is_empty() {
+        let mut selected = self.scene.selected(&binding.key, identity);
+        selected.retain(|pod| !pod.phase.ended());
+        if selected.is_empty() {
             return Link::unseen(kind, "there is no pod to look at");
         }
         let breaks = |finding: &Finding| matches!(finding.code, Code::NoSuchContainer | Code::NothingMatches);
         let found = workloads(self.scene, binding, identity).into_iter().find(breaks);
-        let Some(mut finding) = found else {
-            let items: Vec<&str> = identity.selectors.texts().collect();
-            return Link::holds(kind, format!("some container of the pods has {}", items.join(", ")));
-        };
+        let Some(mut finding) = found else { return self.found_in_pods(binding, identity, &selected) };
+        let image = identity
+            .selectors
+            .texts()
+            .find(|item| item.starts_with(IMAGE) && !anyone_holds(self.scene, item, &selected).possible());
+        if let Some(link) = image.and_then(|item| self.image_of_no_pod(binding, &finding, item, &selected)) {
+            return link;
+        }
         let pods = self.resolution().map(|resolved| self.pods_in(&resolved.pool.labels)).unwrap_or_default();
         let mut different: Vec<&Pod> = Vec::new();
         for pod in pods {
@@ -273,12 +270,96 @@ impl Subject<'_> {
         let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(*name));
         finding.hint = Some(correction(binding, item, &names));
+        finding.note = self.note_of_fallbacks(binding);
         let read = different.iter().take(SHOWN).map(|pod| {
             let all: Vec<&Container> = pod.containers.iter().collect();
             containers_of(pod, &all)
         });
         let read: Vec<Evidence> = read.collect();
         Link::ends(kind, finding).read(read).read(item.map(|item| selector(binding, item)))
+    }
+
+    /// That a binding none of whose pods' containers match took their fallback identities away all the same.
+    fn note_of_fallbacks(&self, binding: &Binding) -> Option<String> {
+        let (place, _) = self.scene.fate(&binding.key)?;
+        let displaced = self.scene.prediction.displaced_by(place);
+        let pods: BTreeSet<&str> =
+            displaced.map(|one| self.scene.world.pods[one.pod].name.as_str()).collect();
+        let (are, them) = if pods.len() == 1 { ("pod", "it") } else { ("pods", "them") };
+        (!pods.is_empty()).then(|| {
+            format!(
+                "`{}` takes the fallback identity of {are} {} away and gives {them} none ({})",
+                binding.key,
+                quoted_list(pods),
+                Code::FallbackDisplaced
+            )
+        })
+    }
+
+    /// Nothing speaks against a container of a binding's pods: that there is one is said only where one was seen.
+    fn found_in_pods(&self, binding: &Binding, identity: &Identity, pods: &[&Pod]) -> Link {
+        let kind = LinkKind::Container;
+        match anyone_holds_all(self.scene, identity, pods) {
+            Answer::Yes => {
+                let items: Vec<&str> = identity.selectors.texts().collect();
+                Link::holds(kind, format!("some container of the pods has {}", items.join(", ")))
+            }
+            Answer::Unknown => {
+                let items = identity.selectors.texts();
+                let items = items.filter(|item| anyone_holds(self.scene, item, pods) == Answer::Unknown);
+                let items: Vec<&str> = items.collect();
+                let what = if items.is_empty() { "all selectors".to_owned() } else { quoted_list(items) };
+                Link::unseen(
+                    kind,
+                    format!("whether a container of the pods has {what} cannot be told from them yet"),
+                )
+            }
+            Answer::No => {
+                let message = format!(
+                    "no container of the pods that `{}` selects matches all its selectors",
+                    binding.key
+                );
+                let mut names: Vec<&str> =
+                    pods.iter().flat_map(|pod| &pod.containers).map(|container| &*container.name).collect();
+                let mut seen = BTreeSet::new();
+                names.retain(|name| seen.insert(*name));
+                let mut finding =
+                    self.pod_finding(Code::NothingMatches, message, correction(binding, None, &names));
+                finding.note = self.note_of_fallbacks(binding);
+                let read = pods.iter().take(SHOWN).map(|pod| {
+                    let all: Vec<&Container> = pod.containers.iter().collect();
+                    containers_of(pod, &all)
+                });
+                Link::ends(kind, finding).read(read.collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// No container of any pod has an image as the kubelet reports it: each report is shown once.
+    fn image_of_no_pod(
+        &self,
+        binding: &Binding,
+        finding: &Finding,
+        item: &str,
+        pods: &[&Pod],
+    ) -> Option<Link> {
+        let mut different: Vec<(&Pod, String)> = Vec::new();
+        for pod in pods {
+            let all: Vec<&Container> = pod.containers.iter().collect();
+            if let Some(images) = images(&all)
+                && different.iter().all(|(_, other)| *other != images)
+            {
+                different.push((pod, images));
+            }
+        }
+        let all: Vec<&Container> = pods.iter().flat_map(|pod| &pod.containers).collect();
+        let hint = Some(as_reported(binding, item, &all)?);
+        let finding = Finding { hint, note: self.note_of_fallbacks(binding), ..finding.clone() };
+        let read = different
+            .into_iter()
+            .take(SHOWN)
+            .map(|(pod, images)| Evidence::new(pod_object(pod), "status.containerStatuses[].image", images));
+        Some(Link::ends(LinkKind::Container, finding).read(read).read([selector(binding, item)]))
     }
 
     /// The fallback object that gives the pod nothing because of the binding's output.
@@ -311,6 +392,30 @@ impl Subject<'_> {
         }));
         Link::ends(LinkKind::Container, finding).read(read)
     }
+}
+
+/// The containers that an image is meant for: of the same name and tag, by another registry, by a mirror say.
+fn meant<'a>(item: &str, containers: &[&'a Container]) -> Vec<&'a Container> {
+    let last = |image: &str| image.rsplit('/').next().unwrap_or_default().to_owned();
+    let is = |one: &&&Container| one.running.as_ref().is_some_and(|it| last(&it.image) == last(item));
+    containers.iter().filter(is).copied().collect()
+}
+
+/// The images of containers, as the kubelet reports them.
+fn images(containers: &[&Container]) -> Option<String> {
+    let images = containers.iter().filter_map(|one| one.running.as_ref());
+    let images: BTreeSet<&str> = images.map(|running| &*running.image).collect();
+    (!images.is_empty()).then(|| quoted_list(images))
+}
+
+/// Which image to write instead, as the kubelet reports it.
+fn as_reported(binding: &Binding, item: &str, containers: &[&Container]) -> Option<String> {
+    Some(format!(
+        "write the image as the kubelet reports it, in `{}` of `{}`: {}",
+        selector_field(binding, item),
+        binding.key,
+        images(&meant(item, containers)).or_else(|| images(containers))?
+    ))
 }
 
 /// The containers of a pod that were looked at.

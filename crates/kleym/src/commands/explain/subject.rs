@@ -81,6 +81,17 @@ impl Subject {
             None => what.split_once('/').ok_or_else(wrong)?,
             Some(name) => (what, name),
         };
+        // As kubectl writes it in some of its columns, but reads it nowhere.
+        if let Some((namespace, only)) = name.split_once('/')
+            && !namespace.is_empty()
+            && !only.is_empty()
+            && !only.contains('/')
+        {
+            return Err(Failure::Unusable {
+                problems: vec![format!("{} is nothing that can be explained", Quoted(&typed))],
+                hint: Some(format!("name the namespace with -n: {kind}/{only} -n {namespace}")),
+            });
+        }
         if name.is_empty() || name.contains('/') {
             return Err(wrong());
         }

@@ -33,6 +33,11 @@ fn type_and_name_may_be_two_words() {
         let answer = h().kleym(&format!("explain {wrong}"));
         assert_eq!(answer.exit, Some(4), "{answer}");
     }
+    for wrong in ["pod llm/vllm-0", "pod/llm/vllm-0"] {
+        let answer = h().kleym(&format!("explain {wrong}"));
+        assert_eq!(answer.exit, Some(4), "{answer}");
+        assert!(answer.err.ends_with("name the namespace with -n: pod/vllm-0 -n llm\n"), "{answer}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{BINDING, Dump, FALLBACK, OBJECTIVE, POOL, cause, h};
+use super::{BINDING, Dump, FALLBACK, OBJECTIVE, POD, POOL, cause, h};
 use crate::run::{Answer, at_the_root};
 
 #[test]
@@ -201,4 +201,69 @@ fn an_image_from_a_mirror_is_that_of_the_container_that_is_meant() {
     assert!(answer.out.contains(&format!("{write}\n")), "{answer}");
     let proxy = dump.kleym("explain pod/vllm-0 -c proxy");
     assert!(proxy.out.contains(&format!("{write} (of container `vllm`); and bind `proxy` too")), "{proxy}");
+}
+
+/// The binding by an image as it is written in the pod, which the kubelet reports with its registry.
+fn by_image(value: &str) -> Dump {
+    let reported = "status:
+  phase: Running
+  containerStatuses: [{name: vllm, image: 'docker.io/r/vllm:v1', imageID: 'docker.io/r/vllm@sha256:0'}]
+  initContainerStatuses: [{name: proxy, image: 'docker.io/r/proxy:v1', imageID: 'docker.io/r/proxy@sha256:1'}]";
+    let discriminator = format!("{{type: ContainerImage, value: '{value}'}}");
+    h().edit("binding.yaml", "{type: ContainerName, value: vllm}", &discriminator)
+        .edit("pod.yaml", "status: {phase: Running}", reported)
+        .without("output.yaml")
+}
+
+/// A pod of which nothing was reported yet.
+fn pending(image: &str) -> String {
+    POD.replace("vllm-0", "vllm-1")
+        .replace("  nodeName: gpu-14\n", "")
+        .replace("phase: Running", "phase: Pending")
+        .replace("r/vllm:v1", image)
+}
+
+#[test]
+fn a_pod_that_has_not_started_does_not_hide_that_no_container_has_the_image() {
+    for id in ["binding/chat", "spiffe://example.org/ns/llm/objective/chat"] {
+        for image in ["r/vllm:v1", "r/vllm:v0"] {
+            let answer =
+                by_image("r/vllm:v1").with("pod-1.yaml", &pending(image)).kleym(&format!("explain {id}"));
+            assert_eq!((cause(&answer), answer.exit), (Some("KLM2111"), Some(2)), "{answer}");
+            for said in [
+                "Pod llm/vllm-0: status.containerStatuses[].image = `docker.io/r/proxy:v1` and `docker.io/r/vllm:v1`\n",
+                "spec.containerDiscriminator.value = r/vllm:v1\n",
+                "as the kubelet reports it, in `spec.containerDiscriminator.value` of `llm/chat`: `docker.io/r/vllm:v1`\n",
+            ] {
+                assert!(answer.out.contains(said), "{said}: {answer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn that_a_container_of_the_pods_has_an_image_is_said_only_where_one_was_seen() {
+    let has = "6 ok   container        some container of the pods has k8s:container-image:";
+    let seen = by_image("docker.io/r/vllm:v1").with("pod-1.yaml", &pending("r/vllm:v1"));
+    assert!(seen.kleym("explain binding/chat").out.contains(has));
+    // The one pod that may have it has not started: the image of another version, or nothing was reported at all.
+    let unseen = [
+        by_image("docker.io/r/vllm:v2").with("pod-1.yaml", &pending("r/vllm:v2")),
+        by_image("docker.io/r/vllm:v1").without("pod.yaml").with("pod-1.yaml", &pending("r/vllm:v1")),
+    ];
+    for dump in unseen {
+        let answer = dump.kleym("explain binding/chat");
+        let says = " 6 ?    container        whether a container of the pods has `k8s:container-image:docker.io/r/vllm:v";
+        assert!(answer.out.contains(says), "{answer}");
+    }
+}
+
+#[test]
+fn a_service_account_that_fits_no_pod_is_told_with_the_fallback_it_took_away() {
+    let answer = h()
+        .with("default.yaml", FALLBACK)
+        .edit("pod.yaml", "serviceAccountName: llama", "serviceAccountName: other")
+        .explain();
+    assert_eq!(cause(&answer), Some("KLM2110"), "{answer}");
+    assert!(answer.out.contains("note   `llm/chat` takes the fallback identity"), "{answer}");
 }
