@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use crate::fact::Binding;
 use crate::name::BindingKey;
 use crate::relation::Precedence;
-use crate::report::{Code, Finding, Only, Reported, Scene};
+use crate::report::{Agents, Code, Finding, Only, Reported, Scene};
 use crate::spire::{Answer, Manager};
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
@@ -202,7 +202,8 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
     // Of a pod that has ended nothing runs that could hold one, though its entries stay.
     let ended = scene.world.pods[pod].phase.ended();
     // Without an agent on its node an entry is no SVID.
-    let served = match agent::only_elsewhere(scene, &scene.world.pods[pod]) {
+    let served = match Agents::of(scene).only_elsewhere(&scene.world.pods[pod]) {
+        Some(elsewhere) if elsewhere.is_certain() => Answer::No,
         Some(_) => Answer::Unknown,
         None => Answer::Yes,
     };
@@ -212,7 +213,7 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
         kind: container.kind.as_str(),
         identities: scene
             .given(pod, container)
-            .filter(|_| !ended)
+            .filter(|_| !ended && served.possible())
             .filter_map(|(entry, answer)| {
                 let id = entry.spiffe_id.text()?.into();
                 Some((
@@ -223,7 +224,7 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
             })
             .collect(),
         repaired: repairs.as_ref().map(|repair| {
-            let gives = repair.gives(question, container).into_iter();
+            let gives = repair.gives(question, container).into_iter().filter(|_| served.possible());
             gives.map(|(id, answer)| (id, answer.and(served).and(scene.assumed()))).collect()
         }),
     });

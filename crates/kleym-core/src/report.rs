@@ -20,6 +20,7 @@
 //!
 //! Within a group, `n0nn` are errors and `n1nn` warnings and remarks. [`Code`] is the table of them all.
 
+mod agent;
 mod code;
 mod declared;
 mod differs;
@@ -32,6 +33,7 @@ mod scene;
 mod stale;
 mod workload;
 
+pub use self::agent::{Agents, Elsewhere, image_name};
 pub use self::code::{Code, PAGES, Severity};
 pub use self::declared::{findings, refused};
 pub use self::differs::Difference;

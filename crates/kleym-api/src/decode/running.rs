@@ -2,7 +2,7 @@
 //! server guards these kinds itself, and in files a wrong field must not hide the pod.
 
 use kleym_core::name::Namespace;
-use kleym_core::spire::{Container, ContainerKind, Image, Node, Owner, Phase, Pod, Space};
+use kleym_core::spire::{Container, ContainerKind, Image, Node, Owner, Phase, Pod, Space, Taint, Toleration};
 use serde_json::Value;
 
 use super::meta::Meta;
@@ -67,6 +67,7 @@ pub fn pod(object: &Value, home: Option<&Namespace>) -> Result<Pod, DecodeError>
         owners: meta.owner_references().iter().filter_map(owner).collect(),
         containers,
         istio: injected || meta.annotation(ISTIO_STATUS).is_some(),
+        tolerations: list(spec, "tolerations").iter().map(toleration).collect(),
     })
 }
 
@@ -76,7 +77,8 @@ pub fn pod(object: &Value, home: Option<&Namespace>) -> Result<Pod, DecodeError>
 /// Only when it has no valid name.
 pub fn node(object: &Value) -> Result<Node, DecodeError> {
     let meta = Meta::of(object);
-    Ok(Node { name: name(object)?.as_str().into(), uid: meta.uid(), labels: meta.labels() })
+    let taints = list(object.get("spec"), "taints").iter().map(taint).collect();
+    Ok(Node { name: name(object)?.as_str().into(), uid: meta.uid(), labels: meta.labels(), taints })
 }
 
 /// Decodes a namespace; `complete` says whether all its labels are there, as in a cluster and not in a file.
@@ -99,6 +101,21 @@ fn image(status: &Value) -> Option<Image> {
     let text = |field: &str| status.get(field).and_then(Value::as_str);
     let id = text("imageID").filter(|id| !id.is_empty())?;
     Some(Image { image: text("image").unwrap_or_default().into(), id: id.into() })
+}
+
+fn text_of(value: &Value, field: &str) -> Box<str> {
+    value.get(field).and_then(Value::as_str).unwrap_or_default().into()
+}
+
+fn taint(value: &Value) -> Taint {
+    let text = |field| text_of(value, field);
+    Taint { key: text("key"), value: text("value"), effect: text("effect") }
+}
+
+fn toleration(value: &Value) -> Toleration {
+    let text = |field| text_of(value, field);
+    let any_value = &*text("operator") == "Exists";
+    Toleration { key: text("key"), any_value, value: text("value"), effect: text("effect") }
 }
 
 fn owner(reference: &Value) -> Option<Owner> {

@@ -1,22 +1,22 @@
-//! SPIRE's agents, as far as their pods were seen: an entry is served by the agent on the pod's node alone.
+//! What was read for it that no agent of SPIRE is on a pod's node.
 
-use std::collections::BTreeSet;
+use super::chain::Evidence;
+use crate::report::Elsewhere;
 
-use super::role;
-use crate::report::Scene;
-use crate::spire::Pod;
-
-/// The pod's node, and those on which agents were seen, when it is none of them. Nothing where no agent was seen at all: then
-/// nobody looked where they are.
-pub(super) fn only_elsewhere<'a>(scene: &Scene<'a>, pod: &'a Pod) -> Option<(&'a str, BTreeSet<&'a str>)> {
-    let agents = scene.world.pods.iter().filter(|pod| is_agent(pod));
-    let nodes: BTreeSet<&str> = agents.filter_map(|pod| pod.node_name.as_deref()).collect();
-    let node = pod.node_name.as_deref()?;
-    (!nodes.is_empty() && !nodes.contains(node)).then_some((node, nodes))
-}
-
-/// Whether a pod is one of SPIRE's agent, by the name of its image, and has not ended.
-fn is_agent(pod: &Pod) -> bool {
-    let mut containers = pod.containers.iter().filter(|one| !one.kind.is_init());
-    !pod.phase.ended() && containers.any(|one| role::name(&one.image) == "spire-agent")
+/// The two nodes, and what keeps the agent off the pod's.
+pub(super) fn read(elsewhere: &Elsewhere<'_>) -> Vec<Evidence> {
+    let Elsewhere { pod, node, agent, taints, .. } = elsewhere;
+    let list = |texts: Vec<String>| if texts.is_empty() { "<none>".to_owned() } else { texts.join(", ") };
+    let mut read = vec![Evidence::new(format!("Pod {}", pod.path()), "spec.nodeName", *node)];
+    if !taints.is_empty() {
+        let taints = taints.iter().map(ToString::to_string).collect();
+        read.push(Evidence::new(format!("Node {node}"), "spec.taints", list(taints)));
+    }
+    let of_agent = format!("Pod {}", agent.path());
+    read.push(Evidence::new(&*of_agent, "spec.nodeName", agent.node_name.as_deref().unwrap_or_default()));
+    if elsewhere.is_certain() {
+        let tolerations = agent.tolerations.iter().map(ToString::to_string).collect();
+        read.push(Evidence::new(of_agent, "spec.tolerations", list(tolerations)));
+    }
+    read
 }

@@ -1,5 +1,6 @@
 //! Pods that plainly serve no model: nobody is told to make an InferencePool for them.
 
+use crate::report::image_name as name;
 use crate::spire::Pod;
 
 /// What runs in images of these names.
@@ -22,12 +23,6 @@ pub(super) fn of(pod: &Pod) -> Option<&'static str> {
     }
     let mut images = pod.containers.iter().filter(|one| !one.kind.is_init()).map(|one| name(&one.image));
     images.find_map(|image| Some(IMAGES.iter().find(|(name, _)| *name == image)?.1))
-}
-
-/// The name of an image, without registry, path, tag and digest.
-pub(super) fn name(image: &str) -> &str {
-    let name = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-    name.split(':').next().unwrap_or_default()
 }
 
 #[cfg(test)]

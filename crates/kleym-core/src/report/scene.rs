@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+use super::agent::is_agent;
 use crate::fact::Binding;
 use crate::index::{Index, Verdict};
 use crate::name::{BindingKey, Namespace, ObjectName, output_name};
@@ -64,6 +65,8 @@ pub struct Places {
     pods: BTreeMap<Namespace, BTreeMap<Label, Vec<usize>>>,
     /// The objects that alone serve a container of a pod for which others have entries too; looked for when asked.
     alone: OnceLock<BTreeSet<usize>>,
+    /// The pods of SPIRE's agent.
+    pub(super) agents: Vec<usize>,
 }
 
 /// Key and value.
@@ -77,6 +80,9 @@ impl Places {
         let live = outputs.iter().enumerate().map(|(place, output)| (output.name.clone(), place));
         let mut places = Self { live: live.collect(), ..Self::default() };
         for (place, pod) in pods.iter().enumerate() {
+            if is_agent(pod) {
+                places.agents.push(place);
+            }
             let of_namespace = places.pods.entry(pod.namespace.clone()).or_default();
             for (key, value) in &pod.labels {
                 of_namespace.entry((key.clone(), value.clone())).or_default().push(place);

@@ -1,5 +1,6 @@
 //! What there is to say of the pods that an identity is meant for: whether there are any, and whether its selectors fit them.
 
+use super::agent::unserved;
 use super::code::Code;
 use super::finding::{Finding, binding_key};
 use super::live::{about, names, object_reference};
@@ -46,6 +47,7 @@ pub fn workloads(scene: &Scene<'_>, binding: &Binding, identity: &Identity) -> V
         found.push(about(Code::PodsPending, binding, message).with_pods(pending));
     }
     found.extend(unrendered(scene, binding));
+    found.extend(unserved(scene, binding));
     let account = identity.selectors.service_account();
     let with_account: Vec<&Pod> =
         selected.iter().copied().filter(|pod| &*pod.service_account == account).collect();

@@ -1,5 +1,7 @@
 //! Facts about what runs: pods with their containers, nodes and namespaces, as far as identities depend on them.
 
+use std::fmt;
+
 use crate::name::{Namespace, ObjectName, Uid};
 use crate::output::Pairs;
 
@@ -29,6 +31,8 @@ pub struct Pod {
     pub containers: Box<[Container]>,
     /// Whether Istio's proxy was injected.
     pub istio: bool,
+    /// `spec.tolerations`, with those that a controller added.
+    pub tolerations: Box<[Toleration]>,
 }
 
 /// The phase of a pod.
@@ -133,6 +137,65 @@ pub struct Node {
     pub uid: Option<Uid>,
     /// All labels.
     pub labels: Pairs,
+    /// `spec.taints`
+    pub taints: Box<[Taint]>,
+}
+
+/// What keeps pods off a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taint {
+    /// Its key.
+    pub key: Box<str>,
+    /// Its value, which may be empty.
+    pub value: Box<str>,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: Box<str>,
+}
+
+/// A taint that a pod puts up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toleration {
+    /// The key; empty for every one.
+    pub key: Box<str>,
+    /// Whether any value is meant (`operator: Exists`).
+    pub any_value: bool,
+    /// The value.
+    pub value: Box<str>,
+    /// The effect; empty for every one.
+    pub effect: Box<str>,
+}
+
+impl Taint {
+    /// Whether it keeps those off that do not tolerate it; the scheduler merely avoids a node with `PreferNoSchedule`.
+    pub fn keeps_off(&self) -> bool {
+        matches!(&*self.effect, "NoSchedule" | "NoExecute")
+    }
+}
+
+impl Toleration {
+    /// Whether it is for a taint (`kubernetes: core/v1 Toleration.ToleratesTaint`).
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        (self.effect.is_empty() || self.effect == taint.effect)
+            && (self.key.is_empty() || self.key == taint.key)
+            && (self.any_value || self.value == taint.value)
+    }
+}
+
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, effect } = self;
+        let equals = if value.is_empty() { "" } else { "=" };
+        write!(f, "{key}{equals}{value}:{effect}")
+    }
+}
+
+impl fmt::Display for Toleration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.key.is_empty() { "*" } else { &self.key };
+        let value = if self.any_value || self.value.is_empty() { "" } else { &self.value };
+        let effect = if self.effect.is_empty() { "*" } else { &self.effect };
+        write!(f, "{key}{}{value}:{effect}", if value.is_empty() { "" } else { "=" })
+    }
 }
 
 /// A namespace with its labels.

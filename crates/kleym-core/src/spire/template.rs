@@ -220,7 +220,12 @@ mod tests {
     use super::*;
 
     fn render(template: &str) -> Rendered {
-        let node = Node { name: "gpu-14".into(), uid: None, labels: [("zone".into(), "a".into())].into() };
+        let node = Node {
+            name: "gpu-14".into(),
+            uid: None,
+            labels: [("zone".into(), "a".into())].into(),
+            taints: Box::default(),
+        };
         let data = Data {
             trust_domain: Some("example.org"),
             cluster_name: Some("prod"),

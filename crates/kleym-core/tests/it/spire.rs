@@ -65,6 +65,7 @@ fn pod() -> impl Strategy<Value = Pod> {
                 },
                 containers: containers.into(),
                 istio: false,
+                tolerations: Box::default(),
             }
         },
     )
@@ -345,7 +346,7 @@ proptest! {
         };
         let registrations: Vec<Registration> =
             objects.iter().enumerate().map(|(index, object)| registration(index, object)).collect();
-        let nodes = ["n1", "n2"].map(|node| Node { name: node.into(), uid: uid(node), labels: Pairs::new() });
+        let nodes = ["n1", "n2"].map(|node| Node { name: node.into(), uid: uid(node), labels: Pairs::new(), taints: Box::default() });
         let spaces = SPACES.map(|space| Space {
             name: ns(space),
             labels: labels(&[("kubernetes.io/metadata.name", space), ("team", "a")]),

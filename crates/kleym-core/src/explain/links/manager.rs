@@ -4,9 +4,9 @@ use super::super::chain::{Evidence, Link, LinkKind};
 use super::super::{agent, operator};
 use super::{Subject, number, own_labels, pod_object};
 use crate::fact::Binding;
-use crate::report::{Called, Code, Finding, no_entry, poison, reported, watched};
+use crate::report::{Agents, Called, Code, Finding, no_entry, poison, reported, watched};
 use crate::spire::{Failure, Manager, Pod, Problem, Selector, Why};
-use crate::text::{Quoted, quoted_list};
+use crate::text::Quoted;
 
 /// The most nodes that are named.
 const SHOWN: usize = 5;
@@ -168,19 +168,22 @@ impl Subject<'_> {
         }
     }
 
-    /// An entry is served by the agent on the pod's node. Where agents were seen, and none there, that is worth a doubt.
+    /// An entry is served by the agent on the pod's node: where agents were seen, and none there, that is the end.
     fn served(&self, pod: &Pod, says: String) -> Link {
-        match agent::only_elsewhere(self.scene, pod) {
-            Some((node, nodes)) => Link::unseen(
-                LinkKind::Manager,
-                format!(
-                    "{says}; but no pod of SPIRE's agent was seen on node {}, only on {}, and without one there is no SVID",
-                    Quoted(node),
-                    quoted_list(nodes.into_iter().take(SHOWN))
-                ),
-            ),
+        match Agents::of(self.scene).only_elsewhere(pod) {
+            Some(elsewhere) => {
+                let finding = self.pod_finding(Code::AgentMissing, elsewhere.message(), elsewhere.hint());
+                Link::ends(LinkKind::Manager, finding).read(agent::read(&elsewhere))
+            }
             None => Link::holds(LinkKind::Manager, says),
         }
+    }
+
+    /// The same of all pods of a binding that have an entry.
+    fn unserved(&self, place: usize) -> Option<Link> {
+        let (first, message) = Agents::of(self.scene).unserved(place)?;
+        let finding = self.pod_finding(Code::AgentMissing, message, first.hint());
+        Some(Link::ends(LinkKind::Manager, finding).read(agent::read(&first)))
     }
 
     /// What there will be for all pods of a binding.
@@ -212,6 +215,9 @@ impl Subject<'_> {
             (pending, 0) => format!("; {} on no node yet", number(pending, "pod is", "pods are")),
             (_, wrong) => format!("; none for {}", number(wrong, "other pod", "other pods")),
         };
+        if let Some(link) = self.unserved(place) {
+            return link;
+        }
         Link::holds(kind, format!("{} foreseen{without}{stats}", number(entries, "entry", "entries")))
     }
 

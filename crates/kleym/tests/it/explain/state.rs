@@ -69,25 +69,68 @@ fn counts_that_contradict_what_is_foreseen_are_told() {
     assert_eq!((cause(&masked), masked.exit), (None, Some(0)), "{masked}");
 }
 
+/// A pod of SPIRE's agent.
+fn agent(node: &str, tolerations: &str) -> String {
+    let metadata = "name: agent-1, namespace: spire-system, ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: spire-agent, uid: u}]";
+    POD.replace("name: vllm-0, namespace: llm", metadata)
+        .replace("uid-of-vllm-0", "uid-of-agent-1")
+        .replace("{app: vllm}", "{app: agent}")
+        .replace("r/vllm:v1", "r/spire-agent:1.14.0")
+        .replace("gpu-14", node)
+        .replace("  nodeName", &format!("  tolerations: [{tolerations}]\n  nodeName"))
+}
+
 #[test]
 fn a_node_without_an_agent_is_told_where_agents_were_seen() {
-    let agent = |node: &str| {
-        let pod = POD
-            .replace("name: vllm-0, namespace: llm", "name: agent-1, namespace: spire-system")
-            .replace("uid-of-vllm-0", "uid-of-agent-1")
-            .replace("{app: vllm}", "{app: agent}")
-            .replace("r/vllm:v1", "r/spire-agent:1.14.0")
-            .replace("gpu-14", node);
-        h().with("agent.yaml", &pod).explain()
-    };
-    let said = "no pod of SPIRE's agent was seen on node `gpu-14`, only on `gpu-1`";
-    let elsewhere = agent("gpu-1");
-    assert!(elsewhere.out.contains("\n 9 ?    SCM ") && elsewhere.out.contains(said), "{elsewhere}");
-    // What is foreseen is then no fact.
-    assert!(elsewhere.out.contains(" (maybe)\n"), "{elsewhere}");
-    for answer in [agent("gpu-14"), h().explain()] {
-        assert!(answer.out.contains("\n 9 ok   SCM ") && !answer.out.contains("SPIRE's agent"), "{answer}");
+    let with = |node: &str| h().with("agent.yaml", &agent(node, ""));
+    let said = "no pod of SPIRE's agent was seen on node `gpu-14` of pod `vllm-0`, only on `gpu-1`";
+    let fix = "fix    see why DaemonSet `spire-system/spire-agent` has no pod on node `gpu-14`: compare `spec.taints`";
+    for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+        let elsewhere = with("gpu-1").kleym(asked);
+        assert_eq!((cause(&elsewhere), elsewhere.exit), (Some("KLM6107"), Some(2)), "{elsewhere}");
+        assert!(elsewhere.out.contains("\n 9 FAIL SCM "), "{elsewhere}");
+        assert!(elsewhere.out.contains(said) && elsewhere.out.contains(fix), "{elsewhere}");
+        for answer in [with("gpu-14").kleym(asked), h().kleym(asked)] {
+            assert!(answer.out.contains("\n 9 ok   SCM "), "{answer}");
+            assert!(!answer.out.contains("SPIRE's agent"), "{answer}");
+        }
     }
+    // What is foreseen is then no fact.
+    assert!(with("gpu-1").explain().out.contains(" (maybe)\n"));
+}
+
+#[test]
+fn a_taint_that_keeps_the_agent_off_the_node_is_the_cause_and_its_toleration_the_fix() {
+    let tainted = |tolerations: &str| {
+        let taints = "spec: {taints: [{key: dedicated, value: frontier, effect: NoSchedule}, {key: gpu, effect: NoExecute}, {key: slow, effect: PreferNoSchedule}]}\n";
+        h().edit("node.yaml", "metadata:", &format!("{taints}metadata:"))
+            .with("agent.yaml", &agent("gpu-1", tolerations))
+    };
+    let gpu = "{key: gpu, operator: Exists}";
+    for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+        let answer = tainted(gpu).kleym(asked);
+        assert_eq!((cause(&answer), answer.exit), (Some("KLM6107"), Some(2)), "{answer}");
+        for said in [
+            "DaemonSet `spire-system/spire-agent` does not tolerate its taint `dedicated=frontier:NoSchedule`",
+            "Node gpu-14: spec.taints = dedicated=frontier:NoSchedule, gpu:NoExecute, slow:PreferNoSchedule\n",
+            "Pod spire-system/agent-1: spec.tolerations = gpu:*\n",
+            "fix    add a toleration for `dedicated=frontier:NoSchedule` to DaemonSet `spire-system/spire-agent` (`spec.template.spec.tolerations`)\n",
+        ] {
+            assert!(answer.out.contains(said), "{said}: {answer}");
+        }
+        let both = tainted("{key: dedicated, value: other, effect: NoSchedule}").kleym(asked);
+        let fix = "add tolerations for `dedicated=frontier:NoSchedule` and `gpu:NoExecute` to DaemonSet";
+        assert!(both.out.contains(fix), "{both}");
+        // Where taints do not keep it off, something else does.
+        for all in [
+            "{operator: Exists}",
+            "{key: dedicated, value: frontier}, {key: gpu, operator: Exists, effect: NoExecute}",
+        ] {
+            let answer = tainted(all).kleym(asked);
+            assert!(answer.out.contains("fix    see why DaemonSet `spire-system/spire-agent`"), "{answer}");
+        }
+    }
+    assert!(!tainted(gpu).explain().out.contains("(maybe)"));
 }
 
 #[test]
