@@ -22,7 +22,7 @@ use crate::spire::{Answer, Manager};
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
 pub use self::ending::Deletion;
-pub use self::operator::{Configured, Operator};
+pub use self::operator::{Configured, Operator, OperatorPod};
 
 /// What is asked, beside the scene.
 #[derive(Clone, Copy)]

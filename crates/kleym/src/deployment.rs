@@ -1,7 +1,7 @@
 //! A Deployment of Kleym's operator: how it is known, and with which settings it runs. Reads; decides nothing.
 
 use kleym_api::decode;
-use kleym_core::explain::Configured;
+use kleym_core::explain::{Configured, OperatorPod};
 use kleym_core::report::typed;
 use kleym_core::settings::given::{Environment, several};
 use kleym_core::settings::{DEFAULT_INSTANCE, Settings};
@@ -89,6 +89,44 @@ pub(crate) fn configured(deployment: &Value, flag: &str) -> Configured {
     let name = typed(flag, true);
     let named = all("env").iter().any(|one| one.get("name").and_then(Value::as_str) == Some(&name));
     Configured { value, variable: named && !by_flag }
+}
+
+/// The pods that it selects and that are not ready, with why.
+pub(crate) fn pods_not_ready(deployment: &Value, pods: &[Value]) -> Vec<OperatorPod> {
+    let selector = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let Some(selector) = selector.filter(|labels| !labels.is_empty()) else { return Vec::new() };
+    let namespace = deployment.pointer("/metadata/namespace");
+    let own = |pod: &&Value| {
+        let has = |(key, value): (&String, &Value)| {
+            pod.pointer("/metadata/labels").and_then(|labels| labels.get(key)) == Some(value)
+        };
+        pod.pointer("/metadata/namespace") == namespace && selector.iter().all(has)
+    };
+    let why = |pod: &Value| {
+        let text = |from: &Value, pointer: &str| from.pointer(pointer)?.as_str().map(str::to_owned);
+        let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
+        let ready = |one: &Value| one.get("ready").and_then(Value::as_bool) == Some(true);
+        let mut one = OperatorPod { name: text(pod, "/metadata/name")?, ..OperatorPod::default() };
+        match statuses.filter(|all| !all.is_empty()) {
+            None => one.waits = text(pod, "/status/phase"),
+            Some(all) => {
+                let container = all.iter().find(|one| !ready(one))?;
+                one.waits = text(container, "/state/waiting/reason");
+                one.said = text(container, "/lastState/terminated/message").map(|said| last_words(&said));
+                one.restarts = container.get("restartCount").and_then(Value::as_i64).unwrap_or(0);
+            }
+        }
+        Some(one)
+    };
+    pods.iter().filter(own).filter_map(why).collect()
+}
+
+/// The last line of what a container said, and of a line of JSON its message.
+fn last_words(said: &str) -> String {
+    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let json: Option<Value> = serde_json::from_str(line).ok();
+    let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
+    message.unwrap_or(line).to_owned()
 }
 
 /// The instance that it serves.

@@ -207,6 +207,7 @@ pub(crate) fn reported(status: &Value) -> Option<Reported> {
         reason: text("reason")?,
         message: text("message").unwrap_or_default(),
         observed: status.get("observedGeneration").and_then(Value::as_i64),
+        since: text("lastTransitionTime"),
     })
 }
 

@@ -204,6 +204,12 @@ impl<'a> Subject<'a> {
                 "tell the two apart by service account, pod label, node or pod name, in one of them and in its pods (this pod has one container, so its name tells nothing); or let whoever owns the other remove it; if they are the same, keep one binding".to_owned(),
             );
         }
+        if let Refusal::Conflict(conflict) = refusal
+            && let Some(edited) = super::read::edited(self.question, binding, conflict)
+        {
+            finding.note =
+                Some(finding.note.map_or_else(|| edited.clone(), |note| format!("{note}; {edited}")));
+        }
         Link::ends(kind, finding).read(super::read::of_refusal(self.question, binding, refusal))
     }
 }

@@ -3,9 +3,15 @@
 
 use super::Question;
 use super::chain::Evidence;
-use crate::name::Namespace;
-use crate::report::{CLASS_FLAG, Called, TRUST_DOMAIN_FLAG};
-use crate::text::{Quoted, quoted_list};
+use crate::brake::Difference;
+use crate::name::{ClassName, Namespace};
+use crate::report::{CLASS_FLAG, Called, Scene, TRUST_DOMAIN_FLAG, stopped, typed};
+use crate::settings::{DEFAULT_TRUST_DOMAIN, Settings};
+use crate::spiffe::TrustDomain;
+use crate::text::{Quoted, bounded, quoted_list};
+
+/// The most pods that are shown.
+const SHOWN: usize = 3;
 
 /// A Deployment of Kleym's operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,21 @@ pub struct Operator {
     pub class_name: Configured,
     /// The trust domain of its SPIFFE IDs.
     pub trust_domain: Configured,
+    /// Those of its pods that can be seen and are not ready.
+    pub pods: Vec<OperatorPod>,
+}
+
+/// A pod of an operator that is not ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorPod {
+    /// Its name.
+    pub name: String,
+    /// What its container waits for, such as `CrashLoopBackOff`; else the phase of the pod.
+    pub waits: Option<String>,
+    /// What the container said when it last ended.
+    pub said: Option<String>,
+    /// How often it was started again.
+    pub restarts: i64,
 }
 
 /// A setting, as a Deployment gives it.
@@ -76,11 +97,12 @@ pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<
         return None;
     }
     let first = operators.first()?;
-    let read = operators.iter().map(|one| {
-        let (field, value) =
-            if one.replicas == 0 { ("spec.replicas", 0) } else { ("status.readyReplicas", 0) };
-        Evidence::new(format!("Deployment {}/{}", one.namespace, one.name), field, value.to_string())
-    });
+    let read = operators.iter().flat_map(Operator::read);
+    let settings = question.scene.index.settings_in(namespace);
+    let misfit = first.misfit(&question.scene, settings);
+    let pod = first.pods.first();
+    let waits = pod.and_then(|pod| pod.waits.as_deref()).map(|reason| format!(" ({reason})"));
+    let waits = waits.unwrap_or_default();
     let Operator { namespace, name, replicas, .. } = first;
     let hint = match (replicas, question.live) {
         (0, true) => format!(
@@ -89,6 +111,18 @@ pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<
         (0, false) => {
             format!("kleym-operator is scaled to none: give Deployment `{namespace}/{name}` a replica")
         }
+        (_, _) if let Some(misfit) = &misfit => {
+            let pod = pod.map(|pod| format!("; see pod `{namespace}/{}`", pod.name)).unwrap_or_default();
+            format!("no replica of kleym-operator is ready{waits}: {misfit}{pod}")
+        }
+        (_, true) if let Some(pod) = pod => format!(
+            "no replica of kleym-operator is ready{waits}: `kubectl describe pod {pod} -n {namespace}`, and `kubectl logs {pod} -n {namespace} --previous`, say why",
+            pod = pod.name
+        ),
+        (_, false) if let Some(pod) = pod => format!(
+            "no replica of kleym-operator is ready{waits}: see the log of pod `{namespace}/{}`, of its last start",
+            pod.name
+        ),
         (_, true) => format!(
             "no replica of kleym-operator is ready: `kubectl describe deployment {name} -n {namespace}`, and its log, say why"
         ),
@@ -102,6 +136,66 @@ pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<
 impl Operator {
     fn path(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// What shows that it does not work.
+    fn read(&self) -> Vec<Evidence> {
+        let (field, value) =
+            if self.replicas == 0 { ("spec.replicas", 0) } else { ("status.readyReplicas", 0) };
+        let mut read = vec![Evidence::new(format!("Deployment {}", self.path()), field, value.to_string())];
+        for pod in self.pods.iter().take(SHOWN) {
+            let object = format!("Pod {}/{}", self.namespace, pod.name);
+            let restarts = match pod.restarts {
+                0 => String::new(),
+                1 => ", 1 restart".to_owned(),
+                number => format!(", {number} restarts"),
+            };
+            let waits = pod.waits.as_ref().map(|reason| {
+                let field = "status.containerStatuses[].state.waiting.reason";
+                Evidence::new(&*object, field, format!("{reason}{restarts}"))
+            });
+            let said = pod.said.as_ref().map(|said| {
+                let field = "status.containerStatuses[].lastState.terminated.message";
+                Evidence::new(&*object, field, bounded(said.clone()))
+            });
+            read.extend(waits.into_iter().chain(said));
+        }
+        read
+    }
+
+    /// The setting that its brake stops it with, and what to set instead.
+    fn misfit(&self, scene: &Scene<'_>, settings: &Settings) -> Option<String> {
+        let class = self.class_name.value.as_deref().and_then(|value| {
+            let class_name = if value.is_empty() { None } else { Some(ClassName::parse(value).ok()?) };
+            Some(Settings { class_name, ..settings.clone() })
+        });
+        let domain = self.trust_domain.value.as_deref().and_then(|value| {
+            let value = if value.is_empty() { DEFAULT_TRUST_DOMAIN } else { value };
+            Some(Settings { trust_domain: TrustDomain::parse(value).ok()?, ..settings.clone() })
+        });
+        let both = [(CLASS_FLAG, &self.class_name, class), (TRUST_DOMAIN_FLAG, &self.trust_domain, domain)];
+        both.into_iter().find_map(|(flag, own, settings)| {
+            let (Difference::ClassName { found, outputs, .. } | Difference::TrustDomain { found, outputs, .. }) =
+                stopped(scene, &settings?, flag)?
+            else {
+                return None;
+            };
+            let setting = typed(flag, own.variable);
+            let value = own.value.as_deref().filter(|value| !value.is_empty());
+            let is = value.map_or_else(|| "not set".to_owned(), |value| Quoted(value).to_string());
+            let carry = if outputs == 1 { "issued output carries" } else { "issued outputs carry" };
+            let (they, set) = match found.as_slice() {
+                [none] if none.is_empty() => ("no class".to_owned(), format!("take {setting} out again")),
+                [one] => (Quoted(one).to_string(), format!("set {setting}={one}")),
+                several => {
+                    (quoted_list(several.iter().map(String::as_str)), format!("set {setting} as it was"))
+                }
+            };
+            Some(format!(
+                "{setting} is {is}, but {outputs} {carry} {they}, so it refuses to start: {set} in Deployment `{}` (--allow-configuration-change would move those identities)",
+                self.path()
+            ))
+        })
     }
 
     /// The flags whose values it takes from their variables.

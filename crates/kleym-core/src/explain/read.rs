@@ -77,6 +77,33 @@ pub(super) fn of_refusal(question: &Question<'_>, binding: &Binding, refusal: &R
     }
 }
 
+/// How long after the younger of two bindings came a collision is none that it brought along, in seconds.
+const SETTLED: i64 = 60;
+
+/// Which of two bindings was changed before they collided, where generations and times tell.
+pub(super) fn edited(question: &Question<'_>, binding: &Binding, conflict: &Conflict) -> Option<String> {
+    let peer = BindingKey::new(binding.key.namespace.clone(), conflict.foremost.name.clone());
+    let peer = question.scene.index.binding(&peer)?;
+    let (changed, other) = match (binding.generation?, peer.generation?) {
+        (1, theirs) if theirs > 1 => (peer, binding),
+        (own, 1) if own > 1 => (binding, peer),
+        _ => return None,
+    };
+    let status = (question.status)(&binding.key)?;
+    let since = status.since.filter(|_| status.ready == "False" && status.observed == binding.generation)?;
+    // As Kubernetes writes times, their order is that of the texts.
+    let settled = |one: &Binding| one.created.is_some_and(|time| (question.time)(time + SETTLED) < since);
+    (settled(binding) && settled(peer)).then(|| {
+        format!(
+            "`{}` was edited since it was created (generation {}) and `{}` never was; that they collide is reported since {since}, long after both were created: if the edit of `{}` was not meant, take it back",
+            changed.key,
+            changed.generation.unwrap_or_default(),
+            other.key,
+            changed.key
+        )
+    })
+}
+
 /// What was read of the ClusterSPIFFEID that a finding speaks of: whom it selects, and since when.
 pub(super) fn of_object(question: &Question<'_>, finding: &Finding) -> Option<String> {
     let named = finding.references.iter().find(|one| one.kind == "ClusterSPIFFEID")?;

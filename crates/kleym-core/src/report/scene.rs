@@ -22,6 +22,8 @@ pub struct Reported {
     pub message: String,
     /// `status.observedGeneration`
     pub observed: Option<i64>,
+    /// `lastTransitionTime` of the condition Ready, as it is written.
+    pub since: Option<String>,
 }
 
 /// The bindings that are in a cluster, and what their status says; nothing when nobody has reported yet.

@@ -22,7 +22,7 @@ use self::subject::{Subject, Unanswered};
 use crate::args;
 use crate::console::Console;
 use crate::declared::Told;
-use crate::deployment::{OPERATOR_LABELS, configured, instance_of};
+use crate::deployment::{OPERATOR_LABELS, configured, instance_of, pods_not_ready};
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output;
@@ -154,7 +154,7 @@ fn deletion(binding: &Value) -> Option<Deletion> {
 
 /// The Deployments of operators, in the files or the cluster; none where they may not be listed.
 fn operators(survey: &Survey) -> Vec<Operator> {
-    let of = |deployment: &Value| {
+    let of = |deployment: &Value, pods: &[Value]| {
         let meta = decode::Meta::of(deployment);
         let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64);
         let status = deployment.get("status").filter(|status| !status.is_null());
@@ -166,15 +166,23 @@ fn operators(survey: &Survey) -> Vec<Operator> {
             ready: status.map(|_| number("/status/readyReplicas").unwrap_or(0)),
             class_name: configured(deployment, CLASS_FLAG),
             trust_domain: configured(deployment, TRUST_DOMAIN_FLAG),
+            pods: pods_not_ready(deployment, pods),
         })
     };
     match &survey.cluster {
-        None => survey.declared.beside(Resource::Deployments).items().iter().filter_map(of).collect(),
+        None => {
+            let pods = survey.declared.beside(Resource::Pods).items();
+            let all = survey.declared.beside(Resource::Deployments).items().iter();
+            all.filter_map(|deployment| of(deployment, pods)).collect()
+        }
         Some(cluster) => {
-            let all = Collection::of(Resource::Deployments, None);
-            let labelled = Collection { labels: Some(OPERATOR_LABELS.to_owned()), ..all };
-            let lists = cluster.lists(&[labelled]);
-            lists.iter().flat_map(Found::items).filter_map(of).collect()
+            let labelled = |resource| Collection {
+                labels: Some(OPERATOR_LABELS.to_owned()),
+                ..Collection::of(resource, None)
+            };
+            let lists = cluster.lists(&[labelled(Resource::Deployments), labelled(Resource::Pods)]);
+            let [deployments, pods] = lists.as_slice() else { return Vec::new() };
+            deployments.items().iter().filter_map(|deployment| of(deployment, pods.items())).collect()
         }
     }
 }

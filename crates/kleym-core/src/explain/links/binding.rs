@@ -24,6 +24,7 @@ impl Subject<'_> {
                 format!("{} {}", status.ready, status.reason),
             )
         });
+        let undecided = self.scene.statuses.get(&binding.key).is_some_and(Option::is_none);
         let says = || match &status {
             Some(status) => {
                 let generations = match (status.observed, binding.generation) {
@@ -32,6 +33,7 @@ impl Subject<'_> {
                 };
                 format!("{}   Ready={} {}{generations}", binding.key.name, status.ready, status.reason)
             }
+            None if undecided => format!("{}   no status yet: no operator has decided it", binding.key.name),
             None => format!("{}   nothing is wrong with it", binding.key.name),
         };
         match &self.verdict {

@@ -93,3 +93,94 @@ fn a_foreign_object_is_made_a_fallback_only_where_nobody_loses_by_it() {
         "{answer}"
     );
 }
+
+/// A pod of the operator that does not start.
+const CRASHING: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: kleym-7, namespace: kleym-system, uid: uid-of-kleym-7, labels: {app: kleym}}
+spec: {nodeName: gpu-14, containers: [{name: operator, image: 'r/kleym-operator:v1'}]}
+status:
+  phase: Running
+  containerStatuses:
+  - name: operator
+    ready: false
+    restartCount: 127
+    state: {waiting: {reason: CrashLoopBackOff}}
+    lastState:
+      terminated:
+        message: |
+          {\"level\":\"INFO\",\"message\":\"starting\"}
+          {\"level\":\"ERROR\",\"message\":\"the configuration does not fit\"}
+";
+
+/// A binding that nobody has decided, beside one that has its output.
+fn undecided(environment: &str) -> Dump {
+    let status = "\nstatus: {observedGeneration: -1}\n";
+    let binding = super::BINDING.replace("name: chat, namespace", "name: new, namespace");
+    let binding = binding.replace("uid-of-chat", "uid-of-new").replace("{name: chat}", "{name: new}");
+    let binding = binding.trim_end().replace("value: vllm", "value: proxy") + status;
+    h().with("new.yaml", &binding)
+        .with("new-objective.yaml", &super::OBJECTIVE.replace("name: chat", "name: new"))
+        .with("operator.yaml", &operator("{replicas: 1}", environment))
+}
+
+#[test]
+fn an_operator_that_does_not_start_is_told_with_its_pod_and_the_setting_that_stops_it() {
+    let lost = "{name: KLEYM_CLUSTERSPIFFEID_CLASS_NAME}, {name: KLEYM_TRUST_DOMAIN, value: example.org}";
+    let answer = undecided(lost).with("crashing.yaml", CRASHING).kleym("explain binding/new");
+    assert_eq!(cause(&answer), Some("KLM5010"), "{answer}");
+    assert!(answer.out.contains("new   no status yet: no operator has decided it"), "{answer}");
+    for said in [
+        "Deployment kleym-system/kleym: status.readyReplicas = 0\n",
+        "Pod kleym-system/kleym-7: status.containerStatuses[].state.waiting.reason = CrashLoopBackOff, 127 restarts\n",
+        "Pod kleym-system/kleym-7: status.containerStatuses[].lastState.terminated.message = the configuration does not fit\n",
+    ] {
+        assert!(answer.out.contains(said), "{said}: {answer}");
+    }
+    assert_eq!(
+        fix(&answer),
+        "no replica of kleym-operator is ready (CrashLoopBackOff): KLEYM_CLUSTERSPIFFEID_CLASS_NAME is not set, but 1 issued output carries `spire-spire`, so it refuses to start: set KLEYM_CLUSTERSPIFFEID_CLASS_NAME=spire-spire in Deployment `kleym-system/kleym` (--allow-configuration-change would move those identities); see pod `kleym-system/kleym-7`",
+        "{answer}"
+    );
+    // Settings that fit are not what stops it.
+    let answer = undecided(BY_VARIABLES).with("crashing.yaml", CRASHING).kleym("explain binding/new");
+    assert_eq!(
+        fix(&answer),
+        "no replica of kleym-operator is ready (CrashLoopBackOff): see the log of pod `kleym-system/kleym-7`, of its last start"
+    );
+    // A pod of somebody else says nothing.
+    let other = CRASHING.replace("{app: kleym}", "{app: other}");
+    let answer = undecided(BY_VARIABLES).with("crashing.yaml", &other).kleym("explain binding/new");
+    assert!(!answer.out.contains("kleym-7"), "{answer}");
+}
+
+#[test]
+fn of_two_that_collide_the_one_that_was_edited_is_told_where_generations_and_times_show_it() {
+    let status = |generation: i64, since: &str| {
+        format!(
+            "value: vllm}}
+status:
+  observedGeneration: {generation}
+  conditions:
+  - {{type: Ready, status: 'False', reason: IdentityCollision, message: taken, observedGeneration: {generation}, lastTransitionTime: '{since}'}}"
+        )
+    };
+    let both = |own: i64, theirs: i64, since: &str| {
+        super::rival()
+            .edit("binding.yaml", "generation: 3", &format!("generation: {own}"))
+            .edit("binding.yaml", "value: vllm}", &status(own, since))
+            .edit("rival.yaml", "generation: 3", &format!("generation: {theirs}"))
+            .kleym("explain binding/chat")
+    };
+    let long_after = "2026-11-25T17:28:04Z";
+    for (own, theirs, edited) in [(1, 2, "`llm/rival`"), (2, 1, "`llm/chat`")] {
+        let answer = both(own, theirs, long_after);
+        assert_eq!(cause(&answer), Some("KLM4001"), "{answer}");
+        let said = format!("note   {edited} was edited since it was created (generation 2)");
+        assert!(answer.out.contains(&said) && answer.out.contains(long_after), "{said}: {answer}");
+    }
+    // Both were edited, or the younger collided as soon as it came: nothing is shown.
+    for answer in [both(2, 2, long_after), both(1, 2, "2026-11-01T08:00:01Z")] {
+        assert!(!answer.out.contains("was edited"), "{answer}");
+    }
+}
