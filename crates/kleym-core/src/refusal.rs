@@ -130,6 +130,8 @@ pub enum WriteFailure {
     FieldUnknown,
     /// The operator may not write ClusterSPIFFEIDs.
     Forbidden,
+    /// The API server does not serve ClusterSPIFFEIDs in the version Kleym writes.
+    NotServed,
     /// The API server or a webhook does not answer, or answers with a server error.
     Unavailable,
 }
@@ -313,7 +315,10 @@ impl Refusal {
             | Reason::ClusterSpiffeIdCrdMissing => true,
             Reason::ManagedOutputApplyFailed => matches!(
                 self,
-                Refusal::OutputWrite { failure: WriteFailure::Unavailable | WriteFailure::Forbidden, .. }
+                Refusal::OutputWrite {
+                    failure: WriteFailure::Unavailable | WriteFailure::NotServed | WriteFailure::Forbidden,
+                    ..
+                }
             ),
             _ => false,
         }

@@ -1,17 +1,17 @@
 //! What a binding's status says: conditions, identity, conflicts and the configuration that produced them, without
 //! clocks. A report, never an authority: no decision reads it back.
 
-use crate::fact::Mode;
+use crate::fact::{Mode, Trouble};
 use crate::index::Decision;
 use crate::kind::Kind;
 use crate::name::{BindingKey, ObjectName, Uid};
-use crate::plan::{Standing, Wait};
-use crate::refusal::{Condition, Refusal};
+use crate::plan::{Granting, Remnant, Standing, Wait};
+use crate::refusal::{Condition, Refusal, WriteFailure};
 use crate::relation::Peer;
 use crate::render::Identity;
 use crate::resolve::Troubles;
 use crate::settings::Settings;
-use crate::text::{bounded, quoted_list};
+use crate::text::{MAX_MESSAGE_BYTES, Quoted, bounded, cut_to, quoted_list};
 
 /// A condition's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,12 +116,16 @@ pub fn report(
         Standing::Undecided(kinds) if kinds.contains_key(&Kind::Output) => waiting(unreadable(kinds)),
         Standing::Undecided(kinds) => undecided(&unreadable(kinds)),
         Standing::Waiting(wait) => waiting(waits_for(wait)),
-        Standing::Refused { refusal, kept_by } => {
-            let mut conditions = refused(refusal);
-            if !kept_by.is_empty() {
+        Standing::Refused { refusal, remnant } => {
+            let mut conditions = refused(refusal, &refused_message(refusal, remnant));
+            let left = match remnant {
+                Remnant::Nothing => None,
+                Remnant::Kept(kept_by) => Some(kept(kept_by)),
+                Remnant::Granting(granting) => Some(still_grants(granting)),
+            };
+            if let Some(left) = left {
                 conditions.retain(|c| c.kind != STALLED && c.kind != RECONCILING);
-                let reason = refusal.reason().as_str();
-                conditions.push(condition(RECONCILING, Truth::True, reason, kept(kept_by)));
+                conditions.push(condition(RECONCILING, Truth::True, refusal.reason().as_str(), left));
             }
             conditions
         }
@@ -168,6 +172,7 @@ fn waits_for(wait: &Wait) -> String {
         ),
         Wait::Absence => "the identity is granted as soon as the former ClusterSPIFFEID is gone".to_owned(),
         Wait::Finalizers(finalizers) => kept(finalizers),
+        Wait::Withdrawal(granting) => still_grants(granting),
         Wait::Cooling => {
             "the identity was withdrawn a moment ago and is granted again after a short back-off".to_owned()
         }
@@ -179,6 +184,54 @@ fn kept(finalizers: &[Box<str>]) -> String {
         "the former ClusterSPIFFEID selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them",
         quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
     )
+}
+
+/// What still stands, why it could not be withdrawn, and what to do.
+fn still_grants(granting: &Granting) -> String {
+    let Granting { output, spiffe_id, failure, kept_by } = granting;
+    let verb = if kept_by.is_empty() { "deleted" } else { "changed" };
+    let why = match failure {
+        WriteFailure::Forbidden => format!("it may not be {verb} with the operator's permissions"),
+        WriteFailure::Rejected | WriteFailure::FieldUnknown => {
+            format!("the API server or an admission webhook does not let it be {verb}")
+        }
+        WriteFailure::NotServed => format!("the API server does not serve {}", served_as(Kind::Output)),
+        WriteFailure::Unavailable => "the API server or an admission webhook does not answer".to_owned(),
+    };
+    let kept = match &**kept_by {
+        [] => String::new(),
+        finalizers => {
+            let finalizers = quoted_list(finalizers.iter().map(|finalizer| &**finalizer));
+            format!("; whoever set its finalizers {finalizers} must remove them")
+        }
+    };
+    let then = match failure {
+        WriteFailure::Forbidden => "give the operator the permissions of its ClusterRole",
+        WriteFailure::Rejected | WriteFailure::FieldUnknown => {
+            "see the operator's log for the answer, and mend or remove what rejects it"
+        }
+        WriteFailure::NotServed | WriteFailure::Unavailable => "mend what does not answer",
+    };
+    // The name alone can have a quarter of what a message may have.
+    let id = cut_to(Quoted(spiffe_id).to_string(), MAX_MESSAGE_BYTES / 4);
+    format!(
+        "ClusterSPIFFEID `{output}` still grants {id}, because {why}; {then}, and the operator tries again by itself{kept}"
+    )
+}
+
+/// The message of a refusal, after a word on the grant that still stands, if one does: who reads it must know that first.
+pub(crate) fn refused_message(refusal: &Refusal, remnant: &Remnant) -> String {
+    match remnant {
+        Remnant::Granting(granting) => {
+            bounded(format!("{}; it is to be gone, because {}", still_grants(granting), refusal.message()))
+        }
+        Remnant::Nothing | Remnant::Kept(_) => refusal.message(),
+    }
+}
+
+/// A kind's definition and the version of it that Kleym uses.
+pub(crate) fn served_as(kind: Kind) -> String {
+    format!("`{}` in version `{}`", kind.crd_name(), kind.version())
 }
 
 fn released(kept_by: &[Box<str>]) -> String {
@@ -196,7 +249,7 @@ pub fn granted_conditions(output: &ObjectName, identity: &Identity) -> Vec<Condi
 /// The conditions of a binding that renders and that nothing stands against, as far as files can tell.
 pub fn conditions_of(refusal: Option<&Refusal>) -> Vec<ConditionFact> {
     match refusal {
-        Some(refusal) => refused(refusal),
+        Some(refusal) => refused(refusal, &refusal.message()),
         None => granted("the identity can be granted".to_owned()),
     }
 }
@@ -206,10 +259,10 @@ fn condition(kind: &'static str, status: Truth, reason: &'static str, message: S
 }
 
 /// The four failure conditions, with `is_true` True and the others False.
-fn failures(is_true: Option<&Refusal>) -> impl Iterator<Item = ConditionFact> {
+fn failures(is_true: Option<(&Refusal, &str)>) -> impl Iterator<Item = ConditionFact> {
     Condition::ALL.into_iter().filter(|c| *c != Condition::Ready).map(move |c| match is_true {
-        Some(refusal) if refusal.condition() == c => {
-            condition(c.as_str(), Truth::True, refusal.reason().as_str(), refusal.message())
+        Some((refusal, message)) if refusal.condition() == c => {
+            condition(c.as_str(), Truth::True, refusal.reason().as_str(), message.to_owned())
         }
         _ => condition(c.as_str(), Truth::False, REASON_RESOLVED, String::new()),
     })
@@ -220,12 +273,12 @@ fn granted(message: String) -> Vec<ConditionFact> {
     std::iter::once(ready).chain(failures(None)).collect()
 }
 
-fn refused(refusal: &Refusal) -> Vec<ConditionFact> {
-    let (reason, message) = (refusal.reason().as_str(), refusal.message());
-    let ready = condition(Condition::Ready.as_str(), Truth::False, reason, message.clone());
+fn refused(refusal: &Refusal, message: &str) -> Vec<ConditionFact> {
+    let reason = refusal.reason().as_str();
+    let ready = condition(Condition::Ready.as_str(), Truth::False, reason, message.to_owned());
     let kstatus = if refusal.transient() { RECONCILING } else { STALLED };
-    let last = condition(kstatus, Truth::True, reason, message);
-    std::iter::once(ready).chain(failures(Some(refusal))).chain([last]).collect()
+    let last = condition(kstatus, Truth::True, reason, message.to_owned());
+    std::iter::once(ready).chain(failures(Some((refusal, message)))).chain([last]).collect()
 }
 
 fn waiting(message: String) -> Vec<ConditionFact> {
@@ -244,7 +297,10 @@ fn undecided(message: &str) -> Vec<ConditionFact> {
 fn unreadable(kinds: &Troubles) -> String {
     let kinds: Vec<String> = kinds
         .iter()
-        .map(|(kind, trouble)| format!("`{}` is {}", kind.crd_name(), trouble.as_str()))
+        .map(|(kind, trouble)| match trouble {
+            Trouble::NotServed => format!("{} is not served", served_as(*kind)),
+            _ => format!("`{}` is {}", kind.crd_name(), trouble.as_str()),
+        })
         .collect();
     if kinds.is_empty() { "not decided yet".to_owned() } else { kinds.join(", ") }
 }

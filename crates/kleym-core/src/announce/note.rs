@@ -3,10 +3,11 @@
 
 use crate::name::{ClassName, ObjectName};
 use crate::output::OutputStats;
-use crate::plan::Wait;
+use crate::plan::{Remnant, Wait};
 use crate::refusal::Refusal;
 use crate::relation::Conflict;
 use crate::render::Identity;
+use crate::status::refused_message;
 use crate::text::{Quoted, bounded, quoted_list};
 
 /// What follows a withdrawal, because it is not the end of the story.
@@ -59,18 +60,25 @@ pub(super) fn withdrawn_for_a_while(output: &ObjectName, spiffe_id: &str, wait: 
             "the binding is to have it again as soon as {} of other bindings are gone or replaced",
             quoted_list(outputs.iter().map(ObjectName::as_str))
         ),
-        Wait::Absence | Wait::Cooling => "the binding is to have it again in a moment".to_owned(),
+        Wait::Absence | Wait::Cooling | Wait::Withdrawal(_) => {
+            "the binding is to have it again in a moment".to_owned()
+        }
     };
     bounded(format!("{}: {why}", gone(output, spiffe_id)))
 }
 
 /// `stands` is the SPIFFE ID that the binding's output grants nevertheless.
-pub(super) fn refused(refusal: &Refusal, output: &ObjectName, stands: Option<&str>) -> String {
-    bounded(match stands {
-        Some(id) => {
+pub(super) fn refused(
+    refusal: &Refusal,
+    remnant: &Remnant,
+    output: &ObjectName,
+    stands: Option<&str>,
+) -> String {
+    bounded(match (remnant, stands) {
+        (Remnant::Nothing | Remnant::Kept(_), Some(id)) => {
             format!("ClusterSPIFFEID `{output}` still grants {}: {}", Quoted(id), refusal.message())
         }
-        None => refusal.message(),
+        _ => refused_message(refusal, remnant),
     })
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::announce::{Announcement, Mark, Object, Occasion, Weight, mark, note};
 use crate::name::{BindingKey, ObjectName, Uid, output_name};
 use crate::output::{LiveOutput, Ownership};
-use crate::plan::{Reply, Standing, Step, Wait};
+use crate::plan::{Remnant, Reply, Standing, Step, Wait};
 use crate::refusal::{Reason, Refusal};
 use crate::relation::Conflict;
 use crate::render::Identity;
 use crate::settings::Settings;
-use crate::status::REASON_RECONCILED;
+use crate::status::{REASON_RECONCILED, refused_message};
 
 /// A grant that stood, as far as it was told or seen before a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +75,10 @@ struct RefusalTold {
 
 impl RefusalTold {
     /// A conflict is the same one as long as the same peer leads it: how many others there are changes with each of them.
-    fn of(refusal: &Refusal) -> Self {
-        let mark = match refusal {
-            Refusal::Conflict(conflict) => mark([conflict.foremost.name.as_str()]),
+    fn of(refusal: &Refusal, remnant: &Remnant) -> Self {
+        let mark = match (refusal, remnant) {
+            (_, Remnant::Granting(_)) => mark([&*refused_message(refusal, remnant)]),
+            (Refusal::Conflict(conflict), _) => mark([conflict.foremost.name.as_str()]),
             _ => mark([&*refusal.message()]),
         };
         Self { reason: refusal.reason(), mark }
@@ -181,8 +182,8 @@ impl Told {
                 self.granted(&mut teller, identity, uid, said);
                 self.refused = None;
             }
-            Standing::Refused { refusal, .. } => {
-                let refused = RefusalTold::of(refusal);
+            Standing::Refused { refusal, remnant } => {
+                let refused = RefusalTold::of(refusal, remnant);
                 let known = self.refused.replace(refused) == Some(refused);
                 match lost {
                     Some(lost) => {
@@ -193,7 +194,7 @@ impl Told {
                     None if met_foreign && refused.reason == Reason::ManagedOutputConflict => {}
                     None => {
                         let stands = ours.map(|live| &*live.spec.spiffe_id);
-                        let note = note::refused(refusal, &teller.output, stands);
+                        let note = note::refused(refusal, remnant, &teller.output, stands);
                         let related = ours.map(|live| &live.uid);
                         teller.tell(Occasion::IdentityRefused, Weight::Warning, note, related);
                     }

@@ -198,8 +198,8 @@ pub enum Standing {
     Refused {
         /// Why.
         refusal: Refusal,
-        /// Foreign finalizers that keep the withdrawn output terminating.
-        kept_by: Vec<Box<str>>,
+        /// What is left of its output.
+        remnant: Remnant,
     },
     /// To be granted, as soon as what is in the way is gone.
     Waiting(Wait),
@@ -214,7 +214,32 @@ pub enum Standing {
     },
 }
 
-/// What an identity that is to be granted waits for.
+/// What is left of an output that is to be gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Remnant {
+    /// Nothing, or nothing that is known to last.
+    #[default]
+    Nothing,
+    /// It selects nothing any more, but foreign finalizers keep it terminating.
+    Kept(Vec<Box<str>>),
+    /// It cannot be taken away and still grants.
+    Granting(Granting),
+}
+
+/// An output that grants what is not to be granted any more, because it cannot be taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granting {
+    /// The output's name.
+    pub output: ObjectName,
+    /// The SPIFFE ID that it grants, as it stands there.
+    pub spiffe_id: Box<str>,
+    /// How taking it away failed.
+    pub failure: WriteFailure,
+    /// The foreign finalizers that keep it, where deleting it did not fail, but making it select nothing did.
+    pub kept_by: Vec<Box<str>>,
+}
+
+/// What an identity that is to be granted waits for, or a binding that is being deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wait {
     /// Other live outputs that stand against it.
@@ -223,6 +248,8 @@ pub enum Wait {
     Absence,
     /// Its own former output, which foreign finalizers keep terminating.
     Finalizers(Vec<Box<str>>),
+    /// Its own former output, which cannot be taken away and still grants.
+    Withdrawal(Granting),
     /// Its own back-off after a withdrawal.
     Cooling,
 }
@@ -260,11 +287,17 @@ pub enum Failure {
 impl Failure {
     fn as_write_failure(self) -> WriteFailure {
         match self {
-            Failure::Transient | Failure::Stale | Failure::Absent => WriteFailure::Unavailable,
+            Failure::Transient | Failure::Stale => WriteFailure::Unavailable,
+            Failure::Absent => WriteFailure::NotServed,
             Failure::Forbidden => WriteFailure::Forbidden,
             Failure::Rejected => WriteFailure::Rejected,
             Failure::FieldUnknown => WriteFailure::FieldUnknown,
         }
+    }
+
+    /// Whether it is over by itself as a rule, and mostly in a moment: not worth a word before it has lasted.
+    fn is_momentary(self) -> bool {
+        matches!(self, Failure::Transient | Failure::Stale | Failure::Absent)
     }
 
     /// Whether the same call may succeed later without anything being changed.
@@ -290,8 +323,8 @@ pub struct Turn {
     in_doubt: bool,
     /// A write met something that was not expected: look before going on.
     surprised: bool,
-    /// The output could not be made to select nothing.
-    still_selects: bool,
+    /// How making the output select nothing failed.
+    still_selects: Option<Failure>,
     /// The binding whose finalizer was taken off: it is the API server's to remove now.
     released: Option<Uid>,
     /// The failure that ended the turn.
@@ -319,12 +352,17 @@ impl Turn {
     /// Whether the turn failed in a way that another one, a while later, may mend: everything but the rejection of an
     /// output, which waits until something changes.
     pub fn tries_again(&self) -> bool {
-        self.still_selects || (self.failure.is_some() && !self.refused)
+        self.still_selects.is_some() || (self.failure.is_some() && !self.refused)
     }
 
     /// The failure that ended the turn, if one did.
     pub fn failure(&self) -> Option<Failure> {
         self.failure
+    }
+
+    /// The failure that kept the turn from doing all it was to do, if one did, whether or not it ended there.
+    pub fn shortfall(&self) -> Option<Failure> {
+        self.failure.or(self.still_selects)
     }
 
     /// Takes the reply to a step.
@@ -359,7 +397,7 @@ impl Turn {
                 self.looked = false;
                 self.surprised = true;
             }
-            (Step::NeutraliseOutput { .. }, Reply::Failed(_)) => self.still_selects = true,
+            (Step::NeutraliseOutput { .. }, Reply::Failed(failure)) => self.still_selects = Some(*failure),
             (_, Reply::Failed(failure)) => {
                 self.failure = Some(*failure);
                 let writes =

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Failure, LiveBinding, Situation, Standing, Step, Turn, Wait};
+use super::{Failure, Granting, LiveBinding, Remnant, Situation, Standing, Step, Turn, Wait};
 use crate::fact::{Availability, Known, Trouble};
 use crate::index::Verdict;
 use crate::kind::Kind;
@@ -69,7 +69,7 @@ impl<'a> Plan<'a> {
     /// acknowledged did not happen when a look then shows the output as it was: it is asked again, until the turn is over.
     fn remove(&self, live: &LiveOutput) -> Option<Step> {
         let name = self.name.clone();
-        if !live.finalizers.is_empty() && !live.selects_nothing() && !self.turn.still_selects {
+        if !live.finalizers.is_empty() && !live.selects_nothing() && self.turn.still_selects.is_none() {
             return Some(Step::NeutraliseOutput { name });
         }
         let acknowledged = self.turn.deleted.as_ref() == Some(&live.uid) && !self.turn.looked;
@@ -141,7 +141,7 @@ impl<'a> Plan<'a> {
         let at_rest = Step::Settle(Standing::Leaving);
         let Some(binding) = self.situation.binding else { return at_rest };
         if self.turn.failure.is_some() {
-            return at_rest;
+            return self.left();
         }
         if self.turn.released.as_ref() == Some(&binding.uid) {
             return Self::released(binding);
@@ -158,10 +158,7 @@ impl<'a> Plan<'a> {
             return self.look();
         }
         match self.found() {
-            Found::Ours(live, whose) => {
-                let kept = if live.finalizers.is_empty() { at_rest } else { self.waiting_for(live) };
-                self.remove_at_own_name(live, whose).unwrap_or(kept)
-            }
+            Found::Ours(live, whose) => self.remove_at_own_name(live, whose).unwrap_or_else(|| self.left()),
             // Our finalizer is off already: there is nothing to prove any more, and what is seen may be told.
             Found::Nothing | Found::Foreign if !holds && !self.turn.in_doubt => {
                 if self.situation.outputs.trouble.is_none() { Self::released(binding) } else { at_rest }
@@ -169,6 +166,15 @@ impl<'a> Plan<'a> {
             Found::Nothing | Found::Foreign if self.turn.looked => release,
             Found::Nothing | Found::Foreign => self.look(),
         }
+    }
+
+    /// A deleting binding whose output could not be taken away in this turn, or not yet.
+    fn left(&self) -> Step {
+        Step::Settle(match self.remnant() {
+            Remnant::Nothing => Standing::Leaving,
+            Remnant::Kept(finalizers) => Standing::Waiting(Wait::Finalizers(finalizers)),
+            Remnant::Granting(granting) => Standing::Waiting(Wait::Withdrawal(granting)),
+        })
     }
 
     /// A deleting binding that is not ours to keep any more. The API server removes it, unless somebody else keeps it.
@@ -199,12 +205,10 @@ impl<'a> Plan<'a> {
 
     /// Refused: the output goes, and nothing waits for anything.
     fn withdraw(&self, refusal: &Refusal) -> Step {
-        let settled = |kept_by| Step::Settle(Standing::Refused { refusal: refusal.clone(), kept_by });
+        let settled =
+            || Step::Settle(Standing::Refused { refusal: refusal.clone(), remnant: self.remnant() });
         if self.turn.failure.is_some() {
-            return settled(match self.found() {
-                Found::Ours(live, _) if live.deleting => live.finalizers.to_vec(),
-                _ => Vec::new(),
-            });
+            return settled();
         }
         if self.turn.surprised && self.can_look() {
             return self.look();
@@ -213,9 +217,33 @@ impl<'a> Plan<'a> {
             Found::Ours(live, whose) => self
                 .remove_at_own_name(live, whose)
                 .or_else(|| self.hold(live, whose))
-                .unwrap_or_else(|| settled(live.finalizers.to_vec())),
+                .unwrap_or_else(settled),
             Found::Nothing | Found::Foreign if self.turn.in_doubt && self.can_look() => self.look(),
-            Found::Nothing | Found::Foreign => settled(Vec::new()),
+            Found::Nothing | Found::Foreign => settled(),
+        }
+    }
+
+    /// What is left of an output that is to be gone. That it cannot be taken away is told when that does not pass by
+    /// itself, or has lasted, so that a status does not change to and fro with every hiccup.
+    fn remnant(&self) -> Remnant {
+        let Found::Ours(live, _) = self.found() else { return Remnant::Nothing };
+        let kept_by = if live.deleting { live.finalizers.to_vec() } else { Vec::new() };
+        if live.selects_nothing() {
+            return if kept_by.is_empty() { Remnant::Nothing } else { Remnant::Kept(kept_by) };
+        }
+        let (ended, neutralising) = (self.turn.failure, self.turn.still_selects);
+        let failure = if live.deleting { neutralising.or(ended) } else { ended.or(neutralising) };
+        let lasts = |failure: &Failure| !failure.is_momentary() || self.situation.out_of_patience;
+        // Of what was deleted nobody knows that it stands.
+        let deleted = !live.deleting && self.turn.deleted.as_ref() == Some(&live.uid);
+        match failure.filter(lasts) {
+            Some(failure) if !deleted => Remnant::Granting(Granting {
+                output: self.name.clone(),
+                spiffe_id: live.spec.spiffe_id.clone(),
+                failure: failure.as_write_failure(),
+                kept_by,
+            }),
+            _ => Remnant::Nothing,
         }
     }
 
@@ -254,7 +282,7 @@ impl<'a> Plan<'a> {
             return self
                 .remove_at_own_name(live, whose)
                 .or_else(|| self.hold(live, whose))
-                .unwrap_or_else(|| self.waiting_for(live));
+                .unwrap_or_else(|| self.waiting());
         }
         let wanted = self.wanted(binding, identity);
         let in_sync = !going && live.drift(&wanted).is_empty();
@@ -263,7 +291,7 @@ impl<'a> Plan<'a> {
         }
         // What stands against a peer that comes first is deleted, not replaced, so that waits end.
         if !in_sync && self.situation.gate.in_the_way() {
-            return self.remove(live).unwrap_or_else(|| self.waiting_for(live));
+            return self.remove(live).unwrap_or_else(|| self.waiting());
         }
         if let Some(step) = self.hold(live, whose) {
             return step;
@@ -290,7 +318,7 @@ impl<'a> Plan<'a> {
         // deleted must be possible to create again, so that is asked first.
         if live.spec.class_name != wanted.spec.class_name {
             return if self.turn.tried || deleted {
-                self.remove(live).unwrap_or_else(|| self.waiting_for(live))
+                self.remove(live).unwrap_or_else(|| self.waiting())
             } else {
                 Step::TryOutput(Box::new(wanted))
             };
@@ -330,20 +358,25 @@ impl<'a> Plan<'a> {
     fn delete_now(&self, live: &LiveOutput) -> Step {
         let tried = self.turn.undeleted || self.turn.deleted.as_ref() == Some(&live.uid);
         if live.deleting || tried {
-            return if self.write_failure().is_some() { self.failed() } else { self.waiting_for(live) };
+            return if self.write_failure().is_some() { self.failed() } else { self.waiting() };
         }
         Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() }
     }
 
     fn failed(&self) -> Step {
         let Some(failure) = self.write_failure() else { return Step::Settle(Standing::Leaving) };
-        refused(Refusal::OutputWrite { name: self.name.clone(), failure: failure.as_write_failure() })
+        let refusal = Refusal::OutputWrite { name: self.name.clone(), failure: failure.as_write_failure() };
+        // What could not be replaced and is kept, grants no more than is wanted, or may stand for a moment.
+        let remnant = if self.turn.undeleted { self.remnant() } else { Remnant::Nothing };
+        Step::Settle(Standing::Refused { refusal, remnant })
     }
 
-    fn waiting_for(&self, live: &LiveOutput) -> Step {
-        Step::Settle(Standing::Waiting(match &*live.finalizers {
-            [] => Wait::Absence,
-            finalizers => Wait::Finalizers(finalizers.to_vec()),
+    /// What is to be granted again when its former output is gone.
+    fn waiting(&self) -> Step {
+        Step::Settle(Standing::Waiting(match self.remnant() {
+            Remnant::Nothing => Wait::Absence,
+            Remnant::Kept(finalizers) => Wait::Finalizers(finalizers),
+            Remnant::Granting(granting) => Wait::Withdrawal(granting),
         }))
     }
 
@@ -353,5 +386,5 @@ impl<'a> Plan<'a> {
 }
 
 fn refused(refusal: Refusal) -> Step {
-    Step::Settle(Standing::Refused { refusal, kept_by: Vec::new() })
+    Step::Settle(Standing::Refused { refusal, remnant: Remnant::Nothing })
 }

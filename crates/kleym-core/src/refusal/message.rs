@@ -3,7 +3,8 @@
 
 use super::{Refusal, WriteFailure};
 use crate::fact::{PoolSelectorError, ValueProblem};
-use crate::kind::{ObjectiveGroup, PoolGroup};
+use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
+use crate::status::served_as;
 use crate::text::{MAX_MESSAGE_BYTES, Quoted, bounded, cut_to, quoted_list};
 
 impl Refusal {
@@ -114,6 +115,13 @@ impl Refusal {
             }
             Refusal::OutputWrite { name, failure } => {
                 let what = match failure {
+                    WriteFailure::NotServed => {
+                        let output = served_as(Kind::Output);
+                        return format!(
+                            "ClusterSPIFFEID {} cannot be written: the API server does not serve {output}",
+                            Quoted(name.as_str())
+                        );
+                    }
                     WriteFailure::Rejected => "is rejected by the API server or an admission webhook",
                     WriteFailure::FieldUnknown => {
                         "has a field that the installed CustomResourceDefinition cannot hold"
@@ -182,6 +190,9 @@ impl Refusal {
                 }
                 WriteFailure::FieldUnknown => {
                     "upgrade the CustomResourceDefinition to that of spire-controller-manager 0.6.0 or newer"
+                }
+                WriteFailure::NotServed => {
+                    "install the CustomResourceDefinition of spire-controller-manager 0.6.0 or newer, or let the installed one serve that version again"
                 }
                 WriteFailure::Forbidden => "give the operator the permissions of its ClusterRole",
                 WriteFailure::Unavailable => "the operator tries again by itself",

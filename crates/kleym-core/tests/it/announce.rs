@@ -7,7 +7,7 @@ use kleym_core::name::{ObjectName, Uid, output_name};
 use kleym_core::output::{
     ANNOTATION_BINDING, ANNOTATION_BINDING_UID, LABEL_INSTANCE, LABEL_MANAGED_BY, LiveOutput, WantedOutput,
 };
-use kleym_core::plan::{Failure, Reply, Standing, Step, Wait};
+use kleym_core::plan::{Failure, Granting, Remnant, Reply, Standing, Step, Wait};
 use kleym_core::refusal::{Refusal, WriteFailure};
 use kleym_core::relation::Conflict;
 use kleym_core::render::Identity;
@@ -46,7 +46,7 @@ fn granted(identity: &Arc<Identity>, uid_of_output: &str) -> Standing {
 }
 
 fn refused(refusal: Refusal) -> Standing {
-    Standing::Refused { refusal, kept_by: Vec::new() }
+    Standing::Refused { refusal, remnant: Remnant::Nothing }
 }
 
 fn not_found() -> Refusal {
@@ -204,12 +204,35 @@ fn what_is_refused_but_still_stands_is_not_called_withdrawn_until_it_is_gone() {
 }
 
 #[test]
+fn why_a_grant_still_stands_that_cannot_be_withdrawn_is_told_once() {
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    let mut chat = Chat::granted(&identity);
+    assert_eq!(chat.settles(&refused(not_found()), Some(&output)), ["Warning IdentityRefused chat"]);
+    let granting = Granting {
+        output: output_of_chat(),
+        spiffe_id: output.spec.spiffe_id.clone(),
+        failure: WriteFailure::Forbidden,
+        kept_by: Vec::new(),
+    };
+    let stuck = Standing::Refused { refusal: not_found(), remnant: Remnant::Granting(granting) };
+    let told = chat.settles_in_full(&stuck, Some(&output));
+    assert_eq!(short(&told), ["Warning IdentityRefused chat"]);
+    for part in ["still grants `spiffe://example.org/", "may not be deleted", &not_found().message()] {
+        assert!(told[0].note.contains(part), "{}", told[0].note);
+    }
+    assert_eq!(chat.settles(&stuck, Some(&output)), NOTHING);
+    assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityWithdrawn chat"]);
+}
+
+#[test]
 fn an_output_that_selects_nothing_and_is_kept_by_a_finalizer_is_withdrawn() {
     let identity = identity("vllm");
     let mut output = live(&identity, "o-1");
     let mut chat = Chat::granted(&identity);
     output.spec = output.neutralised().spec;
-    let kept = Standing::Refused { refusal: not_found(), kept_by: vec!["example.com/keep".into()] };
+    let kept =
+        Standing::Refused { refusal: not_found(), remnant: Remnant::Kept(vec!["example.com/keep".into()]) };
     assert_eq!(chat.settles(&kept, Some(&output)), ["Warning IdentityWithdrawn chat"]);
     assert_eq!(chat.settles(&kept, None), NOTHING);
 }

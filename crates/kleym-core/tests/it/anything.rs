@@ -3,11 +3,14 @@
 use kleym_core::fact::{
     Change, Mode, PoolRefError, PoolSelectorError, SpecError, SpecField, ValueProblem, pool_labels,
 };
-use kleym_core::index::Verdict;
+use kleym_core::index::{Decision, Verdict};
 use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
 use kleym_core::name::NameError;
+use kleym_core::plan::{Granting, Remnant, Standing};
 use kleym_core::refusal::{Refusal, WriteFailure};
+use kleym_core::resolve::Troubles;
 use kleym_core::selector::Item;
+use kleym_core::status::{ConditionFact, Truth, report};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
@@ -17,7 +20,7 @@ use crate::bad_input::judged;
 use crate::bad_names::NEVER;
 use crate::naive::Naive;
 use crate::random::furniture;
-use crate::world::{assert_presentable, binding, cases, key, listed, name};
+use crate::world::{assert_presentable, binding, cases, key, listed, name, settings};
 
 /// Every refusal there is, with a text from outside in every place that takes one.
 fn refusals(text: &str) -> Vec<Refusal> {
@@ -64,6 +67,7 @@ fn refusals(text: &str) -> Vec<Refusal> {
         WriteFailure::Rejected,
         WriteFailure::FieldUnknown,
         WriteFailure::Forbidden,
+        WriteFailure::NotServed,
         WriteFailure::Unavailable,
     ] {
         all.push(Refusal::OutputWrite { name: name(&"o".repeat(253)), failure });
@@ -76,6 +80,19 @@ fn refusals(text: &str) -> Vec<Refusal> {
     all
 }
 
+/// What the status says of this refusal while an output still grants this, and is kept by this.
+fn conditions_with_remnant(refusal: Refusal, text: &str) -> Vec<ConditionFact> {
+    let granting = Granting {
+        output: name(&"o".repeat(253)),
+        spiffe_id: text.into(),
+        failure: WriteFailure::Forbidden,
+        kept_by: vec![text.into(); 9],
+    };
+    let standing = Standing::Refused { refusal: refusal.clone(), remnant: Remnant::Granting(granting) };
+    let decision = Decision { verdict: Verdict::Refused(refusal), held: Troubles::new() };
+    report(&settings(), &key("llm", "chat"), Some(1), &decision, &standing).unwrap().conditions
+}
+
 #[test]
 fn every_message_is_short_and_printable_whatever_it_quotes() {
     let long =
@@ -84,6 +101,10 @@ fn every_message_is_short_and_printable_whatever_it_quotes() {
         for refusal in refusals(text) {
             assert_presentable(&refusal.message());
             refusal.hint().iter().for_each(|hint| assert_presentable(hint));
+            let conditions = conditions_with_remnant(refusal, text).into_iter();
+            for condition in conditions.filter(|condition| condition.status == Truth::True) {
+                assert_presentable(&condition.message);
+            }
         }
     }
 }

@@ -10,9 +10,10 @@ use kleym_core::kind::{Kind, ObjectiveGroup};
 use kleym_core::name::{BindingKey, ClassName, ObjectName, Uid};
 use kleym_core::output::{FINALIZER, LiveOutput, WantedOutput};
 use kleym_core::plan::{
-    Failure, Finalizers, Gate, LiveBinding, Reply, Situation, Standing, Step, Turn, Wait, next,
+    Failure, Finalizers, Gate, Granting, LiveBinding, Remnant, Reply, Situation, Standing, Step, Turn, Wait,
+    next,
 };
-use kleym_core::refusal::Refusal;
+use kleym_core::refusal::{Refusal, WriteFailure};
 use kleym_core::render::Identity;
 use kleym_core::resolve::Troubles;
 use kleym_core::settings::Settings;
@@ -23,7 +24,7 @@ fn uid(text: &str) -> Uid {
     Uid::parse(text).unwrap()
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Others {
     blockers: BTreeSet<ObjectName>,
     in_the_way: bool,
@@ -41,6 +42,7 @@ impl Gate for Others {
 
 /// What the protocol is asked about: the binding `llm/chat` with uid `b-1`, its verdict, and what stands at its output's
 /// name.
+#[derive(Clone)]
 struct Scene {
     settings: Settings,
     key: BindingKey,
@@ -284,6 +286,74 @@ fn nothing_holds_a_withdrawal_up() {
     }
 }
 
+/// What still stands of the output, as the status tells it.
+fn granting(failure: WriteFailure, kept_by: &[&str]) -> Remnant {
+    let live = output_of("b-1", "vllm");
+    Remnant::Granting(Granting {
+        output: live.name,
+        spiffe_id: live.spec.spiffe_id,
+        failure,
+        kept_by: kept_by.iter().copied().map(Into::into).collect(),
+    })
+}
+
+/// What a turn that settled says of its output.
+fn remnant(step: Step) -> Remnant {
+    match step {
+        Step::Settle(Standing::Refused { remnant, .. }) => remnant,
+        Step::Settle(Standing::Waiting(Wait::Withdrawal(granting))) => Remnant::Granting(granting),
+        Step::Settle(Standing::Leaving | Standing::Waiting(Wait::Absence)) => Remnant::Nothing,
+        step => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn a_grant_that_cannot_be_withdrawn_is_told_when_that_does_not_pass_by_itself_or_has_lasted() {
+    let way = || {
+        let mut scene = Scene::new().with("b-1", "vllm");
+        scene.output().spec.hint = None;
+        scene.others.in_the_way = true;
+        scene
+    };
+    for scene in [Scene::refused().with("b-1", "vllm"), Scene::deleting().with("b-1", "vllm"), way()] {
+        for (failure, patience, told) in [
+            (Failure::Forbidden, false, Some(WriteFailure::Forbidden)),
+            (Failure::Rejected, false, Some(WriteFailure::Rejected)),
+            (Failure::Transient, false, None),
+            (Failure::Transient, true, Some(WriteFailure::Unavailable)),
+        ] {
+            let mut scene = scene.clone();
+            scene.out_of_patience = patience;
+            assert_eq!(scene.next(), delete());
+            let told = told.map_or(Remnant::Nothing, |failure| granting(failure, &[]));
+            assert_eq!(remnant(scene.after(&Reply::Failed(failure))), told, "{failure:?}, {patience}");
+        }
+    }
+}
+
+#[test]
+fn of_an_output_whose_deletion_was_acknowledged_nobody_says_that_it_still_grants() {
+    for mut scene in [Scene::refused().with("b-1", "vllm"), Scene::deleting().with("b-1", "vllm")] {
+        scene.out_of_patience = true;
+        assert_eq!(scene.after(&Reply::Done), look());
+        assert_eq!(remnant(scene.after(&Reply::Failed(Failure::Transient))), Remnant::Nothing);
+    }
+}
+
+#[test]
+fn what_foreign_finalizers_keep_and_cannot_be_made_to_select_nothing_still_grants() {
+    for scene in [Scene::refused(), Scene::deleting(), Scene::new()] {
+        for (failure, told) in [
+            (Failure::Forbidden, granting(WriteFailure::Forbidden, &["example.com/keep"])),
+            (Failure::Transient, Remnant::Nothing),
+        ] {
+            let mut scene = scene.clone().with("b-1", "vllm").terminating();
+            assert_eq!(scene.next(), neutralise());
+            assert_eq!(remnant(scene.after(&Reply::Failed(failure))), told, "{failure:?}");
+        }
+    }
+}
+
 #[test]
 fn a_delete_that_was_acknowledged_and_did_not_happen_is_asked_again_and_again() {
     let sweep = || Scene { verdict: Verdict::Gone, binding: None, ..Scene::new().with("b-0", "vllm") };
@@ -341,7 +411,7 @@ fn what_a_foreign_finalizer_keeps_is_neutral_and_keeps_our_finalizer() {
         scene.binding.as_mut().unwrap().finalizers = [FINALIZER].into_iter().collect();
         let step = scene.after(&Reply::Done);
         let reported = match &step {
-            Step::Settle(Standing::Refused { kept_by, .. }) => kept_by.len() == 1,
+            Step::Settle(Standing::Refused { remnant: Remnant::Kept(by), .. }) => by.len() == 1,
             step => *step == kept(),
         };
         assert!(reported, "{step:?}");

@@ -6,7 +6,7 @@ use kleym_core::announce::{Announcement, Object, Vigil, Weight};
 use kleym_core::fact::Mode;
 use kleym_core::name::{Namespace, ObjectName, Uid};
 use kleym_core::output::{LiveOutput, OutputSpec, OutputStats};
-use kleym_core::plan::{Standing, Wait};
+use kleym_core::plan::{Remnant, Standing, Wait};
 use kleym_core::refusal::Refusal;
 use kleym_core::resolve::Troubles;
 
@@ -22,7 +22,7 @@ fn at(milliseconds: u64) -> Now {
 }
 
 fn refused() -> Standing {
-    Standing::Refused { refusal: Refusal::PoolCrdMissing(None), kept_by: Vec::new() }
+    Standing::Refused { refusal: Refusal::PoolCrdMissing(None), remnant: Remnant::Nothing }
 }
 
 fn end(standing: &Standing) -> TurnEnd<'_> {

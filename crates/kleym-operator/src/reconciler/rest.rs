@@ -5,7 +5,7 @@ use std::time::Duration;
 use kleym_core::announce::Settled;
 use kleym_core::index::Dirty;
 use kleym_core::name::{BindingKey, ObjectName};
-use kleym_core::plan::{Failure, Standing, Wait};
+use kleym_core::plan::{Failure, Remnant, Standing, Wait};
 
 use super::Reconciler;
 use super::memory::PATIENCE;
@@ -39,7 +39,7 @@ impl Reconciler {
         } else {
             self.queue.succeeded(key);
         }
-        self.remember(key, standing, running.turn.failure());
+        self.remember(key, standing, running.turn.shortfall());
     }
 
     /// Whether an output stands that may grant what it is not to grant.
@@ -121,7 +121,12 @@ impl Reconciler {
             }
             // That somebody else was faster is no failure, and ends none.
             Standing::Refused { .. } if failure == Some(Failure::Stale) => {}
-            Standing::Refused { .. } if failure.is_some_and(Failure::passes) => {
+            // What cannot be taken away is said to stand until it is gone, however the next try fails.
+            Standing::Waiting(Wait::Withdrawal(_))
+            | Standing::Refused { remnant: Remnant::Granting(_), .. } => {
+                self.memory.entry(key.clone()).or_default().stuck(now);
+            }
+            Standing::Leaving | Standing::Refused { .. } if failure.is_some_and(Failure::passes) => {
                 let memory = self.memory.entry(key.clone()).or_default();
                 memory.stuck(now);
                 // What grants too much must not wait for a longer back-off.

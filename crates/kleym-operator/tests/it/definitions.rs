@@ -139,6 +139,38 @@ async fn a_definition_that_cannot_hold_a_field_is_told_without_repeating_the_wri
     world.ready("chat").await;
 }
 
+/// A kind's definition that serves `v2` and no longer the version that Kleym uses.
+fn in_another_version(kind: Kind) -> Value {
+    let mut other = definition(kind);
+    let version = other["spec"]["versions"][0].clone();
+    other["spec"]["versions"] = json!([version, version]);
+    other["spec"]["versions"][1]["name"] = json!("v2");
+    other["spec"]["versions"][1]["storage"] = json!(false);
+    other["spec"]["versions"][0]["served"] = json!(false);
+    other
+}
+
+#[tokio::test]
+async fn a_new_binding_says_which_version_of_cluster_spiffe_ids_is_not_served() {
+    let world = World::with_only("output-versions", &NEEDED).await;
+    let operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.at_rest().await;
+    install_as(&world.client, vec![in_another_version(Kind::Output)]).await;
+    operator.says("not served in the version Kleym reads").await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    let message = format!(
+        "ClusterSPIFFEID `{}` cannot be written: the API server does not serve `clusterspiffeids.spire.spiffe.io` in \
+         version `v1alpha1`; install the CustomResourceDefinition of spire-controller-manager 0.6.0 or newer, or let the \
+         installed one serve that version again",
+        world.output_name("chat")
+    );
+    missing(&world, "RenderFailure", "ManagedOutputApplyFailed", &message).await;
+
+    install(&world.client, &[Kind::Output]).await;
+    world.ready("chat").await;
+}
+
 #[tokio::test]
 async fn a_definition_that_does_not_serve_our_version_holds_what_was_granted() {
     let world = World::with_only("versions", &NEEDED).await;
@@ -148,13 +180,7 @@ async fn a_definition_that_does_not_serve_our_version_holds_what_was_granted() {
     world.ready("chat").await;
     let output = world.output("chat").await;
 
-    let mut other = definition(POOL);
-    let version = other["spec"]["versions"][0].clone();
-    other["spec"]["versions"] = json!([version, version]);
-    other["spec"]["versions"][1]["name"] = json!("v2");
-    other["spec"]["versions"][1]["storage"] = json!(false);
-    other["spec"]["versions"][0]["served"] = json!(false);
-    install_as(&world.client, vec![other]).await;
+    install_as(&world.client, vec![in_another_version(POOL)]).await;
     let held = world
         .until("the verdict is held", Kind::Binding, "chat", |binding| {
             let conditions = &binding.context("it is gone")?["status"]["conditions"];

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
-use kleym_core::kind::Kind;
+use anyhow::{Context, ensure};
+use kleym_core::kind::{Kind, ObjectiveGroup};
 use kleym_testenv::eventually;
 use kleym_testenv::proxy::{Asked, Fault, Proxy, Reply};
 use serde_json::{Value, json};
 
-use crate::world::{Operator, SOON, World, objective, per_objective, pool};
+use crate::world::{Operator, SOON, World, objective, per_objective, pool, ready, text};
 
 const NARROW: [&str; 3] = ["k8s:ns:{{ .Namespace }}", "k8s:sa:model-server", "k8s:node-name:n1"];
 
@@ -33,6 +33,13 @@ fn replaces(asked: &Asked) -> bool {
 async fn templates(world: &World, templates: &[&str]) {
     let patch = json!({"spec": {"workloadSelectorTemplates": templates}});
     world.edit(Kind::Binding, "chat", patch).await;
+}
+
+/// The message of a condition.
+fn message_of<'a>(binding: &'a Value, kind: &str) -> &'a str {
+    let conditions = binding["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let condition = conditions.iter().find(|condition| condition["type"] == kind);
+    condition.map_or("", |condition| text(&condition["message"]))
 }
 
 fn away() -> Reply {
@@ -79,6 +86,57 @@ async fn a_grant_that_is_too_wide_is_deleted_at_once_when_its_replacement_is_rej
     // A rejection is tried again when something changes.
     templates(&world, &[NARROW[0], NARROW[1], "k8s:node-name:n2"]).await;
     world.ready("chat").await;
+}
+
+#[tokio::test]
+async fn a_binding_whose_grant_cannot_be_withdrawn_says_that_it_stands_and_why_and_what_to_do() {
+    let (world, proxy, _operator) = granted("undeletable", &NARROW[..2]).await;
+    let name = world.output_name("chat");
+    let deny = || {
+        let message = "clusterspiffeids.spire.spiffe.io is forbidden: cannot delete resource";
+        let deletes = |asked: &Asked| asked.is("delete", "clusterspiffeids");
+        proxy.always(deletes, Fault::Answer(Reply::status(403, "Forbidden", message)));
+    };
+    let stands = format!(
+        "ClusterSPIFFEID `{name}` still grants `spiffe://kleym.sonda.red/ns/{}/objective/chat`, because it may not be \
+         deleted with the operator's permissions; give the operator the permissions of its ClusterRole, and the operator \
+         tries again by itself",
+        world.namespace
+    );
+    deny();
+    world.delete(Kind::Objective(ObjectiveGroup::LlmD), "chat").await;
+    let binding = world.refused("chat", "TargetObjectiveNotFound").await;
+    for kind in ["Ready", "InvalidRef", "Reconciling"] {
+        let message = message_of(&binding, kind);
+        assert!(message.starts_with(&stands), "{kind}: {message}");
+    }
+    world.output("chat").await;
+    proxy.heal();
+    world.gone(Kind::Output, &name).await;
+    world
+        .reported("only the refusal is told", "chat", |binding| {
+            let message = message_of(binding, "Ready");
+            ensure!(message.starts_with("InferenceObjective `chat` does not exist"), "{message}");
+            Ok(())
+        })
+        .await;
+
+    // And so of a binding that is being deleted.
+    world.create(objective("chat", "llama")).await;
+    world.ready("chat").await;
+    deny();
+    world.delete(Kind::Binding, "chat").await;
+    let told = |binding: Option<&Value>| {
+        let binding = binding.context("it is gone")?;
+        ensure!(message_of(binding, "Ready") == stands, "{binding}");
+        Ok(binding.clone())
+    };
+    let binding = world.until("it is told of the deleted binding", Kind::Binding, "chat", told).await;
+    assert_eq!(ready(&binding), ("Unknown", "Initializing"));
+    assert_eq!(message_of(&binding, "Reconciling"), stands);
+    proxy.heal();
+    world.gone(Kind::Binding, "chat").await;
+    assert_eq!(world.find_output("chat").await, None);
 }
 
 #[tokio::test]

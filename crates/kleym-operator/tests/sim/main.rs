@@ -29,6 +29,7 @@ mod runner;
 mod scenario;
 mod seen;
 mod server;
+mod undeletable;
 mod wire;
 mod world;
 

@@ -8,7 +8,9 @@ use kleym_core::index::{Decision, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::ObjectName;
 use kleym_core::output::{FINALIZER, LiveOutput, WantedOutput};
-use kleym_core::plan::{Failure, Gate, LiveBinding, Reply, Situation, Standing, Step, Turn, Wait, next};
+use kleym_core::plan::{
+    Failure, Gate, LiveBinding, Remnant, Reply, Situation, Standing, Step, Turn, Wait, next,
+};
 use kleym_core::refusal::Refusal;
 use kleym_core::render::Identity;
 use kleym_operator::perform::{Action, Answer, Call};
@@ -119,7 +121,7 @@ impl Mutant {
             },
             Mutant::KeepsWhatIsRefused => |s, t| match (next(s, t), &s.decision.verdict) {
                 (Step::DeleteOutput { .. }, Verdict::Refused(refusal)) => {
-                    Step::Settle(Standing::Refused { refusal: refusal.clone(), kept_by: Vec::new() })
+                    Step::Settle(Standing::Refused { refusal: refusal.clone(), remnant: Remnant::Nothing })
                 }
                 (step, _) => step,
             },

@@ -10,7 +10,7 @@ use kleym_core::index::{Decision, Index, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
 use kleym_core::output::{FINALIZER, WantedOutput};
-use kleym_core::plan::{Standing, Wait};
+use kleym_core::plan::{Remnant, Standing, Wait};
 use kleym_core::refusal::Refusal;
 use kleym_core::render::Identity;
 use kleym_core::settings::Settings;
@@ -108,10 +108,11 @@ impl End<'_> {
                 must(ours.is_none() || kept.is_some(), "S5", || {
                     format!("{key} is refused and has an output")
                 })?;
-                Standing::Refused { refusal: refusal.clone(), kept_by: kept_by().unwrap_or_default() }
+                let remnant = kept_by().map_or(Remnant::Nothing, Remnant::Kept);
+                Standing::Refused { refusal: refusal.clone(), remnant }
             }
             Verdict::Wanted(_) if output_kind == Definition::Absent => {
-                Standing::Refused { refusal: Refusal::OutputCrdMissing, kept_by: Vec::new() }
+                Standing::Refused { refusal: Refusal::OutputCrdMissing, remnant: Remnant::Nothing }
             }
             Verdict::Wanted(identity) => match (ours, live) {
                 (Some(_), _) if kept.is_some() => {
@@ -126,7 +127,7 @@ impl End<'_> {
                 (_, Some(live)) => {
                     obstacles.insert(name);
                     let name = decode::output(&live.value).unwrap().name;
-                    Standing::Refused { refusal: Refusal::OutputForeign { name }, kept_by: Vec::new() }
+                    Standing::Refused { refusal: Refusal::OutputForeign { name }, remnant: Remnant::Nothing }
                 }
                 (_, None) => {
                     let what = format!("{key} is to have {} and has no output", identity.spiffe_id);

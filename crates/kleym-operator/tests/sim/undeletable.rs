@@ -1,0 +1,72 @@
+//! A grant that is to go and cannot be withdrawn: what the status says of it, and when.
+
+use std::time::Duration;
+
+use kleym_core::kind::{Kind, ObjectiveGroup};
+
+use crate::by_hand::{NAMESPACE, Scene, binding, is};
+use crate::objects::per_objective;
+use crate::server::{Place, Refused};
+use crate::wire::Verb;
+
+const STANDS: &str = "still grants `spiffe://example.org/ns/llm/objective/chat`, because ";
+
+/// A binding that is granted, and is to lose it.
+fn to_be_withdrawn(deleted: bool) -> Scene {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    scene.rest();
+    if deleted {
+        scene.server.delete_by_hand(&binding("a"));
+    } else {
+        let objective = Kind::Objective(ObjectiveGroup::LlmD);
+        scene.server.delete_by_hand(&Place::new(objective, NAMESPACE, "chat"));
+    }
+    scene
+}
+
+/// Has every delete of the output fail like this, for a while.
+fn deny(scene: &mut Scene, code: u16, span: Duration) {
+    let until = scene.server.now + span;
+    while scene.server.now < until {
+        while let Some(call) = scene.until(is(Verb::Delete, "a")) {
+            scene.finish(call, &Err(Refused::Misfortune(code)));
+        }
+        scene.server.now += Duration::from_millis(50);
+    }
+}
+
+fn says(scene: &Scene) -> String {
+    let status = &scene.server.get(&binding("a")).unwrap().value["status"];
+    status.pointer("/conditions/0/message").unwrap().as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_grant_that_stands_against_a_missing_permission_is_told_soon() {
+    for deleted in [false, true] {
+        let mut scene = to_be_withdrawn(deleted);
+        deny(&mut scene, 403, Duration::from_secs(3));
+        let message = says(&scene);
+        let why = format!("{STANDS}it may not be deleted with the operator's permissions");
+        assert!(message.contains(&why), "{message}");
+        scene.server.now += Duration::from_secs(10);
+        scene.rest();
+        assert!(!scene.output("a"));
+        assert!(deleted || !says(&scene).contains("still grants"));
+        assert_eq!(scene.server.get(&binding("a")).is_none(), deleted);
+    }
+}
+
+#[test]
+fn a_hiccup_is_not_worth_a_word_and_what_lasts_is() {
+    for deleted in [false, true] {
+        let mut scene = to_be_withdrawn(deleted);
+        deny(&mut scene, 503, Duration::from_secs(4));
+        assert!(!says(&scene).contains("still grants"), "{}", says(&scene));
+        deny(&mut scene, 503, Duration::from_secs(8));
+        let version = scene.server.get(&binding("a")).unwrap().version;
+        assert!(says(&scene).contains(STANDS), "{}", says(&scene));
+        deny(&mut scene, 503, Duration::from_secs(60));
+        assert_eq!(scene.server.get(&binding("a")).unwrap().version, version, "it is told once");
+    }
+}
