@@ -95,7 +95,8 @@ pub struct Explanation {
 /// The chain of a binding.
 pub fn binding(question: &Question<'_>, binding: &Binding) -> Explanation {
     let chains = vec![links::chain(question, None, Some(binding))];
-    let findings = beside(question, &chains, None);
+    let mut findings = beside(question, &chains, None);
+    findings.extend(links::left_out(question, binding, &chains[0]));
     Explanation { chains, findings, ..Explanation::default() }
 }
 
@@ -155,6 +156,14 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
     let left = if holds && question.container.is_none() { left(question, pod, &given) } else { Vec::new() };
     let mut findings = beside(question, &chains, Some(Only { pod, container: question.container }));
     findings.extend(still);
+    for chain in &mut chains {
+        let binding = chain.binding.as_ref().and_then(|key| scene.index.binding(key));
+        let Some(binding) = binding.filter(|binding| read::took_by_an_edit(question, binding)) else {
+            continue;
+        };
+        let of_links = chain.links.iter_mut().filter_map(|link| link.finding.as_mut());
+        of_links.chain(findings.iter_mut()).for_each(|finding| first_the_edit(finding, binding));
+    }
     Explanation { chains, given, left, claims, findings }
 }
 
@@ -172,6 +181,17 @@ fn speaks_of_a_container(scene: &Scene<'_>, chain: &Chain) -> bool {
     let binding = chain.binding.as_ref().and_then(|key| scene.index.binding(key));
     let spec = binding.and_then(|binding| binding.spec.as_ref().ok());
     spec.is_some_and(|spec| spec.discriminator.is_some())
+}
+
+/// What was left without an identity by an edit may be what the binding was for before.
+fn first_the_edit(finding: &mut Finding, binding: &Binding) {
+    let displaced = finding.code == Code::FallbackDisplaced;
+    if let Some(hint) = finding.hint.as_mut().filter(|_| displaced) {
+        let key = &binding.key;
+        *hint = format!(
+            "`{key}` was edited: see first whether it was for this container, and take the edit back if so; else {hint}"
+        );
+    }
 }
 
 /// Of a container that has not even its fallback identity: which binding took that.

@@ -42,6 +42,11 @@ pub(super) fn still_gives(question: &Question<'_>, pod: usize, binding: &Binding
     Subject::of(question, Some(pod), Some(binding)).given_still().is_some()
 }
 
+/// That pods of a workload are in no pool, where others of it are in the binding's.
+pub(super) fn left_out(question: &Question<'_>, binding: &Binding, chain: &Chain) -> Option<Finding> {
+    Subject::of(question, None, Some(binding)).left_out(chain)
+}
+
 /// What one chain is about.
 struct Subject<'a> {
     question: &'a Question<'a>,
@@ -205,7 +210,7 @@ impl<'a> Subject<'a> {
             );
         }
         if let Refusal::Conflict(conflict) = refusal
-            && let Some(edited) = super::read::edited(self.question, binding, conflict)
+            && let Some((_, edited)) = super::read::edited(self.question, binding, conflict)
         {
             finding.note =
                 Some(finding.note.map_or_else(|| edited.clone(), |note| format!("{note}; {edited}")));

@@ -7,7 +7,7 @@ use super::links::shown;
 use crate::fact::{
     Binding, Objective, Pool, PoolRefError, PoolSelectorError, SpecError, Target, ValueProblem,
 };
-use crate::index::Index;
+use crate::index::{Index, Verdict};
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::{BindingKey, ObjectName};
 use crate::refusal::Refusal;
@@ -80,8 +80,12 @@ pub(super) fn of_refusal(question: &Question<'_>, binding: &Binding, refusal: &R
 /// How long after the younger of two bindings came a collision is none that it brought along, in seconds.
 const SETTLED: i64 = 60;
 
-/// Which of two bindings was changed before they collided, where generations and times tell.
-pub(super) fn edited(question: &Question<'_>, binding: &Binding, conflict: &Conflict) -> Option<String> {
+/// Which of two bindings was changed before they collided, where generations and times tell; and in words.
+pub(super) fn edited(
+    question: &Question<'_>,
+    binding: &Binding,
+    conflict: &Conflict,
+) -> Option<(BindingKey, String)> {
     let peer = BindingKey::new(binding.key.namespace.clone(), conflict.foremost.name.clone());
     let peer = question.scene.index.binding(&peer)?;
     let (changed, other) = match (binding.generation?, peer.generation?) {
@@ -93,7 +97,7 @@ pub(super) fn edited(question: &Question<'_>, binding: &Binding, conflict: &Conf
     let since = status.since.filter(|_| status.ready == "False" && status.observed == binding.generation)?;
     // As Kubernetes writes times, their order is that of the texts.
     let settled = |one: &Binding| one.created.is_some_and(|time| (question.time)(time + SETTLED) < since);
-    (settled(binding) && settled(peer)).then(|| {
+    let words = || {
         format!(
             "`{}` was edited since it was created (generation {}) and `{}` never was; that they collide is reported since {since}, long after both were created: if the edit of `{}` was not meant, take it back",
             changed.key,
@@ -101,6 +105,19 @@ pub(super) fn edited(question: &Question<'_>, binding: &Binding, conflict: &Conf
             other.key,
             changed.key
         )
+    };
+    (settled(binding) && settled(peer)).then(|| (changed.key.clone(), words()))
+}
+
+/// Whether a binding was edited, and has taken from another one since what that had.
+pub(super) fn took_by_an_edit(question: &Question<'_>, binding: &Binding) -> bool {
+    let index = question.scene.index;
+    let mut others = index.bindings_of(&binding.key.namespace).filter(|other| other.key != binding.key);
+    others.any(|other| match index.verdict(&other.key).verdict {
+        Verdict::Refused(Refusal::Conflict(conflict)) => {
+            edited(question, other, &conflict).is_some_and(|(changed, _)| changed == binding.key)
+        }
+        _ => false,
     })
 }
 

@@ -523,8 +523,13 @@ fn narrowed(scene: &Scene<'_>, pod: &Pod, container: &Container, by: usize) -> S
     let others: Vec<&str> = others.filter(reached).map(|one| &*one.name).collect();
     let how = match (object.selectors.is_empty(), others.as_slice()) {
         (true, []) => "narrow its `spec.podSelector` or `spec.namespaceSelector`".to_owned(),
+        (true, [other]) => format!(
+            "set `spec.workloadSelectorTemplates: ['k8s:container-name:{other}']` in ClusterSPIFFEID {}, if it is meant for that container: it has none, so every container gets its identity",
+            Quoted(&object.name)
+        ),
         (true, others) => format!(
-            "the other object has no `spec.workloadSelectorTemplates`, so every container gets its identity: set `k8s:container-name:<container>` there for the container that needs it (beside `{}` it reaches {})",
+            "set `k8s:container-name:<container>` in `spec.workloadSelectorTemplates` of ClusterSPIFFEID {} for the container that needs it (beside `{}` it reaches {}): it has none, so every container gets its identity",
+            Quoted(&object.name),
             container.name,
             quoted_list(others.iter().copied())
         ),
@@ -534,7 +539,7 @@ fn narrowed(scene: &Scene<'_>, pod: &Pod, container: &Container, by: usize) -> S
         ),
     };
     let fallback = if scene.serves_alone(by) { "" } else { "; or make it a fallback (`fallback: true`)" };
-    format!("which of them a workload takes by default is arbitrary in SPIRE: {how}{fallback}")
+    format!("{how}{fallback}; which of two identities a workload takes by default is arbitrary in SPIRE")
 }
 
 /// Istio authorises on `ns/<ns>/sa/<sa>` alone (its `pkg/spiffe`), and its proxy asks SPIRE like any other container.

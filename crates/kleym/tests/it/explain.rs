@@ -6,6 +6,7 @@ mod containers;
 mod evidence;
 mod harm;
 mod manager;
+mod pools;
 mod state;
 
 use std::collections::BTreeMap;

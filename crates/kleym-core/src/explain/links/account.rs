@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::chain::{Evidence, Link, LinkKind};
-use super::{Subject, pod_object};
-use crate::report::{Code, selector_field, workloads};
+use super::labels::in_its_template;
+use super::{Subject, number, pod_object};
+use crate::report::{Code, Finding, selector_field, workloads};
 use crate::spire::Pod;
 
 /// The most accounts that are shown, each by one pod.
@@ -25,6 +26,25 @@ impl Subject<'_> {
         named.next().is_none().then_some(first)
     }
 
+    /// What to do about a pod that runs as another account. The binding is not to be changed where others run as its own.
+    fn own_account_or_the_bindings(&self, pod: &Pod, account: &str) -> String {
+        let template = match in_its_template(pod) {
+            template if template.is_empty() => " in the pod's template".to_owned(),
+            template => template,
+        };
+        let set = format!("set `serviceAccountName: {account}`{template}");
+        let pods = self.resolution().map(|resolved| self.pods_in(&resolved.pool.labels)).unwrap_or_default();
+        match pods.iter().filter(|one| &*one.service_account == account).count() {
+            // An account that everything of the namespace shares is none to name.
+            0 if &*pod.service_account == "default" => set,
+            0 => format!("{set}, or name `k8s:sa:{}` in the binding", pod.service_account),
+            others => format!(
+                "{set}; the binding is to stay as it is, for {} as `{account}`",
+                number(others, "other pod runs", "other pods run")
+            ),
+        }
+    }
+
     pub(super) fn service_account(&self) -> Link {
         let kind = LinkKind::ServiceAccount;
         let account = self.account();
@@ -43,10 +63,7 @@ impl Subject<'_> {
                         "pod `{}` runs as service account `{}`, but the binding names `{account}`",
                         pod.name, pod.service_account
                     );
-                    let hint = format!(
-                        "set `serviceAccountName: {account}` in the pod's template, or name `k8s:sa:{}` in the binding",
-                        pod.service_account
-                    );
+                    let hint = self.own_account_or_the_bindings(pod, account);
                     let mut finding = self.pod_finding(Code::AccountNotUsed, message, hint);
                     finding.note = self.binding.and_then(|binding| self.note_of_fallback(binding));
                     Link::ends(kind, finding).read([own]).read(of_binding(account))
@@ -70,7 +87,8 @@ impl Subject<'_> {
             let each =
                 each.map(|(name, pod)| Evidence::new(pod_object(pod), "spec.serviceAccountName", name));
             let each: Vec<Evidence> = each.collect();
-            return Link::ends(kind, finding).read(each).read(of_binding(account));
+            let note = self.note_of_fallbacks(binding);
+            return Link::ends(kind, Finding { note, ..finding }).read(each).read(of_binding(account));
         }
         Link::holds(kind, account).read(of_binding(account))
     }

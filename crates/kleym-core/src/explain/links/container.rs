@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::super::chain::{Evidence, Link, LinkKind};
 use super::labels::in_its_template;
-use super::{Subject, own_labels, pod_object};
+use super::{Subject, number, own_labels, pod_object};
 use crate::fact::{Binding, DiscriminatorType};
 use crate::render::Identity;
 use crate::report::{
     Code, Finding, Standing, anyone_holds, anyone_holds_all, bind_too, selector_field, unknown, workloads,
 };
+use crate::resolve::Resolved;
 use crate::spire::{Answer, Container, Pod, item_matches, set_matches};
 use crate::text::{Quoted, quoted_list};
 
@@ -146,7 +147,12 @@ impl Subject<'_> {
                     names => quoted_list(names.iter().copied()),
                 };
                 let message = format!("no container of pod `{}` {what}; it has {has}", pod.name);
-                (message, correction(binding, item, &names))
+                let others = item.map_or(0, |item| self.others_with(pod, item));
+                let hint = match item.filter(|_| others > 0) {
+                    Some(item) => like_the_others(binding, pod, item, others),
+                    None => correction(binding, item, &self.free(binding, [pod])),
+                };
+                (message, hint)
             }
         };
         let mut finding = self.pod_finding(code, message, hint);
@@ -154,6 +160,39 @@ impl Subject<'_> {
         Link::ends(LinkKind::Container, finding)
             .read([containers_of(pod, &candidates)])
             .read(item.map(|item| selector(binding, item)))
+    }
+
+    /// How many other pods of the binding's pool have a container with an item.
+    fn others_with(&self, pod: &Pod, item: &str) -> usize {
+        let pods = self.resolution().map(|resolved| self.pods_in(&resolved.pool.labels)).unwrap_or_default();
+        let others = pods.into_iter().filter(|one| !std::ptr::eq(*one, pod));
+        let has = |one: &&Pod| {
+            let space = self.scene.world.space(one);
+            one.containers.iter().any(|container| item_matches(item, one, container, space) == Answer::Yes)
+        };
+        others.filter(has).count()
+    }
+
+    /// The names of containers of these pods that can hold an identity and that no other binding names.
+    fn free<'p>(&self, binding: &Binding, pods: impl IntoIterator<Item = &'p Pod>) -> Vec<&'p str> {
+        let pool = self.resolution().map(|resolved| (&resolved.pool.name, resolved.pool_group));
+        let others = self.scene.index.bindings_of(&binding.key.namespace);
+        let others = others.filter(|other| {
+            let resolved = self.scene.index.resolved(&other.key).and_then(Result::ok);
+            let same = |other: &Resolved| pool == Some((&other.pool.name, other.pool_group));
+            other.key != binding.key && resolved.as_ref().is_some_and(same)
+        });
+        let named = others.filter_map(|other| {
+            let discriminator = other.spec.as_ref().ok()?.discriminator.as_ref()?;
+            (discriminator.kind == DiscriminatorType::ContainerName).then(|| discriminator.value.clone())
+        });
+        let named: BTreeSet<Box<str>> = named.map(|name| (*name).into()).collect();
+        let pods = pods.into_iter();
+        let all = pods.flat_map(|pod| pod.containers.iter().filter(|container| pod.can_hold(container)));
+        let mut seen = BTreeSet::new();
+        all.map(|container| &*container.name)
+            .filter(|name| seen.insert(*name) && !named.contains(*name))
+            .collect()
     }
 
     /// The pod has not a label that the binding's own templates ask for, beside those of the pool.
@@ -166,13 +205,17 @@ impl Subject<'_> {
             None => format!("lacks label {}", Quoted(&wanted)),
         };
         let message = format!("pod `{}` {has}, which `{}` selects", pod.name, binding.key);
-        let hint = format!(
-            "label the pod{} ({wanted}), or correct {} in `{}` of `{}`",
-            in_its_template(pod),
-            Quoted(item),
-            selector_field(binding, item),
-            binding.key
-        );
+        let place = format!("{} in `{}` of `{}`", Quoted(item), selector_field(binding, item), binding.key);
+        let label = format!("label the pod{} ({wanted})", in_its_template(pod));
+        let hint = match self.others_with(pod, item) {
+            0 => format!("{label}, or correct {place}"),
+            others => {
+                format!(
+                    "{label}; {place} is to stay as it is, for {} it",
+                    number(others, "other pod has", "other pods have")
+                )
+            }
+        };
         let mut finding = self.pod_finding(Code::NothingMatches, message, hint);
         finding.note = self.note_of_fallback(binding);
         Link::ends(LinkKind::Container, finding)
@@ -265,11 +308,7 @@ impl Subject<'_> {
                 pod.containers.iter().all(certain)
             })
         });
-        let mut names: Vec<&str> =
-            different.iter().flat_map(|pod| &pod.containers).map(|container| &*container.name).collect();
-        let mut seen = BTreeSet::new();
-        names.retain(|name| seen.insert(*name));
-        finding.hint = Some(correction(binding, item, &names));
+        finding.hint = Some(correction(binding, item, &self.free(binding, different.iter().copied())));
         finding.note = self.note_of_fallbacks(binding);
         let read = different.iter().take(SHOWN).map(|pod| {
             let all: Vec<&Container> = pod.containers.iter().collect();
@@ -280,7 +319,7 @@ impl Subject<'_> {
     }
 
     /// That a binding none of whose pods' containers match took their fallback identities away all the same.
-    fn note_of_fallbacks(&self, binding: &Binding) -> Option<String> {
+    pub(super) fn note_of_fallbacks(&self, binding: &Binding) -> Option<String> {
         let (place, _) = self.scene.fate(&binding.key)?;
         let displaced = self.scene.prediction.displaced_by(place);
         let pods: BTreeSet<&str> =
@@ -319,12 +358,8 @@ impl Subject<'_> {
                     "no container of the pods that `{}` selects matches all its selectors",
                     binding.key
                 );
-                let mut names: Vec<&str> =
-                    pods.iter().flat_map(|pod| &pod.containers).map(|container| &*container.name).collect();
-                let mut seen = BTreeSet::new();
-                names.retain(|name| seen.insert(*name));
                 let mut finding =
-                    self.pod_finding(Code::NothingMatches, message, correction(binding, None, &names));
+                    self.pod_finding(Code::NothingMatches, message, correction(binding, None, &[]));
                 finding.note = self.note_of_fallbacks(binding);
                 let read = pods.iter().take(SHOWN).map(|pod| {
                     let all: Vec<&Container> = pod.containers.iter().collect();
@@ -433,6 +468,21 @@ fn selector(binding: &Binding, item: &str) -> Evidence {
         _ => item,
     };
     Evidence::new(format!("InferenceIdentityBinding {}", binding.key), field, value)
+}
+
+/// What to change of a pod that lacks what others of its pool have.
+fn like_the_others(binding: &Binding, pod: &Pod, item: &str, others: usize) -> String {
+    let field = selector_field(binding, item).to_string();
+    let name = item.strip_prefix(DiscriminatorType::ContainerName.selector_key());
+    let of_pod = match name.and_then(|rest| rest.strip_prefix(':')) {
+        Some(name) => format!("call the container {}{}", Quoted(name), in_its_template(pod)),
+        None => format!("change the pod{} so that it has {}", in_its_template(pod), Quoted(item)),
+    };
+    format!(
+        "{of_pod}; `{field}` of `{}` is to stay as it is, for {} it",
+        binding.key,
+        number(others, "other pod has", "other pods have")
+    )
 }
 
 /// What to change when no container has an item, and what to.

@@ -1,5 +1,8 @@
 //! The pod's labels: does the pool select it, and when no pool does, which comes nearest.
 
+mod members;
+mod twin;
+
 use std::cmp::Reverse;
 
 use super::super::chain::{Evidence, Link, LinkKind};
@@ -24,13 +27,16 @@ struct Distance<'a> {
     others: Vec<(String, String)>,
     /// Labels that the pod has not.
     lacks: Vec<String>,
+    /// Whether pods of the same workload are in the pool.
+    siblings: bool,
     pool: &'a Pool,
     labels: &'a Labels,
 }
 
 impl<'a> Distance<'a> {
     fn of(pod: &Pod, pool: &'a Pool, labels: &'a Labels) -> Self {
-        let mut distance = Self { shared: Vec::new(), others: Vec::new(), lacks: Vec::new(), pool, labels };
+        let (shared, others, lacks) = (Vec::new(), Vec::new(), Vec::new());
+        let mut distance = Self { shared, others, lacks, siblings: false, pool, labels };
         for (key, value) in labels.iter() {
             let wanted = format!("{}={}", key.as_str(), value.as_str());
             match pod.labels.get(key.as_str()) {
@@ -42,9 +48,9 @@ impl<'a> Distance<'a> {
         distance
     }
 
-    /// The most labels in common come first, then the fewest that differ.
+    /// One that others of the workload are in comes first, then the most labels in common, then the fewest that differ.
     fn order(&self) -> impl Ord + use<> {
-        (Reverse(self.shared.len()), Reverse(self.others.len()), self.lacks.len())
+        (!self.siblings, Reverse(self.shared.len()), Reverse(self.others.len()), self.lacks.len())
     }
 
     /// `it has `app=a` instead of `app=b`, and lacks `tier=gpu``
@@ -66,6 +72,18 @@ impl<'a> Distance<'a> {
         others.chain(self.lacks.iter().map(String::as_str)).collect::<Vec<_>>().join(",")
     }
 
+    /// Whether a pod with those labels is no longer in a pool that selects it now.
+    fn leaves(&self, pool: &Pool) -> bool {
+        let needed = || self.labels.iter();
+        pool.labels.as_ref().is_ok_and(|labels| {
+            labels.iter().any(|(key, value)| {
+                needed().any(|(other, theirs)| {
+                    other.as_str() == key.as_str() && theirs.as_str() != value.as_str()
+                })
+            })
+        })
+    }
+
     fn selector(&self) -> Evidence {
         Evidence::new(pool_object(self.pool), "spec.selector", shown(self.labels))
     }
@@ -77,13 +95,8 @@ fn pool_object(pool: &Pool) -> String {
 
 /// Where the labels of a pod come from: `in the template of Deployment `llama``; empty for a pod that nothing owns.
 pub(super) fn in_its_template(pod: &Pod) -> String {
-    let Some(owner) = pod.owners.first() else { return String::new() };
-    let hash = pod.labels.get("pod-template-hash");
-    let of_deployment = hash.and_then(|hash| owner.name.strip_suffix(&**hash)?.strip_suffix('-'));
-    match of_deployment.filter(|name| &*owner.kind == "ReplicaSet" && !name.is_empty()) {
-        Some(name) => format!(" in the template of Deployment {}", Quoted(name)),
-        None => format!(" in the template of {} {}", Quoted(&owner.kind), Quoted(&owner.name)),
-    }
+    let workload = members::workload(pod).map(members::in_words);
+    workload.map(|workload| format!(" in the template of {workload}")).unwrap_or_default()
 }
 
 impl<'a> Subject<'a> {
@@ -133,7 +146,7 @@ impl<'a> Subject<'a> {
         let (template, needed) = (in_its_template(pod), distance.needed());
         let Some(twin) = self.twin(pod) else {
             let message = format!("pod `{}` is not in pool `{name}`: {}", pod.name, distance.in_words());
-            let hint = format!("label the pod{template} ({needed}), or correct the pool's selector");
+            let hint = self.way_into(pod, &distance, "the pool's selector");
             let mut finding = self.pod_finding(Code::PodNotInPool, message, hint);
             if let Some(binding) = self.binding
                 && let Some(id) = self.given_still()
@@ -148,42 +161,19 @@ impl<'a> Subject<'a> {
                     Quoted(id),
                     Code::OutputDrifted
                 ));
-                finding.hint = Some(format!(
-                    "if the pod is to keep that, let {leads} lead to a pool that selects it{}, or label the pod{template} ({needed})",
+                let keep = format!(
+                    "if the pod is to keep that, let {leads} lead to a pool that selects it{}",
                     self.in_own_pools(pod)
-                ));
+                );
+                // Labels by which it leaves the pool that it is in are no help.
+                finding.hint = Some(match self.own_pools(pod).iter().any(|own| distance.leaves(own)) {
+                    true => keep,
+                    false => format!("{keep}, or label the pod{template} ({needed})"),
+                });
             }
             return Link::ends(kind, finding).read([own, distance.selector()]);
         };
-        let message =
-            format!("pod `{}` is not in pool `{name}` of `{group}`: {}", pod.name, distance.in_words());
-        let objective = resolved
-            .objective
-            .as_ref()
-            .and_then(|(objective, group)| self.scene.index.objective(self.namespace(), objective, *group));
-        let (whose, pin) = match objective {
-            Some(objective) => (
-                format!("objective `{}`", objective.name),
-                format!("`spec.poolRef.group` of InferenceObjective `{}`", objective.name),
-            ),
-            None => ("the binding".to_owned(), "`spec.targetRef.group` of the binding".to_owned()),
-        };
-        let other = twin.group;
-        let hint = format!(
-            "bring the selectors of the two pools in line, or label the pod{template} ({needed}), or set {pin} to `{other}`"
-        );
-        let mut finding = self.pod_finding(Code::PodNotInPool, message, hint);
-        finding.note = Some(format!(
-            "there are two pools `{name}`: that of `{other}` selects the pod, but {whose} leads to that of `{group}` ({})",
-            Code::PoolPair
-        ));
-        let of_pool = |pool: &Pool, labels: &Labels| {
-            Evidence::new(format!("{} ({})", pool_object(pool), pool.group), "spec.selector", shown(labels))
-        };
-        Link::ends(kind, finding)
-            .read([own, of_pool(pool, &resolved.pool.labels)])
-            .read(twin.labels.as_ref().ok().map(|labels| of_pool(twin, labels)))
-            .read(objective.map(read::pool_ref))
+        self.in_the_twin(pod, resolved, &distance, twin, own)
     }
 
     /// The pools that select the pod, in brackets: ` (`llama`)`.
@@ -207,7 +197,11 @@ impl<'a> Subject<'a> {
         let pools = self.distinct_pools();
         let mut near: Vec<Distance<'_>> = pools
             .iter()
-            .filter_map(|pool| Some(Distance::of(pod, pool, pool.labels.as_ref().ok()?)))
+            .filter_map(|pool| Some((pool, pool.labels.as_ref().ok()?)))
+            .map(|(pool, labels)| Distance {
+                siblings: self.has_siblings(pod, labels),
+                ..Distance::of(pod, pool, labels)
+            })
             .collect();
         near.sort_by_key(|distance| (distance.order(), distance.pool.name.clone()));
         let refused = pools.iter().filter_map(|pool| {
@@ -293,13 +287,11 @@ impl<'a> Subject<'a> {
         if others.is_empty() {
             let message =
                 format!("pod `{}` is not in pool `{}`: {}", pod.name, nearest.pool.name, nearest.in_words());
-            let hint =
-                format!("label the pod{template} ({}), or correct the pool's selector", nearest.needed());
-            return (message, hint);
+            return (message, self.way_into(pod, nearest, "the pool's selector"));
         }
         let as_near = others.iter().filter(|other| other.order() == nearest.order());
         let as_near: Vec<&Distance<'_>> = std::iter::once(nearest).chain(as_near).collect();
-        if nearest.shared.is_empty() {
+        if nearest.shared.is_empty() && !nearest.siblings {
             let names = std::iter::once(nearest).chain(others).map(|one| one.pool.name.as_str());
             let message = format!(
                 "pod `{}` is in no pool of namespace `{}`: it has no label that {} select",
@@ -308,7 +300,8 @@ impl<'a> Subject<'a> {
                 quoted_list(names)
             );
             let hint = format!(
-                "if it serves a model, label the pod{template} as the pool selects that it is meant for, or correct that pool's selector; any other pod has nothing to do with pools, nor with Kleym"
+                "if it serves a model, label the pod{template} as the pool selects that it is meant for{}; any other pod has nothing to do with pools, nor with Kleym",
+                self.or_correct(std::iter::once(nearest).chain(others))
             );
             return (message, hint);
         }
@@ -319,7 +312,8 @@ impl<'a> Subject<'a> {
             let message =
                 format!("pod `{}` is in no pool; as near as each other are {}", pod.name, each.join(", "));
             let hint = format!(
-                "label the pod{template} as the one selects that it is meant for, or correct that pool's selector"
+                "label the pod{template} as the one selects that it is meant for{}",
+                self.or_correct(as_near.iter().copied())
             );
             return (message, hint);
         }
@@ -329,12 +323,8 @@ impl<'a> Subject<'a> {
             nearest.pool.name,
             nearest.in_words()
         );
-        let hint = format!(
-            "label the pod{template} ({}), or correct the selector of pool `{}`",
-            nearest.needed(),
-            nearest.pool.name
-        );
-        (message, hint)
+        let its = format!("the selector of pool `{}`", nearest.pool.name);
+        (message, self.way_into(pod, nearest, &its))
     }
 
     fn labels_of_pods(&self) -> Link {
@@ -352,6 +342,7 @@ impl<'a> Subject<'a> {
             return Link::unseen(kind, format!("{labels}; {}", self.no_pods()));
         }
         let pods = self.pods_in(&resolved.pool.labels).len();
+        let twin = self.namesake(resolved);
         let pool = format!("InferencePool {}/{}", self.namespace(), resolved.pool.name);
         let read = Evidence::new(pool, "spec.selector", labels.clone());
         let selected = self.binding.zip(self.identity());
@@ -382,29 +373,53 @@ impl<'a> Subject<'a> {
             // A file may hold one pod and leave the others to controllers.
             return Link::unseen(kind, format!("{labels}: no pod of the files has them")).read([read]);
         }
-        let message = format!("no pod of namespace `{namespace}` has the labels {}", Quoted(&labels));
-        let hint = if self.question.live {
-            format!("see `kubectl get pods -n {namespace} --show-labels`")
-        } else {
-            "give the files of the pods too, or correct their labels or the pool's selector".to_owned()
+        let pool = self.scene.index.pool(namespace, &resolved.pool.name, resolved.pool_group);
+        let nearest = pool.filter(|_| twin.is_none()).and_then(|pool| {
+            let labels = pool.labels.as_ref().ok()?;
+            self.nearest_pod(pool, labels)
+        });
+        let but = match (twin, &nearest) {
+            (Some(_), _) => format!(" of pool `{}` of `{}`", resolved.pool.name, resolved.pool_group),
+            (None, Some((pod, distance))) => {
+                format!("; the nearest is pod `{}`: {}", pod.name, distance.in_words())
+            }
+            (None, None) => String::new(),
         };
+        let message = format!("no pod of namespace `{namespace}` has the labels {}{but}", Quoted(&labels));
+        let first = nearest.as_ref().map(|(pod, _)| *pod);
         let there = self.scene.world.pods.iter().filter(|pod| pod.namespace == *namespace);
-        let others = there
-            .filter(|pod| !pod.phase.ended())
-            .take(OTHERS)
-            .map(|pod| Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod)));
+        let there =
+            there.filter(|pod| !pod.phase.ended() && !first.is_some_and(|one| std::ptr::eq(one, *pod)));
+        let others = first.into_iter().chain(there).take(OTHERS);
+        let others = others.map(|pod| Evidence::new(pod_object(pod), "metadata.labels", own_labels(pod)));
         let others: Vec<Evidence> = others.collect();
-        let mut finding = self.pod_finding(Code::NoPodSelected, message, hint);
+        let hint = match (&nearest, self.question.live) {
+            (Some((pod, distance)), _) => self.way_into(pod, distance, "the pool's selector"),
+            (None, true) => format!(
+                "label the pods that serve the model so, or correct the pool's selector; if they are scaled to none, nothing else is wrong: see `kubectl get pods -n {namespace} --show-labels`"
+            ),
+            (None, false) if others.is_empty() => format!(
+                "give the files of the pods of namespace `{namespace}` too; if there are none, scale the workload up"
+            ),
+            (None, false) => format!(
+                "label the pods that serve the model ({labels}), or correct the pool's selector; if they are scaled to none, nothing else is wrong"
+            ),
+        };
+        let finding = self.pod_finding(Code::NoPodSelected, message, hint);
+        let (mut finding, read) = match twin {
+            Some(twin) => self.of_the_twin(finding, resolved, twin),
+            None => (finding, vec![read]),
+        };
         let elsewhere = self.scene.world.pods.iter().filter(|pod| {
             pod.namespace != *namespace && selects(&resolved.pool.labels, pod) && !pod.phase.ended()
         });
         let elsewhere: Vec<String> = elsewhere.take(OTHERS).map(Pod::path).collect();
-        if !elsewhere.is_empty() {
+        if !elsewhere.is_empty() && finding.note.is_none() {
             finding.note = Some(format!(
                 "{} of other namespaces have them, but a pool reaches the pods of its own namespace alone",
                 quoted_list(elsewhere.iter().map(String::as_str))
             ));
         }
-        Link::ends(kind, finding).read([read]).read(others)
+        Link::ends(kind, finding).read(read).read(others)
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use kleym_core::explain::{Chain, Claim, Explanation, Given, Left, Mark};
-use kleym_core::report::Code;
+use kleym_core::report::{Code, Finding};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::Answer;
 
@@ -84,9 +84,13 @@ pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, mar
         let how = if why.code == Code::BindingDeleting { "being deleted" } else { "refused" };
         let see = again.explain(&format!("binding/{} -n {}", binding.name, binding.namespace));
         writeln!(out, "also   claims this pod: `{}`, {how} {}, see {see}", binding.name, why.code)?;
+        if let Some(note) = &why.note {
+            writeln!(out, "note   {}", harmless(note))?;
+        }
     }
-    // Nothing of the chain is broken by it, and yet a workload may present another identity.
-    for finding in findings.iter().filter(|finding| finding.code == Code::ForeignIdentity) {
+    // Nothing of the chain is broken by it, and yet a workload may present another identity, or none.
+    let beside = |finding: &&Finding| matches!(finding.code, Code::ForeignIdentity | Code::PodNotInPool);
+    for finding in findings.iter().filter(beside) {
         writeln!(out, "note   {} {}", finding.code, harmless(&finding.message))?;
         if let Some(note) = &finding.note {
             writeln!(out, "       {}", harmless(note))?;
@@ -99,12 +103,18 @@ pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, mar
 }
 
 fn links(out: &mut dyn Write, chain: &Chain, marks: Marks) -> io::Result<()> {
+    let skipped = chain.links.iter().filter(|link| link.mark == Mark::Skipped).count();
     for (place, link) in chain.links.iter().enumerate() {
+        let (number, mark, kind) = (place + 1, marks.mark(link.mark), link.kind.as_str());
+        // They are the last ones, and each says the same.
+        if link.mark == Mark::Skipped && skipped > 1 {
+            writeln!(out, "{number:2}-{} {mark}  {}", chain.links.len(), harmless(&link.says))?;
+            break;
+        }
         let says = match &link.finding {
             Some(finding) => finding.code.summary(),
             None => link.says.as_str(),
         };
-        let (number, mark, kind) = (place + 1, marks.mark(link.mark), link.kind.as_str());
         writeln!(out, "{number:2} {mark:<4} {kind:<16} {}", harmless(says))?;
     }
     if let Some(id) = chain.spiffe_id.as_deref().filter(|_| chain.end().is_none()) {

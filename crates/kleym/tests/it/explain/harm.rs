@@ -71,10 +71,15 @@ fn a_foreign_object_is_made_a_fallback_only_where_nobody_loses_by_it() {
     for said in [
         "note   KLM4111 ClusterSPIFFEID `spire-default`, which is not Kleym's, gives container `vllm` of pod `vllm-0`",
         "ClusterSPIFFEID spire-default: spec.podSelector = app=vllm, spec.namespaceSelector = <none>, spec.workloadSelectorTemplates = <none>, metadata.creationTimestamp = 2026-10-01T08:00:00Z",
-        "has no `spec.workloadSelectorTemplates`, so every container gets its identity: set `k8s:container-name:<container>` there for the container that needs it (beside `vllm` it reaches `proxy`)",
+        "fix    set `spec.workloadSelectorTemplates: ['k8s:container-name:proxy']` in ClusterSPIFFEID `spire-default`, if it is meant for that container: it has none, so every container gets its identity",
     ] {
         assert!(answer.out.contains(said), "{said}: {answer}");
     }
+    // Of several others nobody can say which it is meant for.
+    let third = "containers: [{name: metrics, image: 'r/metrics:v1'}, ";
+    let several = h().edit("pod.yaml", "containers: [", third).with("foreign.yaml", &foreign).explain();
+    let said = "set `k8s:container-name:<container>` in `spec.workloadSelectorTemplates` of ClusterSPIFFEID `spire-default` for the container that needs it (beside `vllm` it reaches `metrics` and `proxy`)";
+    assert!(several.out.contains(said), "{several}");
     // In another pod of the pool it may be that somebody would lose.
     let alone = "  initContainers: [{name: proxy, image: 'r/proxy:v1', restartPolicy: Always}]\n";
     let offered = "narrow its `spec.podSelector` or `spec.namespaceSelector`; or make it a fallback";
@@ -179,6 +184,23 @@ status:
         let said = format!("note   {edited} was edited since it was created (generation 2)");
         assert!(answer.out.contains(&said) && answer.out.contains(long_after), "{said}: {answer}");
     }
+    // A pod of the one that holds is told so too.
+    let holds = super::rival()
+        .edit("binding.yaml", "generation: 3", "generation: 1")
+        .edit("binding.yaml", "value: vllm}", &status(1, long_after))
+        .edit("rival.yaml", "generation: 3", "generation: 2")
+        .without("output.yaml");
+    let output = holds.kleym("render --instance default");
+    let holds = holds.with("output.yaml", &output.out);
+    let answer = holds.explain();
+    assert_eq!((cause(&answer), answer.exit), (None, Some(0)), "{answer}");
+    let said = "`kleym explain binding/chat -n llm -f dump --trust-domain example.org --clusterspiffeid-class-name spire-spire`\nnote   `llm/rival` was edited since it was created (generation 2)";
+    assert!(answer.out.contains(said), "{answer}");
+    // What it left without may be what it was for.
+    let answer = holds.with("default.yaml", FALLBACK).kleym("explain pod/vllm-0 -c proxy");
+    assert_eq!(cause(&answer), Some("KLM6101"), "{answer}");
+    let first = "`llm/rival` was edited: see first whether it was for this container, and take the edit back if so; else bind `proxy` too";
+    assert!(fix(&answer).starts_with(first), "{answer}");
     // Both were edited, or the younger collided as soon as it came: nothing is shown.
     for answer in [both(2, 2, long_after), both(1, 2, "2026-11-01T08:00:01Z")] {
         assert!(!answer.out.contains("was edited"), "{answer}");

@@ -187,7 +187,7 @@ fn a_pod_that_an_output_from_before_gives_an_identity_is_told_of_that_binding() 
     for said in [
         "pod `vllm-0` is not in pool `mistral`: it has `app=vllm` instead of `app=mistral`",
         "note   the output of `llm/chat` is from before the binding led to `mistral`: it gives this pod `spiffe://example.org/ns/llm/objective/chat` until",
-        "fix    if the pod is to keep that, let InferenceObjective `chat` lead to a pool that selects it (`llama`), or label the pod",
+        "fix    if the pod is to keep that, let InferenceObjective `chat` lead to a pool that selects it (`llama`)\n",
     ] {
         assert!(answer.out.contains(said), "{said}: {answer}");
     }
