@@ -23,13 +23,14 @@ pub use answer::TooLarge;
 /// The longest a single call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What an error comes from in the end; the library's errors repeat their causes in their own texts.
+/// What an error comes from in the end; the library's errors repeat their causes in their own texts. Its first line: those
+/// that follow show the file it was met in, and a kubeconfig holds secrets.
 pub(crate) fn cause(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    bounded(innermost.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 /// Connects as the service account when in a cluster, else by the named kubeconfig or `KUBECONFIG`.

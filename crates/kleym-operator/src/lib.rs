@@ -6,6 +6,7 @@
 pub mod admin;
 mod bind;
 pub mod client;
+mod connections;
 pub mod driver;
 pub mod events;
 pub mod feed;

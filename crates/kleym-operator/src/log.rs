@@ -17,7 +17,11 @@ pub fn start(configuration: &Configuration) {
     // The filter was checked with the flags.
     let filter = with_library(&configuration.log_filter);
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // What nobody reads any more cannot be complained about either.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match configuration.log_format {
         LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).init(),

@@ -1,5 +1,7 @@
 //! `kleym-operator`: reads its settings, then runs.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,14 +18,14 @@ fn main() -> ExitCode {
     let configuration = match flags.resolve(&|name| std::env::var_os(name)) {
         Ok(configuration) => configuration,
         Err(error) => {
-            eprintln!("kleym-operator: {error}");
+            say(&error);
             return ExitCode::from(2);
         }
     };
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("kleym-operator: cannot start: {error}");
+            say(&format_args!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -50,13 +52,18 @@ async fn uninstall_check(configuration: &Configuration) -> ExitCode {
     let looked = tokio::time::timeout(UNINSTALL_CHECK_DEADLINE, uninstall::check(configuration)).await;
     let problem = match looked {
         Ok(Ok(left)) if left.is_empty() => {
-            println!("nothing is left that only this operator would clean up");
+            drop(writeln!(io::stdout(), "nothing is left that only this operator would clean up"));
             return ExitCode::SUCCESS;
         }
         Ok(Ok(left)) => left.message(),
         Ok(Err(error)) => format!("{error:#}"),
         Err(_) => "the API server did not answer in time".to_owned(),
     };
-    eprintln!("kleym-operator: not to be uninstalled now: {}", problem.trim_end());
+    say(&format_args!("not to be uninstalled now: {}", problem.trim_end()));
     ExitCode::FAILURE
+}
+
+/// A line on standard error; when nobody reads it, that is no failure of its own.
+fn say(what: &dyn Display) {
+    drop(writeln!(io::stderr(), "kleym-operator: {what}"));
 }

@@ -14,15 +14,9 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use kube::Client;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -30,21 +24,12 @@ use super::review::{PATH, Reviewer, Unanswered, Verdict};
 use super::tls::{Certificate, Tls};
 use super::{CONTENT_TYPE as OPEN_METRICS, Metrics};
 use crate::bind::bind;
+use crate::connections::{self, AtOnce, HEAD_DEADLINE, answer};
 
 /// How many connections there may be at once; others wait to be accepted.
 const CONNECTIONS: usize = 32;
 /// How long a client has to agree on TLS.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a connection may be there, from its first byte to its last.
-const CONNECTION_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a client has to send its request's head.
-const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-/// How many bytes a request's head may have.
-const HEAD_BYTES: usize = 16 * 1024;
-/// How long connections may take to end when the process stops.
-const STOP_DEADLINE: Duration = Duration::from_secs(1);
-/// The pause after a connection that could not be accepted, because there are too many open files, say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What protects the metrics.
 #[derive(Debug, Clone)]
@@ -99,37 +84,10 @@ async fn serve_within(
 ) -> anyhow::Result<()> {
     let (tls, reviewer) = secure.map(|secure| (secure.tls, secure.reviewer)).unzip();
     let router = Router::new().route(PATH, get(page)).with_state(Page { metrics, reviewer });
-    let open = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    let accepting = async {
-        loop {
-            let Ok(place) = Arc::clone(&open).acquire_owned().await else { return };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::debug!(%error, "a connection for metrics was not accepted");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let (tls, router) = (tls.clone(), router.clone());
-            connections.spawn(async move {
-                let served =
-                    timeout(CONNECTION_DEADLINE, connection(stream, tls, router, head_deadline)).await;
-                if let Ok(Err(error)) = served {
-                    tracing::debug!("a connection for metrics failed: {error:#}");
-                }
-                drop(place);
-            });
-            while connections.try_join_next().is_some() {}
-        }
-    };
-    tokio::select! {
-        () = accepting => {}
-        () = stop.cancelled() => {}
-    }
-    let finish = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(STOP_DEADLINE, finish).await;
+    connections::serve(listener, AtOnce::UpTo(CONNECTIONS), stop, |stream| {
+        connection(stream, tls.clone(), router.clone(), head_deadline)
+    })
+    .await;
     Ok(())
 }
 
@@ -143,21 +101,6 @@ async fn connection(
     let acceptor = TlsAcceptor::from(tls.config().await);
     let stream = timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await.context("TLS took too long")?;
     answer(stream.context("no TLS")?, router, head_deadline).await
-}
-
-async fn answer(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    router: Router,
-    head_deadline: Duration,
-) -> anyhow::Result<()> {
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_deadline)
-        .max_buf_size(HEAD_BYTES)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await
-        .context("no HTTP")
 }
 
 #[derive(Debug, Clone)]
@@ -201,6 +144,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::connections::HEAD_BYTES;
 
     /// The page served plainly on loopback.
     struct Served {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::world::{World, refused_start};
+use crate::world::{World, refused_start, unheard};
 
 /// Flags, variables, and how the one line begins.
 type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
@@ -44,6 +44,30 @@ async fn a_kubeconfig_that_cannot_be_used_is_named() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("/nowhere/config"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn of_a_kubeconfig_that_cannot_be_read_nothing_is_shown_but_what_is_wrong_and_where() {
+    let path = std::env::temp_dir().join(format!("kleym-kubeconfig-{}", std::process::id()));
+    std::fs::write(&path, "token:s3cret\nuser:x\n").unwrap();
+    let flag = format!("--kubeconfig={}", path.display());
+    let output = refused_start(&[&flag, "--health-probe-bind-address=0"], &[]);
+    std::fs::remove_file(&path).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("line 1 column 1") && !said.contains("s3cret"), "{said}");
+}
+
+#[tokio::test]
+async fn that_nobody_reads_what_it_says_changes_nothing_of_how_it_ends() {
+    for (flags, code) in [
+        (&["--trust-domain="] as &[&str], 2),
+        (&["--kubeconfig=/nowhere/config", "--health-probe-bind-address=0"], 1),
+        (&["--kubeconfig=/nowhere/config", "uninstall-check"], 1),
+        (&["--help"], 0),
+    ] {
+        assert_eq!(unheard(flags).code(), Some(code), "{flags:?}");
+    }
 }
 
 #[tokio::test]

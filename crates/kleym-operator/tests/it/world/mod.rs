@@ -31,7 +31,7 @@ pub(crate) use objects::{Object, objective, objective_of, per_objective, pool, p
 use operator::Log;
 #[cfg(feature = "package")]
 pub(crate) use operator::program;
-pub(crate) use operator::{Operator, refused_start};
+pub(crate) use operator::{Operator, refused_start, unheard};
 pub(crate) use plane::{Plane, definition, install, install_as, permissive, remove};
 pub(crate) use report::{Kstatus, granted, ready, refused, resolved, status_of, text, undecided};
 

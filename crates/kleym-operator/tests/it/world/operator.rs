@@ -196,6 +196,18 @@ pub(crate) fn refused_start(flags: &[&str], variables: &[(&str, &str)]) -> Outpu
     command.output().unwrap()
 }
 
+/// Starts the program with flags that must end it, where nobody reads what it says, and waits for its end.
+pub(crate) fn unheard(flags: &[&str]) -> ExitStatus {
+    let mut command = Command::new(program());
+    without_settings(&mut command);
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    command.args(flags).stdin(Stdio::null()).stdout(closed()).stderr(closed()).status().unwrap()
+}
+
 /// Asks for a path by plain HTTP: the code and the body.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
