@@ -90,7 +90,15 @@ impl Claims {
 
     /// Every claim that may not be disjoint from this face, or has its SPIFFE ID: a superset, in no order that matters.
     pub(super) fn near(&self, face: Face<'_>) -> impl Iterator<Item = &Claim> {
-        self.neighbours.of(face).into_iter().filter_map(|name| self.by_name.get(name))
+        self.called(self.neighbours.of(face))
+    }
+
+    /// The claims of the bindings with these names.
+    fn called<'a>(
+        &'a self,
+        names: impl IntoIterator<Item = &'a ObjectName>,
+    ) -> impl Iterator<Item = &'a Claim> {
+        names.into_iter().filter_map(|name| self.by_name.get(name))
     }
 
     /// A claim of the same account, if there is one: it has most of its items in common with this set.
@@ -107,8 +115,8 @@ impl Claims {
         let Some(affected) = affected else { return };
         let (near, looked) = self.neighbours.looked_for(claim.face());
         looks.0 = looks.0.saturating_sub(looked);
-        let near = near.into_iter().filter_map(|name| self.by_name.get(name));
-        let later = near
+        let later = self
+            .called(near)
             .filter(|peer| peer.precedence > claim.precedence)
             .filter(|peer| conflict(&claim.identity, &peer.identity).is_some());
         affected.extend(later.map(|peer| peer.precedence.name.clone()));
