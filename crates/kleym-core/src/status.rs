@@ -173,10 +173,18 @@ fn waits_for(wait: &Wait) -> String {
         Wait::Absence => "the identity is granted as soon as the former ClusterSPIFFEID is gone".to_owned(),
         Wait::Finalizers(finalizers) => kept(finalizers),
         Wait::Withdrawal(granting) => still_grants(granting),
+        Wait::Undone(output) => undone(output),
         Wait::Cooling => {
             "the identity was withdrawn a moment ago and is granted again after a short back-off".to_owned()
         }
     }
+}
+
+/// The same words whatever was done this time, or whoever does it would have the status written at his pace.
+fn undone(output: &ObjectName) -> String {
+    format!(
+        "somebody changes or deletes ClusterSPIFFEID `{output}` again and again: it is put right after a pause of at most a minute, and deleted meanwhile where it grants too much; find out who does that with `kubectl get clusterspiffeid {output} -o yaml --show-managed-fields`, or in the API server's audit log, and stop it"
+    )
 }
 
 fn kept(finalizers: &[Box<str>]) -> String {

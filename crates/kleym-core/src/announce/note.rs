@@ -60,6 +60,9 @@ pub(super) fn withdrawn_for_a_while(output: &ObjectName, spiffe_id: &str, wait: 
             "the binding is to have it again as soon as {} of other bindings are gone or replaced",
             quoted_list(outputs.iter().map(ObjectName::as_str))
         ),
+        Wait::Undone(_) => {
+            "somebody changes or deletes it again and again, so the binding is to have it again after a pause; find out who does that and stop it".to_owned()
+        }
         Wait::Absence | Wait::Cooling | Wait::Withdrawal(_) => {
             "the binding is to have it again in a moment".to_owned()
         }

@@ -203,7 +203,8 @@ impl Told {
             Standing::Waiting(wait) => {
                 self.refused = None;
                 // Where its own former output is all it waits for, a change is under way and is told when it is done.
-                if let (Some(lost), Wait::Outputs(_) | Wait::Finalizers(_)) = (lost, wait) {
+                let lasts = matches!(wait, Wait::Outputs(_) | Wait::Finalizers(_) | Wait::Undone(_));
+                if let Some(lost) = lost.filter(|_| lasts) {
                     let note = note::withdrawn_for_a_while(&teller.output, &lost.spiffe_id, wait);
                     self.withdrawn(&mut teller, &lost, Weight::Warning, note);
                 }

@@ -6,7 +6,7 @@
 //! Guarantees: a finalizer stands before the first output is created and leaves only when the output is proved absent;
 //! no identity is written while another live output stands against it; a foreign object is never changed; an orphan is
 //! deleted only after a live look at its binding; every delete is bound to a uid and every replace to a
-//! resourceVersion; a crash between any two steps loses nothing, because the next turn begins with what is live.
+//! resourceVersion; nobody is fought with at the pace that he sets, and what he widens does not stand meanwhile; a crash between any two steps loses nothing, because the next turn begins with what is live.
 //!
 //! Assumptions: the caller applies what replies and watches say to its view of bindings and outputs before it asks for
 //! the next step.
@@ -131,6 +131,10 @@ pub struct Situation<'a> {
     pub out_of_patience: bool,
     /// Whether a withdrawal was so recent that granting again has to wait.
     pub cooling: bool,
+    /// Whether somebody undid what is to be written again and again, so that writing the same once more has to wait.
+    pub undone: bool,
+    /// The same of Kleym's finalizer on the binding.
+    pub stripped: bool,
     /// How the API server rejected the output last, if neither binding nor output nor definition changed since: the same
     /// is not asked again.
     pub rejected: Option<Failure>,
@@ -252,6 +256,8 @@ pub enum Wait {
     Withdrawal(Granting),
     /// Its own back-off after a withdrawal.
     Cooling,
+    /// A pause, because somebody undoes again and again what is written to this output.
+    Undone(ObjectName),
 }
 
 /// What a call answered, classified.

@@ -106,9 +106,11 @@ impl<'a> Plan<'a> {
     }
 
     /// An output of ours is never without our finalizer, not even one that is on its way out and kept by a foreign one.
+    /// Where somebody takes it off again and again it is put back after a pause, and nothing else waits for that: what is
+    /// left behind when the binding goes meanwhile is an orphan, and swept as such.
     fn hold(&self, live: &LiveOutput, whose: Ownership) -> Option<Step> {
         let ours = whose == Ownership::Ours && self.turn.deleted.as_ref() != Some(&live.uid);
-        (ours && !self.holds_finalizer()).then_some(Step::AddFinalizer)
+        (ours && !self.holds_finalizer() && !self.situation.stripped).then_some(Step::AddFinalizer)
     }
 
     /// No such binding: what carries complete proof of having been this binding's is an orphan.
@@ -304,6 +306,18 @@ impl<'a> Plan<'a> {
             };
             return Step::Settle(granted);
         }
+        // Two writers that undo each other at once would go on for ever, so the same is written again ever more rarely. What
+        // grants too much is not left standing for that: whoever widens it faster than it can be put right would keep it
+        // wide nearly all the time, in pauses and without. It is deleted at once; there is nothing to widen until the pause
+        // is over, and then again for no longer than a delete takes. The price, no identity meanwhile, is the lesser evil,
+        // and only paid where putting it right at once was undone many times in a row.
+        if self.situation.undone {
+            return if live.grants_more_than(&wanted) {
+                self.remove(live).unwrap_or_else(|| self.waiting())
+            } else {
+                self.paused()
+            };
+        }
         let deleted = self.turn.deleted.as_ref() == Some(&live.uid);
         let blockers = self.situation.gate.blockers(identity);
         if !blockers.is_empty() && !deleted {
@@ -327,6 +341,9 @@ impl<'a> Plan<'a> {
     }
 
     fn create(&self, binding: &LiveBinding, identity: &Arc<Identity>) -> Step {
+        if self.situation.undone {
+            return self.paused();
+        }
         if self.situation.cooling {
             return Step::Settle(Standing::Waiting(Wait::Cooling));
         }
@@ -369,6 +386,11 @@ impl<'a> Plan<'a> {
         // What could not be replaced and is kept, grants no more than is wanted, or may stand for a moment.
         let remnant = if self.turn.undeleted { self.remnant() } else { Remnant::Nothing };
         Step::Settle(Standing::Refused { refusal, remnant })
+    }
+
+    /// What is written again after a pause.
+    fn paused(&self) -> Step {
+        Step::Settle(Standing::Waiting(Wait::Undone(self.name.clone())))
     }
 
     /// What is to be granted again when its former output is gone.

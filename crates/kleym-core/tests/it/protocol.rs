@@ -53,6 +53,8 @@ struct Scene {
     bindings: Availability,
     outputs: Availability,
     out_of_patience: bool,
+    undone: bool,
+    stripped: bool,
     rejected: Option<Failure>,
     turn: Turn,
 }
@@ -85,6 +87,8 @@ impl Scene {
             bindings: Availability::LISTED,
             outputs: Availability::LISTED,
             out_of_patience: false,
+            undone: false,
+            stripped: false,
             rejected: None,
             turn: Turn::new(),
         }
@@ -145,6 +149,8 @@ impl Scene {
             gate: &self.others,
             bindings: self.bindings,
             out_of_patience: self.out_of_patience,
+            undone: self.undone,
+            stripped: self.stripped,
             cooling: false,
             rejected: self.rejected,
         };
@@ -469,6 +475,46 @@ fn a_replace_that_is_kept_waiting_for_too_long_becomes_a_delete_when_the_grant_i
     assert_eq!(waiting("other", false), waits);
     assert_eq!(waiting("other", true), delete());
     assert_eq!(waiting("vllm", true), waits);
+}
+
+#[test]
+fn what_somebody_undoes_again_and_again_is_put_right_after_a_pause_and_never_stands_too_wide() {
+    let drifted = || {
+        let mut scene = Scene { undone: true, ..Scene::new().with("b-1", "vllm") };
+        scene.output().spec.hint = None;
+        scene
+    };
+    let paused = || Step::Settle(Standing::Waiting(Wait::Undone(output_of("b-1", "vllm").name)));
+    assert_eq!(drifted().next(), paused());
+    assert_eq!(Scene { undone: true, ..Scene::new() }.next(), paused());
+    let mut wide = drifted();
+    wide.output().spec.unwanted = ["admin".into()].into();
+    wide.others.blockers.insert(name("somebody"));
+    assert_eq!(wide.next(), delete());
+    assert_eq!(wide.after(&Reply::Done), look());
+    wide.turn.take(&look(), &Reply::ProvedAbsent);
+    wide.output = None;
+    assert_eq!(wide.next(), paused());
+    // Nothing that takes away waits.
+    let mut way = drifted();
+    way.others.in_the_way = true;
+    assert_eq!(way.next(), delete());
+    for scene in [Scene::refused(), Scene::deleting()] {
+        assert_eq!(Scene { undone: true, ..scene.with("b-1", "vllm") }.next(), delete());
+    }
+}
+
+#[test]
+fn a_finalizer_that_somebody_takes_off_again_and_again_holds_nothing_up() {
+    let stripped = |scene: Scene| Scene { stripped: true, ..scene.without_our_finalizer() };
+    assert!(matches!(stripped(Scene::new().with("b-1", "other")).next(), Step::ReplaceOutput(_)));
+    let granted = stripped(Scene::new().with("b-1", "vllm")).next();
+    assert!(matches!(granted, Step::Settle(Standing::Granted { .. })), "{granted:?}");
+    assert_eq!(
+        stripped(Scene::new()).next(),
+        Step::AddFinalizer,
+        "before an output is created it must be there"
+    );
 }
 
 #[test]

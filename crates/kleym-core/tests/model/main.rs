@@ -292,6 +292,8 @@ impl Protocol {
             output: output.as_ref(),
             gate: &Open,
             out_of_patience: false,
+            undone: false,
+            stripped: false,
             cooling: false,
             rejected: None,
         };

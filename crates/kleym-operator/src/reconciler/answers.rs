@@ -40,6 +40,18 @@ impl Reconciler {
                         }
                     }
                     (Step::RemoveFinalizer { .. }, Reply::Done) => self.book.released(&key),
+                    (Step::CreateOutput(wanted) | Step::ReplaceOutput(wanted), Reply::Done) => {
+                        let now = self.now();
+                        if let Some(times) = self.memory.entry(key.clone()).or_default().made(now) {
+                            tracing::warn!(binding = %key, output = %wanted.name, times, "somebody changes or deletes the output again and again: it was put right, and the next time only after a pause");
+                        }
+                    }
+                    (Step::AddFinalizer, Reply::Done) if before.is_some() => {
+                        let now = self.now();
+                        if let Some(times) = self.memory.entry(key.clone()).or_default().held(now) {
+                            tracing::warn!(binding = %key, times, "somebody takes the finalizer off again and again: it was put back, and the next time only after a pause");
+                        }
+                    }
                     (Step::DeleteOutput { .. }, Reply::Done) => {
                         // A class change deletes too; only what is refused has to cool down.
                         if matches!(self.index.verdict(&key).verdict, Verdict::Refused(_)) {

@@ -15,6 +15,9 @@ use kleym_core::render::Identity;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// After this long without a withdrawal, or a rewrite, the next one is followed by as short a pause as the first.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
+/// How often in a row what somebody undoes is done again at once: more often than anybody drifts an output by hand, or by a
+/// script that tries one field after the other, and still over within a second where two programs undo each other.
+const AT_ONCE: u32 = 20;
 /// How many identities are remembered of one output. More than that are written only where a target changes faster than
 /// anything settles; what is forgotten makes the next turn more careful.
 const IDENTITIES: usize = 8;
@@ -30,9 +33,15 @@ pub(crate) struct Memory {
     pub(crate) rejected: Option<Failure>,
     /// What was told of it.
     pub(crate) told: Told,
+    /// The identity that was sent last.
+    sent: Option<Arc<Identity>>,
+    /// The identity that was last made to stand in its output.
+    made: Option<Arc<Identity>>,
     stuck_since: Option<Now>,
     withdrawals: Pace,
     rewrites: Pace,
+    repairs: Pace<AT_ONCE>,
+    holds: Pace<AT_ONCE>,
 }
 
 impl Memory {
@@ -43,6 +52,9 @@ impl Memory {
 
     /// Notes the identity that stands in its output.
     pub(crate) fn confirmed(&mut self, identity: &Arc<Identity>) {
+        if self.made.as_ref() != Some(identity) {
+            self.made = Some(Arc::clone(identity));
+        }
         if !matches!(&*self.written, [only] if only == identity) {
             self.written = vec![Arc::clone(identity)];
         }
@@ -50,6 +62,7 @@ impl Memory {
 
     /// Notes an identity that is sent.
     pub(crate) fn writes(&mut self, identity: &Arc<Identity>) {
+        self.sent = Some(Arc::clone(identity));
         if self.written.contains(identity) {
             return;
         }
@@ -88,6 +101,38 @@ impl Memory {
     /// Notes a withdrawal.
     pub(crate) fn withdrawn(&mut self, now: Now) {
         self.withdrawals.one_more(now);
+        self.made = None;
+    }
+
+    /// Notes that the identity that was sent last stands in its output; answers how often in a row the same was written,
+    /// because somebody had undone it, once that is too often to go on at once.
+    pub(crate) fn made(&mut self, now: Now) -> Option<u32> {
+        if self.made == self.sent {
+            return self.repairs.one_more(now);
+        }
+        self.made = self.sent.clone();
+        None
+    }
+
+    /// How much longer writing this identity has to wait, because somebody has undone it again and again. Any other one
+    /// waits for nothing.
+    pub(crate) fn repairs_in(
+        &self,
+        identity: &Arc<Identity>,
+        now: Now,
+        longest: Duration,
+    ) -> Option<Duration> {
+        self.repairs.pause_left_of(longest, now).filter(|_| self.made.as_ref() == Some(identity))
+    }
+
+    /// Notes that our finalizer was put back; answers how often in a row, once that is too often to go on at once.
+    pub(crate) fn held(&mut self, now: Now) -> Option<u32> {
+        self.holds.one_more(now)
+    }
+
+    /// How much longer putting our finalizer back has to wait, because somebody has taken it off again and again.
+    pub(crate) fn holds_in(&self, now: Now) -> Option<Duration> {
+        self.holds.pause_left(now)
     }
 
     /// How much longer granting again has to wait after withdrawals, so that a flapping target does not flood SPIRE.
@@ -106,28 +151,32 @@ impl Memory {
     }
 }
 
-/// Something that is to be done ever more rarely while it has to be done over and over.
+/// Something that is to be done ever more rarely while it has to be done over and over. The first `AT_ONCE` times may follow
+/// each other at once; without any, the second time waits.
 #[derive(Debug, Default)]
-struct Pace {
+struct Pace<const AT_ONCE: u32 = 1> {
     times: u32,
     last: Now,
 }
 
-impl Pace {
-    fn one_more(&mut self, now: Now) {
+impl<const AT_ONCE: u32> Pace<AT_ONCE> {
+    /// Notes that it was done; answers how often in a row, when the next time has to wait.
+    fn one_more(&mut self, now: Now) -> Option<u32> {
         if now.saturating_sub(self.last) >= FORGIVEN_AFTER {
             self.times = 0;
         }
         self.times = self.times.saturating_add(1);
         self.last = now;
+        (self.times >= AT_ONCE).then_some(self.times)
     }
 
     fn pause_left(&self, now: Now) -> Option<Duration> {
-        if self.times == 0 {
-            return None;
-        }
-        let doublings = (self.times - 1).min(20);
-        let pause = FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
+        self.pause_left_of(LONGEST_DELAY, now)
+    }
+
+    fn pause_left_of(&self, longest: Duration, now: Now) -> Option<Duration> {
+        let doublings = self.times.checked_sub(AT_ONCE)?.min(20);
+        let pause = FIRST_DELAY.saturating_mul(1 << doublings).min(longest);
         (self.last + pause).checked_sub(now).filter(|left| !left.is_zero())
     }
 }
@@ -151,6 +200,22 @@ mod tests {
         assert_eq!(memory.cools_for(at(1000)), Some(at(500)));
         memory.withdrawn(at(1000) + FORGIVEN_AFTER);
         assert_eq!(memory.cools_for(at(1000) + FORGIVEN_AFTER), Some(at(250)));
+    }
+
+    #[test]
+    fn what_may_be_done_at_once_a_few_times_waits_twice_as_long_each_time_after_that() {
+        let mut pace = Pace::<3>::default();
+        assert_eq!((pace.one_more(at(0)), pace.one_more(at(0)), pace.pause_left(at(0))), (None, None, None));
+        assert_eq!(pace.one_more(at(0)), Some(3));
+        assert_eq!(pace.pause_left(at(50)), Some(at(200)));
+        assert_eq!(pace.one_more(at(250)), Some(4));
+        assert_eq!(pace.pause_left(at(250)), Some(at(500)));
+        assert_eq!(
+            pace.pause_left_of(at(100), at(250)),
+            Some(at(100)),
+            "and never longer than somebody else may wait"
+        );
+        assert_eq!(pace.one_more(at(250) + FORGIVEN_AFTER), None);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! How a turn ends: what is told and remembered of it, and when there is another one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kleym_core::announce::Settled;
-use kleym_core::index::Dirty;
-use kleym_core::name::{BindingKey, ObjectName};
+use kleym_core::index::{Dirty, Verdict};
+use kleym_core::name::{BindingKey, ObjectName, output_name};
 use kleym_core::plan::{Failure, Remnant, Standing, Wait};
+use kleym_core::queue::LONGEST_DELAY;
+use kleym_core::render::Identity;
 
 use super::Reconciler;
 use super::memory::PATIENCE;
@@ -40,6 +43,27 @@ impl Reconciler {
             self.queue.succeeded(key);
         }
         self.remember(key, standing, running.turn.shortfall());
+        if let Some(left) = self.holds_in(key) {
+            self.queue.add_after(key.clone(), now, left);
+        }
+    }
+
+    /// How much longer a binding has to wait until what somebody has undone again and again is written once more.
+    pub(super) fn repairs_in(&self, key: &BindingKey, identity: &Arc<Identity>) -> Option<Duration> {
+        let memory = self.memory.get(key)?;
+        let left = memory.repairs_in(identity, self.now(), LONGEST_DELAY)?;
+        // Nobody else waits for long because somebody fights over this output.
+        let output = output_name(self.index.settings().instance.as_str(), key);
+        if !self.waiters.contains_key(&output) {
+            return Some(left);
+        }
+        memory.repairs_in(identity, self.now(), PATIENCE)
+    }
+
+    /// How much longer a binding that lost our finalizer has to wait until it is put back.
+    pub(super) fn holds_in(&self, key: &BindingKey) -> Option<Duration> {
+        let left = self.memory.get(key)?.holds_in(self.now())?;
+        self.book.binding(key).filter(|known| !known.live.holds_finalizer()).map(|_| left)
     }
 
     /// Whether an output stands that may grant what it is not to grant.
@@ -112,6 +136,19 @@ impl Reconciler {
                 }
                 // Whether a blocker's mode is known can change without the blocker; looking again costs no call.
                 self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+            }
+            Standing::Waiting(Wait::Undone(_)) => {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.stuck(now);
+                // Once more before the pause is over, to say so in the status.
+                if !memory.stuck_for(LOOK_AGAIN, now) {
+                    self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+                }
+                if let Verdict::Wanted(identity) = self.index.verdict(key).verdict
+                    && let Some(left) = self.repairs_in(key, &identity)
+                {
+                    self.queue.add_after(key.clone(), now, left);
+                }
             }
             Standing::Waiting(Wait::Cooling) => {
                 self.memory.entry(key.clone()).or_default().stuck(now);

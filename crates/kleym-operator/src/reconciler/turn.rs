@@ -39,6 +39,13 @@ pub(super) enum StatusWrite {
     Failed(Failure),
 }
 
+/// A status that is to be written.
+struct ToWrite {
+    status: Value,
+    /// It was written already, and somebody has overwritten it since.
+    again: bool,
+}
+
 impl Running {
     /// A turn that begins; with a live look when there is a doubt about the output.
     pub(super) fn new(doubt: bool) -> Self {
@@ -81,6 +88,11 @@ impl Reconciler {
             output: output.as_deref(),
             gate: &gate,
             out_of_patience: memory.is_some_and(|memory| memory.out_of_patience(self.now())),
+            undone: match &decision.verdict {
+                Verdict::Wanted(identity) => self.repairs_in(&key, identity).is_some(),
+                _ => false,
+            },
+            stripped: self.holds_in(&key).is_some(),
             cooling: memory.is_some_and(|memory| memory.cools_for(self.now()).is_some()),
             rejected: memory.and_then(|memory| memory.rejected),
         };
@@ -91,8 +103,8 @@ impl Reconciler {
                     && !memory.is_some_and(|memory| memory.stuck_for(LOOK_AGAIN, self.now()));
                 let written = running.status != StatusWrite::NotTried || passing;
                 match (written, self.status_to_write(&key, &decision, &standing)) {
-                    (false, Some(status)) => match self.pause_before(&key, &status) {
-                        None => Action::WriteStatus(status),
+                    (false, Some(write)) => match self.pause_before(&key, &write) {
+                        None => Action::WriteStatus(write.status),
                         Some(left) => {
                             self.end(&key, &standing);
                             self.queue.add_after(key, self.now(), left);
@@ -131,9 +143,8 @@ impl Reconciler {
     }
 
     /// How long a status must wait that was written already and that somebody has overwritten since.
-    fn pause_before(&self, key: &BindingKey, status: &Value) -> Option<Duration> {
-        let again = self.book.binding(key)?.wrote_already(StatusDigest::of(status));
-        self.memory.get(key).filter(|_| again)?.rewrites_in(self.now())
+    fn pause_before(&self, key: &BindingKey, write: &ToWrite) -> Option<Duration> {
+        self.memory.get(key).filter(|_| write.again)?.rewrites_in(self.now())
     }
 
     /// The status to write, if the live one does not say it already.
@@ -142,13 +153,13 @@ impl Reconciler {
         key: &BindingKey,
         decision: &kleym_core::index::Decision,
         standing: &Standing,
-    ) -> Option<Value> {
+    ) -> Option<ToWrite> {
         let known = self.book.binding(key)?;
         let facts = status::report(self.index.settings(), key, known.live.generation, decision, standing)?;
         let status = encode::status(&facts, Some(&known.status), self.moment.wall);
         let status = serde_json::to_value(status).ok()?;
         let wanted = StatusDigest::of(&status);
         let stands = known.status.digest == wanted || known.wrote == Some((wanted, known.status.digest));
-        (!stands).then_some(status)
+        (!stands).then(|| ToWrite { status, again: known.wrote_already(wanted) })
     }
 }

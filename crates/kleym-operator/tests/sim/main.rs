@@ -25,6 +25,7 @@ mod objects;
 mod plan;
 mod random;
 mod rewriting;
+mod rivals;
 mod runner;
 mod scenario;
 mod seen;
