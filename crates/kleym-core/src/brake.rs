@@ -76,12 +76,28 @@ impl fmt::Display for Difference {
             ),
             Difference::Instance { configured, found, outputs } => write!(
                 f,
-                "--instance is {}, but {outputs} issued outputs of the instances {} name bindings that this one serves",
+                "--instance is {}, but {outputs} issued outputs of the instances {} name bindings that this one serves (they would stay granted beside its own, and it never removes them: remove them first, with the operator of that instance)",
                 Quoted(configured),
                 list(found)
             ),
         }
     }
+}
+
+/// The outputs of other instances that name bindings which this operator serves, issued or not, by name and instance: they
+/// stay as they are, for another instance's objects are foreign.
+pub fn of_other_instances(
+    settings: &Settings,
+    outputs: impl IntoIterator<Item = impl Borrow<LiveOutput>>,
+    lives: impl Fn(&BindingKey) -> bool,
+) -> Vec<(String, String)> {
+    let outputs = outputs.into_iter();
+    let others = outputs.filter(|output| is_of_another_instance(settings, output.borrow(), &lives));
+    let named = others.map(|output| {
+        let output = output.borrow();
+        (output.name.as_str().to_owned(), instance_of(output).to_owned())
+    });
+    named.collect()
 }
 
 /// What is compared of an output that SPIRE has made entries for.
@@ -280,7 +296,20 @@ mod tests {
         let live = [output("blue", "a", "spiffe://example.org/ns/llm/x", None, 1)];
         let found = trips(&settings("example.org", None, &[]), &live);
         assert!(found.len() == 1 && found[0].contains("`blue`"), "{found:?}");
+        // What allowing it means is said with it.
+        assert!(found[0].contains("stay granted") && found[0].contains("remove them first"), "{found:?}");
         let elsewhere = differences(&settings("example.org", None, &[]), &live, |_| true, |_| false);
         assert_eq!(elsewhere, []);
+    }
+
+    #[test]
+    fn outputs_of_another_instance_are_seen_before_anything_was_issued_too() {
+        let live = [output("blue", "a", "spiffe://example.org/ns/llm/x", None, 0)];
+        assert_eq!(trips(&settings("example.org", None, &[]), &live), Vec::<String>::new());
+        let others = of_other_instances(&settings("example.org", None, &[]), &live, |_| true);
+        assert_eq!(others, [(live[0].name.to_string(), "blue".to_owned())]);
+        assert_eq!(of_other_instances(&settings("example.org", None, &[]), &live, |_| false), []);
+        let own = [output("default", "a", "spiffe://example.org/ns/llm/x", None, 0)];
+        assert_eq!(of_other_instances(&settings("example.org", None, &[]), &own, |_| true), []);
     }
 }

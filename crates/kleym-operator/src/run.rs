@@ -1,8 +1,10 @@
 //! The life of the process: connect, start every task in one set, stop together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context;
+use kleym_core::name::Namespace;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -137,6 +139,20 @@ fn elect(
     Ok(leadership)
 }
 
+/// How many namespaces are named in one line of the log.
+const NAMED: usize = 8;
+
+/// The namespaces that are served, the first few by name.
+fn named(namespaces: &BTreeSet<Namespace>) -> String {
+    if namespaces.is_empty() {
+        return "all".to_owned();
+    }
+    let first: Vec<&str> = namespaces.iter().take(NAMED).map(Namespace::as_str).collect();
+    let more = namespaces.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", first.join(","))
+}
+
 fn announce(configuration: &Configuration) {
     let settings = &configuration.settings;
     tracing::info!(
@@ -145,16 +161,30 @@ fn announce(configuration: &Configuration) {
         class_name = settings.class_name.as_ref().map_or("<none>", |class| class.as_str()),
         instance = %settings.instance,
         path_grants = settings.path_grants.iter().count(),
-        namespaces = if configuration.namespaces.is_empty() {
-            "all".to_owned()
-        } else {
-            configuration.namespaces.len().to_string()
-        },
+        namespaces = %named(&configuration.namespaces),
         "kleym-operator starts"
     );
     if configuration.metrics_certificate.is_some() && configuration.metrics_address.is_none() {
         tracing::warn!(
             "--metrics-secure has no effect: --metrics-bind-address is not given, so no metrics are served"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_names_the_namespaces_that_are_served_as_many_as_fit_a_line() {
+        let of = |names: &[&str]| {
+            let names: BTreeSet<Namespace> =
+                names.iter().map(|name| Namespace::parse(name).unwrap()).collect();
+            named(&names)
+        };
+        assert_eq!(of(&[]), "all");
+        assert_eq!(of(&["llm", "audio"]), "audio,llm");
+        assert_eq!(of(&["a", "b", "c", "d", "e", "f", "g", "h"]), "a,b,c,d,e,f,g,h");
+        assert_eq!(of(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]), "a,b,c,d,e,f,g,h and 2 more");
     }
 }

@@ -153,7 +153,10 @@ impl Flags {
         )?;
         let namespaces = given::several("watch-namespace", &self.watch_namespaces, environment)?
             .iter()
-            .map(|namespace| Namespace::parse(&namespace.value).map_err(|error| namespace.bad(error)))
+            .map(|namespace| {
+                let bad = |error| namespace.bad(format!("{error}{}", namespace.list_hint()));
+                Namespace::parse(&namespace.value).map_err(bad)
+            })
             .collect::<Result<_, _>>()?;
 
         let log_format = or_default("log-format", &self.log_format, "text")?;
@@ -307,6 +310,20 @@ mod tests {
             resolve(&[], &[("KLEYM_WATCH_NAMESPACE", "a, b"), ("KLEYM_PATH_GRANT", "a=/x,b=/y")]).unwrap();
         assert_eq!(configuration.namespaces.len(), 2);
         assert_eq!(configuration.settings.path_grants.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_list_in_a_repeatable_flag_is_told_to_be_several_flags() {
+        for list in ["--watch-namespace=a,b", "--path-grant=a=/x,b=/y", "--path-grant=a=/x,"] {
+            let error = resolve(&[list], &[]).unwrap_err().to_string();
+            assert!(error.contains("; repeat the flag for each, only its variable takes a list"), "{error}");
+        }
+        for other in ["--watch-namespace=A", "--path-grant=a", "--trust-domain=a,b"] {
+            let error = resolve(&[other], &[]).unwrap_err().to_string();
+            assert!(!error.contains("repeat the flag"), "{error}");
+        }
+        let error = resolve(&[], &[("KLEYM_WATCH_NAMESPACE", "a,B")]).unwrap_err().to_string();
+        assert!(!error.contains("repeat the flag"), "{error}");
     }
 
     #[test]

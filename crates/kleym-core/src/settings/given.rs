@@ -44,6 +44,12 @@ impl Given {
         Self { name: format!("--{flag}"), value: value.to_owned() }
     }
 
+    /// What to do about it, where a list stands in a flag that takes one value each time; in a variable it would be right.
+    pub fn list_hint(&self) -> &'static str {
+        let list = self.name.starts_with("--") && self.value.contains(',');
+        if list { "; repeat the flag for each, only its variable takes a list with commas" } else { "" }
+    }
+
     /// Says that the value cannot be used, and why: ``--instance: `a b` has a space``.
     pub fn bad(&self, problem: impl fmt::Display) -> BadSetting {
         BadSetting { name: self.name.clone(), problem: format!("{} {problem}", Quoted(&self.value)) }

@@ -59,7 +59,8 @@ impl Settings {
             PathGrants::parse(grants.iter().map(|grant| grant.value.as_str())).map_err(|error| {
                 let name =
                     grants.first().map_or_else(|| "--path-grant".to_owned(), |grant| grant.name.clone());
-                BadSetting { name, problem: error.to_string() }
+                let hint = grants.iter().map(Given::list_hint).find(|hint| !hint.is_empty()).unwrap_or("");
+                BadSetting { name, problem: format!("{error}{hint}") }
             })?;
         let class = |class: Given| ClassName::parse(&class.value).map_err(|error| class.bad(error));
         Ok(Self {

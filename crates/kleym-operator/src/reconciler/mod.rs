@@ -348,6 +348,19 @@ impl Reconciler {
             |namespace| self.serves(namespace),
             |binding| self.book.binding(binding).is_some(),
         );
+        // Issued or not, nobody else says of them that they stay.
+        let others = brake::of_other_instances(self.index.settings(), self.book.outputs(), |binding| {
+            self.book.binding(binding).is_some()
+        });
+        if !others.is_empty() {
+            let named = kleym_core::text::quoted_list(others.iter().map(|(name, _)| name.as_str()));
+            let instances: BTreeSet<&str> = others.iter().map(|(_, instance)| instance.as_str()).collect();
+            tracing::warn!(
+                outputs = others.len(),
+                instances = %instances.into_iter().collect::<Vec<_>>().join(","),
+                "outputs of another instance name bindings that are served here; they stay granted, and this operator never removes them: {named}"
+            );
+        }
         for difference in found.iter().filter(|_| self.allow_configuration_change) {
             tracing::warn!("the configuration changes, as allowed: {difference}");
         }
