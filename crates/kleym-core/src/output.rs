@@ -236,6 +236,11 @@ impl LiveOutput {
         self.label(LABEL_INSTANCE).filter(|_| self.wears_our_label())
     }
 
+    /// The binding that it says it was written for, as `<namespace>/<name>`.
+    pub fn of_binding(&self) -> Option<&str> {
+        self.annotation(ANNOTATION_BINDING)
+    }
+
     /// The uid of the binding that it says it was written for.
     pub fn binding_uid(&self) -> Option<&str> {
         self.annotation(ANNOTATION_BINDING_UID)

@@ -2,9 +2,12 @@
 
 use kleym_api::decode;
 use kleym_core::explain::{Configured, OperatorPod};
-use kleym_core::report::typed;
+use kleym_core::index::Index;
+use kleym_core::name::Namespace;
+use kleym_core::report::{Code, Finding, typed};
 use kleym_core::settings::given::{Environment, several};
 use kleym_core::settings::{DEFAULT_INSTANCE, Settings};
+use kleym_core::text::quoted_list;
 use serde_json::Value;
 
 use crate::args;
@@ -137,8 +140,71 @@ pub(crate) fn instance_of(deployment: &Value) -> &str {
     }
 }
 
+/// The namespaces that an operator works in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// All of them.
+    All,
+    /// These and no others.
+    These(Vec<String>),
+    /// What its variable says, whose value stands elsewhere.
+    Elsewhere,
+}
+
+/// The namespaces that the operator of a Deployment works in.
+pub(crate) fn watched(deployment: &Value) -> Watched {
+    let mut names = repeated(deployment, "watch-namespace");
+    names.iter_mut().for_each(|name| *name = name.trim().to_owned());
+    names.retain(|name| !name.is_empty());
+    match setting(deployment, "watch-namespace") {
+        _ if !names.is_empty() => Watched::These(names),
+        Setting::Elsewhere => Watched::Elsewhere,
+        Setting::Given(_) | Setting::Default => Watched::All,
+    }
+}
+
+/// The namespaces with bindings in which no operator works that is there, for each watches others. None where an operator
+/// may be elsewhere: one that reports an instance that none of these has.
+pub(crate) fn unwatched(deployments: &[Value], index: &Index, scope: Option<&Namespace>) -> Option<Finding> {
+    let mut watching: Vec<(&Value, Vec<String>)> = Vec::new();
+    for deployment in deployments {
+        let Watched::These(names) = watched(deployment) else { return None };
+        watching.push((deployment, names));
+    }
+    let (first, _) = watching.first()?;
+    let outside = |namespace: &&Namespace| {
+        let own = index.settings_by_namespace().own_of(namespace).map(|own| own.instance.as_str());
+        let elsewhere = own.is_some_and(|own| !deployments.iter().any(|one| instance_of(one) == own));
+        let watched = watching.iter().any(|(_, names)| names.iter().any(|name| *name == namespace.as_str()));
+        scope.is_none_or(|scope| scope == *namespace) && !watched && !elsewhere
+    };
+    let mut namespaces: Vec<&Namespace> = index.bindings().map(|binding| &binding.key.namespace).collect();
+    namespaces.dedup();
+    namespaces.retain(outside);
+    let example = namespaces.first()?;
+    let noun = if namespaces.len() == 1 { "namespace" } else { "namespaces" };
+    let these = quoted_list(namespaces.iter().map(|namespace| namespace.as_str()));
+    let each = watching.iter().map(|(deployment, names)| {
+        format!("{} watches {}", shown(deployment), quoted_list(names.iter().map(String::as_str)))
+    });
+    let each: Vec<String> = each.take(MOST_SHOWN).collect();
+    let message = format!(
+        "no operator works in {noun} {these}, which has bindings: --watch-namespace of {}",
+        each.join("; ")
+    );
+    let message =
+        if namespaces.len() == 1 { message } else { message.replacen("which has", "which have", 1) };
+    Some(Finding::new(Code::OperatorNotFound, message).hint(format!(
+        "add {example} to --watch-namespace (KLEYM_WATCH_NAMESPACE) of {}, or let it watch all; until then nothing is granted, changed or withdrawn there, whatever the status of a binding says",
+        shown(first)
+    )))
+}
+
+/// How many Deployments are shown.
+const MOST_SHOWN: usize = 3;
+
 /// The values of a flag that may be repeated, else of its variable.
-fn repeated(deployment: &Value, flag: &str) -> Vec<String> {
+pub(crate) fn repeated(deployment: &Value, flag: &str) -> Vec<String> {
     let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
     let mut values = Vec::new();
     for container in containers.into_iter().flatten() {

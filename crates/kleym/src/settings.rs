@@ -1,7 +1,8 @@
 //! What the engine's settings are: from flags, else from the environment, by the rules that the operator has too; where
 //! live bindings are looked at, in a cluster or in files made of one, else from what their status reports
-//! ([`with_status`]).
+//! ([`with_status`]), and where none has a status from what else there is ([`Chosen::completed`]).
 
+mod elsewhere;
 mod reported;
 
 use kleym_core::settings::given::{BadSetting, Environment, one};
@@ -10,6 +11,7 @@ use kleym_core::settings::{Settings, TypedSettings};
 use crate::args;
 use crate::exit::Failure;
 
+pub(crate) use self::elsewhere::{About, Source};
 pub(crate) use self::reported::{Chosen, live, with_status};
 
 impl From<BadSetting> for Failure {

@@ -20,10 +20,10 @@ use crate::deployment::{Unsaid, as_started, of_instance};
 use crate::exit::Failure;
 use crate::manager::{KnownManager, in_cluster};
 use crate::reports::SettingChange;
-use crate::settings::{self, settings, with_status};
+use crate::settings::{self, About, settings, with_status};
 use crate::source::Files;
 use crate::source::cluster::{Cluster, Found, Resource};
-use crate::survey::{Question, namespace, read};
+use crate::survey::{Question, completed_by_cluster, namespace, outputs_of, read};
 
 /// One side.
 pub(crate) struct Side {
@@ -54,7 +54,7 @@ impl Sides {
         question: Question<'_>,
         environment: Environment<'_>,
     ) -> Result<Self, Failure> {
-        let Question { input, settings: typed, beside } = question;
+        let Question { input, settings: typed, beside, id } = question;
         let args::Input { filename, recursive, scope, connection } = input;
         let named = scope.namespace.as_deref().map(namespace).transpose()?;
         let given = settings(typed, environment)?;
@@ -69,14 +69,21 @@ impl Sides {
         let items = |resource| live.get(&resource).map(Found::items).unwrap_or_default();
         let bindings = settings::live(items(Resource::Kind(Kind::Binding)));
         let chosen = with_status(typed, environment, bindings)?;
+        let only = if let [only] = namespaces.as_slice() { Some(only) } else { None };
+        let about = About { namespace: only, id };
+        let chosen =
+            completed_by_cluster(chosen, typed, environment, about, &cluster, [None, outputs_of(&live)]);
         let names = items(Resource::Namespaces).iter();
         let names = names.filter_map(|space| space.pointer("/metadata/name")?.as_str());
         // What cannot be read of it is for `check` to say; then it is taken to fit.
         let managers = in_cluster(&args::Manager::default(), &cluster, names)?.managers;
         let started = started(&alone, typed, environment, &chosen.settings, Unsaid::Stays);
         let started = started.unwrap_or_else(|| chosen.settings.clone());
+        let assumption = chosen.assumption();
         let mut before = Declared::over(live.clone(), Files::default(), &home, chosen.settings);
         let mut after = Declared::over(live, files, &home, started);
+        before.remark(assumption.clone());
+        after.remark(assumption);
         before.remark(chosen.findings.clone());
         after.remark(chosen.findings);
         let after_managers = managers_in(&after).unwrap_or_else(|| managers.clone());

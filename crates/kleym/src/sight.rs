@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use kleym_api::decode;
 use kleym_core::kind::Kind;
 use kleym_core::name::Namespace;
@@ -18,6 +19,10 @@ use crate::source::cluster::{Found, Resource};
 /// What is read for it, beside what the engine reads.
 pub(crate) const BESIDE: [Resource; 4] =
     [Resource::Kind(Kind::Output), Resource::Pods, Resource::Nodes, Resource::Namespaces];
+
+/// The same, and the Deployments of Kleym's operators.
+pub(crate) const BESIDE_AND_OPERATORS: [Resource; 5] =
+    [BESIDE[0], BESIDE[1], BESIDE[2], BESIDE[3], Resource::Deployments];
 
 /// Everything that is seen.
 #[derive(Debug)]
@@ -146,6 +151,7 @@ impl Sight {
             in_cluster: declared.in_cluster,
             statuses: &self.statuses,
             scope,
+            now: declared.in_cluster.then(|| Timestamp::now().as_second()),
             outputs: self.outputs.as_deref(),
             no_output_kind: self.no_output_kind,
             pods_known: self.pods_known,

@@ -3,12 +3,15 @@
 
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, describe};
+use kleym_core::report::Finding;
 use kleym_core::settings::given::Environment;
+use serde_json::Value;
 
 use crate::args;
 use crate::declared::{Declared, Live};
+use crate::deployment::{self, OPERATOR_LABELS};
 use crate::exit::Failure;
-use crate::settings::{self, settings, with_status};
+use crate::settings::{self, About, Chosen, Source, settings, with_status};
 use crate::source::Files;
 use crate::source::cluster::{Cluster, Collection, Found, Resource, Why};
 
@@ -21,6 +24,8 @@ pub(crate) struct Question<'a> {
     pub(crate) settings: &'a args::Settings,
     /// What is read beside what the engine reads.
     pub(crate) beside: &'a [Resource],
+    /// The SPIFFE ID that is asked for, if one is.
+    pub(crate) id: Option<&'a str>,
 }
 
 /// What was found.
@@ -33,6 +38,8 @@ pub(crate) struct Survey {
     pub(crate) scope: Option<Namespace>,
     /// Where the settings come from, when they were not given.
     pub(crate) remark: Option<String>,
+    /// That the trust domain is only assumed, when that is so.
+    pub(crate) assumption: Option<Finding>,
 }
 
 /// Every kind that the engine reads.
@@ -47,7 +54,7 @@ impl Survey {
     /// What is wrong with flags, files or the connection. That bindings cannot be listed is one of these, too: nothing
     /// could be said without them.
     pub(crate) fn of(question: Question<'_>, environment: Environment<'_>) -> Result<Self, Failure> {
-        let Question { input, settings: typed, beside } = question;
+        let Question { input, settings: typed, beside, id } = question;
         let args::Input { filename, recursive, scope, connection } = input;
         let named = scope.namespace.as_deref().map(namespace).transpose()?;
         // Wrong flags are told before a file is read or a cluster is asked for anything.
@@ -55,7 +62,10 @@ impl Survey {
         if !filename.is_empty() {
             let home = named.clone().unwrap_or_else(default_namespace);
             let files = Files::read(filename, *recursive)?;
-            return Ok(Self { scope: named, ..Self::of_files(files, &home, typed, environment)? });
+            let about = About { namespace: named.as_ref(), id: None };
+            let survey = Self::of_files(files, &home, typed, environment)?;
+            let survey = survey.completed_by_files(&home, typed, environment, about)?;
+            return Ok(Self { scope: named, ..survey });
         }
         let cluster = Cluster::connect(connection, environment)?;
         let home = named.unwrap_or_else(|| cluster.namespace().clone());
@@ -63,10 +73,57 @@ impl Survey {
         let live = read(&cluster, scope.as_slice(), beside)?;
         let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
         let chosen = with_status(typed, environment, settings::live(bindings))?;
+        let about = About { namespace: scope.as_ref(), id };
+        let deployments = beside
+            .contains(&Resource::Deployments)
+            .then(|| live.get(&Resource::Deployments).map(Found::items).unwrap_or_default());
+        // A table of no bindings rests on no setting.
+        let outputs = outputs_of(&live);
+        let chosen = if bindings.is_empty() && outputs.is_none() {
+            chosen
+        } else {
+            completed_by_cluster(chosen, typed, environment, about, &cluster, [deployments, outputs])
+        };
         let mut declared = Declared::over(live, Files::default(), &home, chosen.settings.clone());
         declared.remark(chosen.unsaid(&declared.index));
+        let assumption = chosen.assumption();
         declared.remark(chosen.findings);
-        Ok(Self { declared, cluster: Some(cluster), scope, remark: chosen.remark })
+        let unwatched = deployment::unwatched(
+            declared.beside(Resource::Deployments).items(),
+            &declared.index,
+            scope.as_ref(),
+        );
+        declared.remark(unwatched);
+        Ok(Self { declared, cluster: Some(cluster), scope, remark: chosen.remark, assumption })
+    }
+
+    /// What files say of the operator beside the status of bindings: its Deployment, and its outputs.
+    fn completed_by_files(
+        self,
+        home: &Namespace,
+        typed: &args::Settings,
+        environment: Environment<'_>,
+        about: About<'_>,
+    ) -> Result<Self, Failure> {
+        let reported = self.declared.reported().map(|(key, binding)| (key.namespace.as_str(), binding));
+        let chosen = with_status(typed, environment, reported)?;
+        let chosen = chosen.completed(typed, environment, about, &mut |source| match source {
+            Source::Deployments => self.declared.beside(Resource::Deployments).items().to_vec(),
+            Source::Bindings => Vec::new(),
+            Source::Outputs => self.declared.beside(Resource::Kind(Kind::Output)).items().to_vec(),
+        });
+        let same = chosen.reported || *self.declared.index.settings_by_namespace() == chosen.settings;
+        let mut survey = if same {
+            self
+        } else {
+            let declared = Declared::read(self.declared.files.clone(), home, chosen.settings);
+            Self { declared, remark: chosen.remark, ..self }
+        };
+        let declared = &mut survey.declared;
+        let deployments = declared.beside(Resource::Deployments).items();
+        let unwatched = deployment::unwatched(deployments, &declared.index, about.namespace);
+        declared.remark(unwatched);
+        Ok(survey)
     }
 
     /// What files alone say.
@@ -91,7 +148,7 @@ impl Survey {
             declared.remark(chosen.findings);
             remark = chosen.remark;
         }
-        Ok(Self { declared, cluster: None, scope: None, remark })
+        Ok(Self { declared, cluster: None, scope: None, remark, assumption: None })
     }
 
     /// What a command that reads nothing but files needs.
@@ -116,6 +173,47 @@ impl Survey {
     }
 }
 
+/// The ClusterSPIFFEIDs that were read, when they were asked for.
+pub(crate) fn outputs_of(live: &Live) -> Option<&[Value]> {
+    live.get(&Resource::Kind(Kind::Output)).map(Found::items)
+}
+
+/// Completes settings by what a cluster holds beside the bindings that were read; Deployments and outputs may have been asked
+/// for already.
+pub(crate) fn completed_by_cluster(
+    chosen: Chosen,
+    typed: &args::Settings,
+    environment: Environment<'_>,
+    about: About<'_>,
+    cluster: &Cluster,
+    [deployments, outputs]: [Option<&[Value]>; 2],
+) -> Chosen {
+    let list = |collection: Collection| match cluster.lists(&[collection]).pop() {
+        Some(Found::All(items)) => items,
+        // What may not be read says nothing; the bindings that were asked for are there.
+        _ => Vec::new(),
+    };
+    let mut ask = |source| match source {
+        Source::Deployments => deployments.map_or_else(|| list(operators()), <[Value]>::to_vec),
+        // Without a namespace all of them were read.
+        Source::Bindings if about.namespace.is_none() => Vec::new(),
+        Source::Bindings => list(Collection::of(Resource::Kind(Kind::Binding), None)),
+        Source::Outputs => outputs
+            .map_or_else(|| list(Collection::of(Resource::Kind(Kind::Output), None)), <[Value]>::to_vec),
+    };
+    chosen.completed(typed, environment, about, &mut ask).with_grants_elsewhere(
+        typed,
+        environment,
+        about,
+        &mut ask,
+    )
+}
+
+/// The Deployments of Kleym's operators, wherever they are.
+pub(crate) fn operators() -> Collection {
+    Collection { labels: Some(OPERATOR_LABELS.to_owned()), ..Collection::of(Resource::Deployments, None) }
+}
+
 /// Lists everything side by side: in all namespaces, when none is named or when there are several; in each of several
 /// where the whole is not permitted.
 ///
@@ -124,9 +222,16 @@ impl Survey {
 pub(crate) fn read(cluster: &Cluster, scope: &[Namespace], beside: &[Resource]) -> Result<Live, Failure> {
     let resources: Vec<Resource> = inputs().chain(beside.iter().copied()).collect();
     let only = if let [only] = scope { Some(only) } else { None };
-    let collections: Vec<Collection> =
-        resources.iter().map(|resource| Collection::of(*resource, only)).collect();
+    let collection = |resource: &Resource| match resource {
+        Resource::Deployments => operators(),
+        resource => Collection::of(*resource, only),
+    };
+    let collections: Vec<Collection> = resources.iter().map(collection).collect();
     let mut live: Live = resources.into_iter().zip(cluster.lists(&collections)).collect();
+    // Who looks at bindings seldom may look at Deployments too, and then nothing is said of the operator.
+    if !matches!(live.get(&Resource::Deployments), Some(Found::All(_))) {
+        live.remove(&Resource::Deployments);
+    }
     if scope.len() > 1 {
         for (resource, found) in &mut live {
             let forbidden = matches!(found, Found::Limited(limit) if limit.why == Why::Forbidden);

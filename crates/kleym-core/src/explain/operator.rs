@@ -30,6 +30,8 @@ pub struct Operator {
     pub class_name: Configured,
     /// The trust domain of its SPIFFE IDs.
     pub trust_domain: Configured,
+    /// The only namespaces that it works in; None for all, and where they stand elsewhere.
+    pub watches: Option<Vec<String>>,
     /// Those of its pods that can be seen and are not ready.
     pub pods: Vec<OperatorPod>,
 }
@@ -93,8 +95,11 @@ pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<
     let instance = question.scene.index.settings_in(namespace).instance.as_str();
     let operators: Vec<Operator> =
         (question.operators)().into_iter().filter(|one| one.instance == instance).collect();
-    if operators.iter().any(Operator::works) {
+    if operators.iter().any(|one| one.works() && one.watches(namespace)) {
         return None;
+    }
+    if let Some(outside) = operators.iter().find(|one| one.works()) {
+        return Some(outside.elsewhere(namespace));
     }
     let first = operators.first()?;
     let read = operators.iter().flat_map(Operator::read);
@@ -202,6 +207,25 @@ impl Operator {
     fn variables(&self) -> impl Iterator<Item = &'static str> {
         let both = [(CLASS_FLAG, &self.class_name), (TRUST_DOMAIN_FLAG, &self.trust_domain)];
         both.into_iter().filter(|(_, how)| how.variable).map(|(flag, _)| flag)
+    }
+
+    fn watches(&self, namespace: &Namespace) -> bool {
+        self.watches.as_ref().is_none_or(|all| all.iter().any(|one| *one == namespace.as_str()))
+    }
+
+    /// That it works in other namespaces.
+    fn elsewhere(&self, namespace: &Namespace) -> (Vec<Evidence>, String) {
+        let watched = self.watches.iter().flatten().map(String::as_str);
+        let read = Evidence::new(
+            format!("Deployment {}", self.path()),
+            "--watch-namespace",
+            bounded(watched.collect::<Vec<_>>().join(",")),
+        );
+        let hint = format!(
+            "kleym-operator does not work in namespace `{namespace}`: add it to --watch-namespace (KLEYM_WATCH_NAMESPACE) of Deployment `{}`",
+            self.path()
+        );
+        (vec![read], hint)
     }
 
     fn works(&self) -> bool {

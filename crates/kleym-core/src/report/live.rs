@@ -10,6 +10,7 @@ use super::finding::{Finding, Reference, binding_key};
 use super::place::FieldPath;
 use super::scene::{Scene, Standing};
 use super::workload::workloads;
+use crate::announce;
 use crate::brake::{self, Difference};
 use crate::fact::Binding;
 use crate::index::Verdict;
@@ -357,7 +358,9 @@ pub fn reported(scene: &Scene<'_>, binding: &Binding) -> Option<Finding> {
     let live = scene.output(&binding.key).filter(|live| live.wears_our_label())?;
     let Some(stats) = live.stats else {
         let unwatched = scene.fate(&binding.key).is_some_and(|(_, fate)| !fate.watched.possible());
-        return (!unwatched).then(|| not_picked_up(binding, live));
+        // As long as the operator gives it before it warns.
+        let new = scene.now.zip(live.created).is_some_and(|(now, created)| now < created + announce::GRACE);
+        return (!unwatched && !new).then(|| not_picked_up(binding, live));
     };
     if stats.entry_failures > 0 {
         let message = format!(
@@ -591,8 +594,11 @@ fn orphans(scene: &Scene<'_>) -> Vec<Finding> {
                 "{} is the output of the binding `{key}`, which does not exist: a grant that nobody asks for",
                 Quoted(output.name.as_str())
             );
-            let hint =
-                "kleym-operator deletes it as soon as it sees it: see that it runs and leads (`kleym check`)";
+            let hint = format!(
+                "the kleym-operator of instance {} deletes it as soon as it sees it: see that one runs, leads and watches the namespace (`kleym check`); where there is none any more, `kubectl delete clusterspiffeid {}`",
+                Quoted(output.instance().unwrap_or_default()),
+                output.name.as_str()
+            );
             found.push(
                 Finding::new(Code::OrphanOutput, message)
                     .hint(hint)

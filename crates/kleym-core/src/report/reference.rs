@@ -59,8 +59,17 @@ fn object(binding: &Binding, kind: Kind, name: &ObjectName) -> FactKey {
 fn served_twice(binding: &Binding, name: &ObjectName, hits: &[&Objective]) -> Finding {
     let key = binding_key(&binding.key);
     let groups = quoted_list(hits.iter().map(|hit| hit.group.as_str()));
+    // Nothing is wrong with it as long as all lead to one pool; which of them counts is worth knowing all the same.
+    let pools: Option<Vec<&ObjectName>> =
+        hits.iter().map(|hit| hit.pool_ref.as_ref().ok().map(|pool_ref| &pool_ref.name)).collect();
+    let today = match (pools.as_deref(), hits.first()) {
+        (Some([pool, others @ ..]), Some(first)) if others.iter().all(|other| other == pool) => {
+            format!(" (today all lead to pool `{pool}`, and that of `{}` counts)", first.group)
+        }
+        _ => String::new(),
+    };
     let message = format!(
-        "`{}` names InferenceObjective `{name}`, which exists in {groups}; whoever edits one of them may change the identity or have it refused",
+        "`{}` names InferenceObjective `{name}`, which exists in {groups}{today}; whoever edits one of them may change the identity or have it refused",
         binding.key
     );
     let finding = Finding::new(Code::ObjectiveInTwoGroups, message)

@@ -40,6 +40,8 @@ pub struct Scene<'a> {
     pub statuses: &'a Statuses,
     /// The namespace that was read; `None` when all were.
     pub scope: Option<&'a Namespace>,
+    /// The time, in seconds since 1970; None for files, which are of any time.
+    pub now: Option<i64>,
     /// The live outputs; None when they could not be read, or when there is no cluster to hold any.
     pub outputs: Option<&'a [LiveOutput]>,
     /// Whether their CustomResourceDefinition is proved not to be installed.

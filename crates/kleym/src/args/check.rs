@@ -12,7 +12,7 @@ use super::{Connection, Format, Manager, Scope, Settings, Strictness};
 #[command(after_help = "Examples:
   kleym check
   kleym check -n llm
-  kleym check --scm-class-name spire-spire --scm-ignore-namespaces kube-system")]
+  kleym check --scm-class-name spire-server-spire --scm-ignore-namespaces kube-system")]
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) scope: Scope,

@@ -13,6 +13,8 @@ use crate::complete;
 /// field, and what to do. With files instead of a cluster it reads what `kubectl get -o yaml` printed, pods included.
 /// Engine settings default to what the bindings' status reports.
 ///
+/// Of the code of a finding, such as KLM4001, it prints cause, check and fix; nothing is read for that.
+///
 /// A link that waits is not broken: a pod that is on no node yet, or a binding that is being deleted.
 ///
 /// Exit codes: 0 every link holds, waits or could not be seen, 2 a link is broken, 3 there is no such pod, binding or SPIFFE
@@ -23,10 +25,11 @@ use crate::complete;
   kleym explain pod/vllm-7c9-x -n llm -c proxy
   kleym explain binding/chat -n llm
   kleym explain spiffe://example.org/ns/llm/objective/chat
-  kleym explain pod/vllm-7c9-x -f dump/")]
+  kleym explain pod/vllm-7c9-x -f dump/
+  kleym explain KLM4001")]
 pub(crate) struct Explain {
-    /// pod/NAME, binding/NAME (or `pod NAME`, `binding NAME`), or a SPIFFE ID
-    #[arg(value_name = "TYPE/NAME | TYPE NAME | SPIFFE-ID", add = ArgValueCompleter::new(complete::explained))]
+    /// pod/NAME, binding/NAME (or `pod NAME`, `binding NAME`), a SPIFFE ID, or the code of a finding
+    #[arg(value_name = "TYPE/NAME | TYPE NAME | SPIFFE-ID | CODE", add = ArgValueCompleter::new(complete::explained))]
     pub(crate) what: String,
 
     /// The name, behind a type

@@ -16,20 +16,20 @@ use kleym_core::spire::{Answer, Manager, Registration, Template, World};
 use kleym_core::text::{Quoted, quoted_list};
 use serde_json::Value;
 
-use self::operator::{compared, operator};
+use self::operator::{compared, left, operator};
 use crate::args;
 use crate::console::Console;
 use crate::declared::{Declared, Live};
-use crate::deployment::{OPERATOR_LABELS, configured, of_instance};
+use crate::deployment::{self, configured, of_instance};
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output::{self, counted};
 use crate::reports::{CheckGroup, CheckReport, CheckResult, FindingEntry};
-use crate::settings::{self, settings, with_status};
+use crate::settings::{self, About, settings, with_status};
 use crate::sight::{BESIDE, Sight};
 use crate::source::Files;
 use crate::source::cluster::{Cluster, Collection, Found, Limit, Resource, Why};
-use crate::survey::{Survey, namespace};
+use crate::survey::{Survey, completed_by_cluster, namespace, operators, outputs_of};
 
 /// The results of one group.
 #[derive(Debug, Default)]
@@ -82,9 +82,19 @@ pub(super) fn run(
 
     let bindings = live.get(&Resource::Kind(Kind::Binding)).map(Found::items).unwrap_or_default();
     let chosen = with_status(flags, environment, settings::live(bindings))?;
+    let about = About { namespace: scope.as_ref(), id: None };
+    let chosen = completed_by_cluster(
+        chosen,
+        flags,
+        environment,
+        about,
+        &cluster,
+        [Some(rest.deployments.items()), outputs_of(&live)],
+    );
     let chosen = compared(chosen, flags, environment, &rest);
     let mut groups =
         vec![definitions(&live, &rest.definitions), operator(&rest, &chosen.settings.different())];
+    let reported = chosen.reported;
     let mut permissions = Group::new("permissions");
     limits(&live, &rest, &mut permissions);
 
@@ -92,9 +102,17 @@ pub(super) fn run(
     let declared = Declared::over(live, Files::default(), &home, chosen.settings.clone());
     let differences: Vec<Finding> =
         chosen.findings.iter().cloned().chain(chosen.unsaid(&declared.index)).collect();
-    let survey = Survey { declared, cluster: Some(cluster), scope, remark: chosen.remark };
+    let assumption = chosen.assumption();
+    let survey = Survey { declared, cluster: Some(cluster), scope, remark: chosen.remark, assumption };
     let known = KnownManager::of(&survey, manager)?;
     let sight = Sight::of(&survey.declared, survey.cluster.is_some(), known);
+    let deployments = rest.deployments.items();
+    let unwatched = deployment::unwatched(deployments, &survey.declared.index, survey.scope.as_ref());
+    unwatched.into_iter().for_each(|finding| groups[1].found(finding));
+    if reported || matches!(rest.deployments, Found::All(_)) {
+        let scene = sight.scene(&survey.declared, survey.scope.as_ref());
+        left(&scene, deployments).into_iter().for_each(|finding| groups[1].found(finding));
+    }
     groups.push(spire(&survey, &sight, differences, rest.deployments.items()));
     groups.push(identities(&survey, &sight, everything));
     let limited = |code| matches!(code, Code::LimitedByRbac | Code::Unreadable);
@@ -154,11 +172,7 @@ fn read(cluster: &Cluster, scope: Option<&Namespace>) -> (Live, Rest) {
     let resources: Vec<Resource> = inputs.chain(BESIDE).collect();
     let mut collections: Vec<Collection> =
         resources.iter().map(|resource| Collection::of(*resource, scope)).collect();
-    let labelled = Collection {
-        labels: Some(OPERATOR_LABELS.to_owned()),
-        ..Collection::of(Resource::Deployments, None)
-    };
-    collections.extend([Collection::of(Resource::Definitions, None), labelled]);
+    collections.extend([Collection::of(Resource::Definitions, None), operators()]);
     let mut found = cluster.lists(&collections);
     let deployments = found.pop().unwrap_or(Found::NotAsked);
     let definitions = found.pop().unwrap_or(Found::NotAsked);

@@ -112,7 +112,7 @@ fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Sides,
             scope: args::Scope { namespace: scope.namespace.clone(), all_namespaces: scope.all_namespaces },
             connection: connection.clone(),
         };
-        let question = Question { input: &input, settings, beside: impact::NEEDS };
+        let question = Question { input: &input, settings, beside: impact::NEEDS, id: None };
         return Sides::over_cluster(question, environment);
     }
     let home = namespace(scope.namespace.as_deref().unwrap_or("default"))?;

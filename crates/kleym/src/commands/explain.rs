@@ -2,6 +2,7 @@
 //! is broken. What is said comes from the engine (`kleym_core::explain`); here it is asked for and printed.
 
 mod again;
+mod page;
 mod show;
 mod subject;
 
@@ -22,12 +23,12 @@ use self::subject::{Subject, Unanswered};
 use crate::args;
 use crate::console::Console;
 use crate::declared::Told;
-use crate::deployment::{OPERATOR_LABELS, configured, instance_of, pods_not_ready};
+use crate::deployment::{OPERATOR_LABELS, Watched, configured, instance_of, pods_not_ready, watched};
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output;
 use crate::reports::{ExplainReport, FindingEntry};
-use crate::sight::{BESIDE, Sight, reported};
+use crate::sight::{BESIDE_AND_OPERATORS, Sight, reported};
 use crate::source::cluster::{Collection, Found, Resource};
 use crate::survey::{Question, Survey};
 
@@ -37,11 +38,19 @@ pub(super) fn run(
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
     let args::Explain { what, name, container, input, output: format, manager, settings } = typed;
+    if let Some(code) = page::code(what).filter(|_| name.is_none()) {
+        if format.is_some() {
+            return Err(Failure::unusable(format!("{code} is explained in words only: leave -o out")));
+        }
+        page::print(&mut console.out, code)?;
+        console.out.flush()?;
+        return Ok(Exit::Fine);
+    }
     let subject = Subject::parse(what, name.as_deref())?;
     let again = Again::of(input, manager, settings);
     let flags = settings;
     let input = args::Input { scope: subject.scope(&input.scope), ..input.clone() };
-    let question = Question { input: &input, settings, beside: &BESIDE };
+    let question = Question { input: &input, settings, beside: &BESIDE_AND_OPERATORS, id: subject.id_text() };
     let survey = Survey::of(question, environment)?;
     let known = KnownManager::of(&survey, manager)?;
     let live = survey.cluster.is_some();
@@ -73,7 +82,7 @@ pub(super) fn run(
         output::what_was_looked_at(console, &survey, &sight, flags, environment);
     }
     // What could not be parsed comes first: whatever is said after it was said without that.
-    let (unparsed, told) = read(&survey);
+    let (unparsed, mut told) = read(&survey);
     output::tell(console, &survey.declared.files, &unparsed);
     if !unparsed.is_empty() {
         console.remark(INCOMPLETE);
@@ -96,10 +105,17 @@ pub(super) fn run(
                     "  = help: only namespace `{only}` was looked at: name another with -n, or look in all of them with -A"
                 ));
             }
-            beside(console, &survey, &sight, told, &[]);
+            let assumption: Vec<Finding> =
+                survey.assumption.iter().filter(|one| !said(&told, one)).cloned().collect();
+            beside(console, &survey, &sight, told, &assumption);
             return Ok(Exit::NotFound);
         }
     };
+    if let Some(assumption) = &survey.assumption {
+        // Data say it, too, whether or not there is a binding.
+        told.retain(|told| told.finding != *assumption);
+        answered.explanation.findings.push(assumption.clone());
+    }
     again.fit(&mut answered.explanation);
     match format {
         None => show::print(&mut console.out, &answered, &again, show::Marks::of(environment))?,
@@ -128,6 +144,10 @@ const SO_FAR: &str = " in what could be parsed";
 fn read(survey: &Survey) -> (Vec<Told>, Vec<Told>) {
     let told = survey.declared.told(Vec::new(), |_| false);
     told.into_iter().partition(|told| told.finding.code == Code::Unparsable)
+}
+
+fn said(told: &[Told], finding: &Finding) -> bool {
+    told.iter().any(|told| told.finding == *finding)
 }
 
 /// Says what is to be said beside the chain.
@@ -166,6 +186,10 @@ fn operators(survey: &Survey) -> Vec<Operator> {
             ready: status.map(|_| number("/status/readyReplicas").unwrap_or(0)),
             class_name: configured(deployment, CLASS_FLAG),
             trust_domain: configured(deployment, TRUST_DOMAIN_FLAG),
+            watches: match watched(deployment) {
+                Watched::These(names) => Some(names),
+                Watched::All | Watched::Elsewhere => None,
+            },
             pods: pods_not_ready(deployment, pods),
         })
     };
@@ -176,13 +200,14 @@ fn operators(survey: &Survey) -> Vec<Operator> {
             all.filter_map(|deployment| of(deployment, pods)).collect()
         }
         Some(cluster) => {
-            let labelled = |resource| Collection {
+            let pods = Collection {
                 labels: Some(OPERATOR_LABELS.to_owned()),
-                ..Collection::of(resource, None)
+                ..Collection::of(Resource::Pods, None)
             };
-            let lists = cluster.lists(&[labelled(Resource::Deployments), labelled(Resource::Pods)]);
-            let [deployments, pods] = lists.as_slice() else { return Vec::new() };
-            deployments.items().iter().filter_map(|deployment| of(deployment, pods.items())).collect()
+            let lists = cluster.lists(&[pods]);
+            let [pods] = lists.as_slice() else { return Vec::new() };
+            let deployments = survey.declared.beside(Resource::Deployments).items().iter();
+            deployments.filter_map(|deployment| of(deployment, pods.items())).collect()
         }
     }
 }

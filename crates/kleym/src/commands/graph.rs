@@ -25,7 +25,7 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let args::Graph { input, selector, output: drawing, manager, settings } = typed;
     let labels = Labels::of(selector)?;
-    let question = Question { input, settings, beside: &BESIDE };
+    let question = Question { input, settings, beside: &BESIDE, id: None };
     let survey = Survey::of(question, environment)?;
     let declared = &survey.declared;
 

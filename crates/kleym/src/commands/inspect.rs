@@ -24,11 +24,11 @@ use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output::{self, NONE, Table, counted};
 use crate::reports::{
-    BindingReport, ConditionView, EngineView, FieldDifference, FindingEntry, OutputCounts, OutputState,
-    OutputView, PeerView, PodView, Relation, SettingsInUse, VerdictName,
+    BindingReport, ConditionView, DeclaredView, EngineView, FieldDifference, FindingEntry, OutputCounts,
+    OutputState, OutputView, PeerView, PodView, Relation, SettingsInUse, VerdictName,
 };
 use crate::rows::{condition, row};
-use crate::sight::{BESIDE, Sight};
+use crate::sight::{BESIDE_AND_OPERATORS, Sight};
 use crate::survey::{Question, Survey};
 
 /// How many peers and pods are shown to people, if not all are asked for.
@@ -41,7 +41,8 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let args::Inspect { object, name, input, output: view, manager, strictness, settings } = typed;
     let name = binding_name(object, name.as_deref())?;
-    let survey = Survey::of(Question { input, settings, beside: &BESIDE }, environment)?;
+    let survey =
+        Survey::of(Question { input, settings, beside: &BESIDE_AND_OPERATORS, id: None }, environment)?;
     let declared = &survey.declared;
     let live = survey.cluster.is_some();
     let sight = Sight::of(declared, live, KnownManager::of(&survey, manager)?);
@@ -135,6 +136,7 @@ fn report_of(declared: &Declared, scene: &Scene<'_>, binding: &Binding, told: &[
     BindingReport {
         settings: SettingsInUse::from(declared.index.settings_in(&binding.key.namespace)),
         binding: row(declared, binding),
+        declares: declares(binding),
         engine: engine(declared, binding, identity),
         status,
         output: output(scene, binding),
@@ -142,6 +144,18 @@ fn report_of(declared: &Declared, scene: &Scene<'_>, binding: &Binding, told: &[
         pods: pods(scene, binding, identity),
         findings: FindingEntry::all(&declared.files, told),
     }
+}
+
+fn declares(binding: &Binding) -> Option<DeclaredView> {
+    let spec = binding.spec.as_ref().ok()?;
+    Some(DeclaredView {
+        workload_selector_templates: spec.selector_templates.iter().map(|one| one.to_string()).collect(),
+        container_discriminator: spec
+            .discriminator
+            .as_ref()
+            .map(|discriminator| format!("{} {}", discriminator.kind.as_str(), discriminator.value)),
+        spiffe_id_template: spec.spiffe_id_template.as_deref().map(str::to_owned),
+    })
 }
 
 fn engine(declared: &Declared, binding: &Binding, identity: Option<&Identity>) -> EngineView {
@@ -273,7 +287,8 @@ fn pods(scene: &Scene<'_>, binding: &Binding, identity: Option<&Identity>) -> Op
 
 /// The report as `kubectl describe` would lay it out.
 fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Result<()> {
-    let BindingReport { settings: _, binding, engine, status, output, peers, pods, findings: _ } = report;
+    let BindingReport { settings: _, binding, declares, engine, status, output, peers, pods, findings: _ } =
+        report;
     let mut field = |name: &str, value: &str| {
         let name = if name.is_empty() { String::new() } else { format!("{name}:") };
         writeln!(out, "{name:<16}{value}")
@@ -284,6 +299,17 @@ fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Resu
     let pool = engine.pool.as_ref().map(|pool| format!(" -> InferencePool/{pool}")).unwrap_or_default();
     field("Target", &format!("{}{pool}", or_none(&binding.target)))?;
     field("Mode", &or_none(&binding.mode))?;
+    if let Some(declares) = declares {
+        for (index, template) in declares.workload_selector_templates.iter().enumerate() {
+            field(if index == 0 { "Declares" } else { "" }, template)?;
+        }
+        if let Some(discriminator) = &declares.container_discriminator {
+            field("  Container", discriminator)?;
+        }
+        if let Some(template) = &declares.spiffe_id_template {
+            field("  ID template", template)?;
+        }
+    }
     let ready = engine.conditions.first();
     field(
         "Engine",
@@ -292,6 +318,9 @@ fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Resu
             (verdict, _) => verdict.as_str().to_owned(),
         },
     )?;
+    if let (VerdictName::Refused, Some(ready)) = (engine.verdict, ready) {
+        field("  Because", &ready.message)?;
+    }
     if let Some(id) = &engine.spiffe_id {
         field("  SPIFFE ID", id)?;
     }

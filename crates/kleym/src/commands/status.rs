@@ -34,7 +34,7 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let args::Status { input, selector, watch, output: view, strictness, settings } = typed;
     let labels = Labels::of(selector)?;
-    let question = Question { input, settings, beside: &[] };
+    let question = Question { input, settings, beside: &[Resource::Deployments], id: None };
     let survey = Survey::of(question, environment)?;
     let declared = &survey.declared;
 

@@ -14,6 +14,9 @@ pub struct BindingReport {
     pub settings: SettingsInUse,
     /// The binding in short: in a cluster as the operator reports it.
     pub binding: BindingRow,
+    /// What its spec declares; absent when that is not what the schema demands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declares: Option<DeclaredView>,
     /// What the engine computes.
     pub engine: EngineView,
     /// `status` of the binding as it stands in the cluster.
@@ -32,6 +35,20 @@ pub struct BindingReport {
 
 impl Reported for BindingReport {
     const KIND: &'static str = "BindingReport";
+}
+
+/// What a binding declares beside its target and its mode.
+#[derive(Serialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DeclaredView {
+    /// `spec.workloadSelectorTemplates`
+    pub workload_selector_templates: Vec<String>,
+    /// `spec.containerDiscriminator`, as type and value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_discriminator: Option<String>,
+    /// `spec.spiffeIDTemplate`
+    #[serde(rename = "spiffeIDTemplate", skip_serializing_if = "Option::is_none")]
+    pub spiffe_id_template: Option<String>,
 }
 
 /// What the engine computes.

@@ -25,8 +25,8 @@ pub use self::explain::{
 };
 pub use self::finding::{FindingEntry, ObjectReference, SeverityName, SourcePlace};
 pub use self::inspect::{
-    BindingReport, ConditionView, EngineView, FieldDifference, OutputCounts, OutputState, OutputView,
-    PeerView, PodView, Relation, VerdictName,
+    BindingReport, ConditionView, DeclaredView, EngineView, FieldDifference, OutputCounts, OutputState,
+    OutputView, PeerView, PodView, Relation, VerdictName,
 };
 pub use self::lint::{LintReport, LintSummary};
 pub use self::map::{

@@ -15,6 +15,7 @@ use kleym_core::spiffe::PathGrants;
 use kleym_core::text::quoted_list;
 use serde_json::Value;
 
+use super::elsewhere::Assumed;
 use super::settings;
 use crate::args;
 use crate::output::counted;
@@ -32,6 +33,8 @@ pub(crate) struct Chosen {
     pub(crate) reported: bool,
     /// What is only assumed of a namespace that nobody reports on, where operators have different settings.
     open: Option<Open>,
+    /// The trust domain, when nobody says it.
+    pub(super) assumed: Option<Assumed>,
 }
 
 /// What of the settings nobody says.
@@ -46,6 +49,11 @@ struct Open {
 impl Chosen {
     /// What is to be said of the namespaces of which nobody can tell which operator they have.
     pub(crate) fn unsaid(&self, index: &Index) -> Option<Finding> {
+        if index.bindings().next().is_some()
+            && let Some(assumed) = self.assumption()
+        {
+            return Some(assumed);
+        }
         let Open { taken, flags } = self.open.as_ref()?;
         let spaces = index.bindings().map(|binding| &binding.key.namespace);
         let mut silent: Vec<&Namespace> =
@@ -60,15 +68,20 @@ impl Chosen {
             "look at one such namespace alone, with the settings of its operator: -n {one} {flags}"
         )))
     }
+
+    /// That nobody says which trust domain there is, when that is so.
+    pub(crate) fn assumption(&self) -> Option<Finding> {
+        self.assumed.as_ref().map(Assumed::finding)
+    }
 }
 
 /// The settings that a status reports as one value: flag, and what it is called.
-const SETTINGS: [(&str, &str); 3] =
+pub(super) const SETTINGS: [(&str, &str); 3] =
     [("trust-domain", "trust domain"), ("clusterspiffeid-class-name", "class"), (INSTANCE, INSTANCE)];
 /// What the name of the operator is called.
 const INSTANCE: &str = "instance";
 /// Where it stands among [`SETTINGS`].
-const INSTANCE_AT: usize = 2;
+pub(super) const INSTANCE_AT: usize = 2;
 
 /// The values of [`SETTINGS`], an empty class for none.
 type Values = [String; 3];
@@ -96,7 +109,14 @@ pub(crate) fn with_status<'a>(
     }
     if spaces.is_empty() {
         let settings = given.settings.into();
-        return Ok(Chosen { settings, remark: None, findings: Vec::new(), reported: false, open: None });
+        return Ok(Chosen {
+            settings,
+            remark: None,
+            findings: Vec::new(),
+            reported: false,
+            open: None,
+            assumed: None,
+        });
     }
     Ok(Reports { given, spaces }.chosen())
 }
@@ -134,14 +154,15 @@ impl Given {
 
 /// What one status reports.
 #[derive(Debug)]
-struct Report {
-    values: Values,
-    path_grants: Vec<String>,
+pub(super) struct Report {
+    /// By [`SETTINGS`].
+    pub(super) values: Values,
+    pub(super) path_grants: Vec<String>,
 }
 
 impl Report {
     /// None when the operator has not written the status yet.
-    fn read(binding: &Value) -> Option<Self> {
+    pub(super) fn read(binding: &Value) -> Option<Self> {
         let status = binding.get("status")?;
         let text = |field: &str| status.get(field).and_then(Value::as_str).map(str::to_owned);
         let grants = status.get("pathGrants").and_then(Value::as_array);
@@ -157,7 +178,7 @@ impl Report {
 }
 
 /// The only one of several values.
-fn only<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+pub(super) fn only<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
 }
@@ -240,7 +261,7 @@ impl Reports {
                 SettingsByNamespace::new(rest, own)
             }
         };
-        Chosen { settings, remark, findings, reported: true, open }
+        Chosen { settings, remark, findings, reported: true, open, assumed: None }
     }
 
     fn all(&self) -> impl Iterator<Item = &Report> {
@@ -306,7 +327,37 @@ impl Reports {
                 ));
             }
         }
+        findings.extend(self.other_grants());
         findings
+    }
+
+    /// The path grants that are given, where the operator has others.
+    fn other_grants(&self) -> Option<Finding> {
+        self.given.grants.as_ref()?;
+        let path_grants = &self.given.settings.path_grants;
+        let differ = self.spaces.iter().filter_map(|(namespace, reports)| {
+            let reported = only(reports.iter().map(|report| &report.path_grants))?;
+            let given: BTreeSet<String> = path_grants.of(namespace).map(ToString::to_string).collect();
+            let reported: BTreeSet<String> = reported.iter().cloned().collect();
+            (given != reported).then_some((namespace, given, reported))
+        });
+        let differ: Vec<_> = differ.collect();
+        let (namespace, given, reported) = differ.first()?;
+        let said = |grants: &BTreeSet<String>| {
+            if grants.is_empty() { "none".to_owned() } else { quoted_list(grants.iter().map(String::as_str)) }
+        };
+        let more = match differ.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {} more)", counted(more, "namespace differs", "namespaces differ")),
+        };
+        let message = format!(
+            "the path grants of namespace `{namespace}` are {} here, but the operator's are {}, as the status of its bindings reports{more}",
+            said(given),
+            said(reported)
+        );
+        Some(Finding::new(Code::SettingsDiffer, message).hint(
+            "path grants that are given replace all that the operator has: repeat those, too, or leave the flag or variable out to see what the operator sees",
+        ))
     }
 
     /// The namespaces whose bindings do not agree.
@@ -433,7 +484,7 @@ fn apart(operators: &mut BTreeMap<Values, Operator<'_>>) -> Vec<Finding> {
 }
 
 /// A value as it is said; an empty class is none.
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     if value.is_empty() { "none".to_owned() } else { quoted_list([value]) }
 }
 

@@ -275,7 +275,7 @@ async fn the_settings_of_the_deployment_are_compared_with_what_bindings_report()
 
     // No binding has reported anything: the Deployment says what it will be.
     let answer = check("--scm-class-name spire --scm-ignore-namespaces x");
-    let source = "settings as Deployment kleym-system/kleym-operator has them";
+    let source = "settings, for no binding has a status: trust domain `example.org`, class `spire` as Deployment kleym-system/kleym-operator has them";
     assert!(answer.err.contains(source) && !answer.out.contains("KLM9104"), "{answer}");
     assert!(answer.out.contains("it watches class `spire`"), "{answer}");
 

@@ -133,9 +133,9 @@ async fn files_are_laid_over_the_cluster_and_who_is_live_keeps_age_and_uid() {
         .replace("metadata:\n", "metadata:\n  uid: forged\n  creationTimestamp: 2030-01-01T00:00:00Z\n");
     cluster.folder.put("pr/a.yaml", homeless(&[&newcomer]).as_bytes());
     cluster.folder.put("pr/chat.yaml", homeless(&[&edited]).as_bytes());
-    assert_snapshot!(cluster.kleym("diff -f pr"));
+    assert_snapshot!(cluster.silent("diff -f pr"));
     cluster.folder.put("same/x.yaml", homeless(&[&chat(), GOAL]).as_bytes());
-    let same: Value = serde_json::from_str(&cluster.kleym("diff -f same -o json").out).unwrap();
+    let same: Value = serde_json::from_str(&cluster.silent("diff -f same -o json").out).unwrap();
     assert_eq!((&same["bindings"], &same["summary"]["introduced"]), (&Value::Array(Vec::new()), &0.into()));
     // An applied Deployment leaves what it does not speak of as it was set.
     cluster
@@ -162,11 +162,11 @@ async fn who_gains_and_who_loses_is_said_by_pod_and_container() {
     let narrower = binding("chat", &["k8s:ns:llm", "k8s:sa:server", "k8s:pod-label:tier:gold"], VLLM);
     let batch = binding("batch", &ENOUGH, &VLLM.replace("vllm", "batch"));
     cluster.folder.put("pr/x.yaml", homeless(&[&narrower, &batch, GOAL]).as_bytes());
-    assert_snapshot!(cluster.kleym("diff -f pr"));
+    assert_snapshot!(cluster.silent("diff -f pr"));
     // A pod that is relabelled by the files loses what it has, though no binding changes.
     let relabelled = "apiVersion: v1\nkind: Pod\nmetadata: {name: vllm-1, labels: {app: other}}\nspec:\n  serviceAccountName: server\n  containers: [{name: vllm, image: vllm}]\n";
     cluster.folder.put("pod/x.yaml", relabelled.as_bytes());
-    let answer = cluster.kleym("diff -f pod");
+    let answer = cluster.silent("diff -f pod");
     let lines: Vec<&str> = answer.out.lines().skip(1).collect();
     let id = "spiffe://kleym.sonda.red/ns/diff-impact/objective/goal";
     assert_eq!(lines, [format!("vllm-1   vllm        -       {id}")], "{answer}");

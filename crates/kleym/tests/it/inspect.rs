@@ -63,7 +63,7 @@ async fn what_was_declared_reported_and_written_stand_side_by_side() {
     let cluster = Cluster::with("inspect-all", &objects).await;
     cluster.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: server}\n").await;
     cluster.apply(&pod("vllm-1", "app: llama")).await;
-    let live: Value = serde_json::from_str(&cluster.kleym("inspect binding chat -o json").out).unwrap();
+    let live: Value = serde_json::from_str(&cluster.silent("inspect binding chat -o json").out).unwrap();
     assert_eq!(live["output"]["state"], "Missing");
     // The output as an operator would write it, but for one selector, and with what SPIRE counted.
     let dump = cluster.dump("chat").await;
@@ -77,7 +77,7 @@ async fn what_was_declared_reported_and_written_stand_side_by_side() {
     cluster
         .counted(output["metadata"]["name"].as_str().unwrap(), json!({"podsSelected": 1, "entriesToSet": 1}))
         .await;
-    assert_snapshot!(cluster.kleym("inspect binding chat"));
+    assert_snapshot!(cluster.silent("inspect binding chat"));
     let calls = cluster.calls().await;
     assert!(calls.iter().all(|call| call.starts_with("list ")), "{calls:?}");
 }

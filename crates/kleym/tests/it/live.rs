@@ -75,6 +75,9 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kleym-re
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: kleym-readers}]
 ";
 
+/// The settings that an operator has without flags.
+const DEFAULTS: &str = " --trust-domain kleym.sonda.red --clusterspiffeid-class-name= --instance default";
+
 impl Cluster {
     /// A namespace of a name that no other test has, with these objects in it; they name none. The user may read
     /// everything.
@@ -161,6 +164,12 @@ impl Cluster {
     /// Runs `kleym` as the reader, in the namespace. What differs from run to run is masked in the answer.
     pub(crate) fn kleym(&self, arguments: &str) -> Answer {
         self.kleym_in(&self.namespace, arguments)
+    }
+
+    /// The same, where no binding of the namespace has a status: what other tests put into the cluster is not to count.
+    pub(crate) fn silent(&self, arguments: &str) -> Answer {
+        let answer = self.kleym(&format!("{arguments}{DEFAULTS}"));
+        answer.masked(&|text| text.replace(DEFAULTS, ""))
     }
 
     /// The same, with another namespace or none.

@@ -25,4 +25,5 @@ mod schemas;
 mod settings;
 mod status;
 mod tools;
+mod unsaid;
 mod yaml;

@@ -74,12 +74,13 @@ async fn one_paged_list_a_kind_is_all_that_is_asked_and_nothing_is_written() {
     let mut documents: Vec<&str> = many.iter().map(String::as_str).collect();
     documents.extend([GOAL, LLAMA]);
     let cluster = Cluster::with("status-cost", &homeless(&documents)).await;
-    assert_eq!(cluster.kleym("status").out.lines().count(), 13);
+    assert_eq!(cluster.silent("status").out.lines().count(), 13);
     let mut calls = cluster.calls().await;
     calls.sort();
     assert_eq!(
         calls,
         [
+            "list apps/deployments",
             "list inference.networking.k8s.io/inferenceobjectives",
             "list inference.networking.k8s.io/inferencepools",
             "list inference.networking.x-k8s.io/inferenceobjectives",
@@ -113,12 +114,12 @@ async fn that_no_operator_works_is_said_once_and_not_once_a_binding() {
     let mut documents: Vec<&str> = many.iter().map(String::as_str).collect();
     documents.extend([GOAL, LLAMA]);
     let cluster = Cluster::with("status-silent", &homeless(&documents)).await;
-    let answer = cluster.kleym("status");
+    let answer = cluster.silent("status");
     assert_eq!(answer.err.matches("KLM9105").count(), 1, "{answer}");
     let says = "12 bindings have no status yet: `status-silent/b00`, `status-silent/b01`";
     assert!(answer.err.contains(says) && answer.err.contains("and 4 more"), "{answer}");
     // One alone is called by its name, as before.
-    let one = cluster.kleym("inspect binding b00");
+    let one = cluster.silent("inspect binding b00");
     assert!(one.err.contains("`status-silent/b00` has no status yet"), "{one}");
 }
 
@@ -144,7 +145,7 @@ async fn labels_and_namespaces_choose_the_rows_but_not_what_the_engine_sees() {
         &format!("{VLLM}  spiffeIDTemplate: spiffe://kleym.sonda.red/ns/{{{{ .Namespace }}}}/x\n"),
     );
     let cluster = Cluster::with("status-chosen", &homeless(&[&labelled, &second, GOAL, LLAMA])).await;
-    assert_snapshot!("by_labels", cluster.kleym("status -l team!=search"));
+    assert_snapshot!("by_labels", cluster.silent("status -l team!=search"));
     let elsewhere = cluster.kleym_in("kube-system", "status");
     assert_eq!((elsewhere.exit, elsewhere.out.lines().count()), (Some(0), 1), "{elsewhere}");
     let all = cluster.kleym_in("", "status -A -l team=search");

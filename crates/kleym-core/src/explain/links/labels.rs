@@ -373,6 +373,10 @@ impl<'a> Subject<'a> {
             // A file may hold one pod and leave the others to controllers.
             return Link::unseen(kind, format!("{labels}: no pod of the files has them")).read([read]);
         }
+        if self.refusal().is_some() {
+            // Why it is refused has nothing to do with pods, and is what is to be mended first.
+            return Link::unseen(kind, format!("{labels}: no pod has them")).read([read]);
+        }
         let pool = self.scene.index.pool(namespace, &resolved.pool.name, resolved.pool_group);
         let nearest = pool.filter(|_| twin.is_none()).and_then(|pool| {
             let labels = pool.labels.as_ref().ok()?;

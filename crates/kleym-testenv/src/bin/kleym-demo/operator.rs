@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 /// What the operator and `kleym render` are told alike.
 pub(crate) const SETTINGS: [&str; 4] =
-    ["--trust-domain", "example.org", "--clusterspiffeid-class-name", "spire-spire"];
+    ["--trust-domain", "example.org", "--clusterspiffeid-class-name", "spire-server-spire"];
 /// The user that the operator is, so that its calls can be told from the demo's own.
 pub(crate) const USER: &str = "kleym-operator";
 /// A little longer than the operator gives calls that are under way.

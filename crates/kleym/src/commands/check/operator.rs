@@ -1,9 +1,10 @@
 //! The operator as its Deployment shows it: whether it is there, ready and leads, and with which settings it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use kleym_core::report::{Code, Finding};
+use kleym_core::output::{LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY};
+use kleym_core::report::{Code, Finding, Scene};
 use kleym_core::settings::given::Environment;
 use kleym_core::settings::{DEFAULT_TRUST_DOMAIN, Settings};
 use kleym_core::text::{Quoted, quoted_list};
@@ -11,9 +12,7 @@ use serde_json::Value;
 
 use super::{Group, Rest, text};
 use crate::args;
-use crate::deployment::{
-    OPERATOR_LABELS, Setting, Unsaid, as_started, instance_of, of_instance, setting, shown,
-};
+use crate::deployment::{OPERATOR_LABELS, Setting, instance_of, of_instance, setting, shown};
 use crate::settings::{Chosen, is_given};
 use crate::source::cluster::Found;
 
@@ -80,8 +79,43 @@ pub(super) fn operator(rest: &Rest, settings: &[&Settings]) -> Group {
     group
 }
 
-/// The settings by which outputs are looked at, completed and compared with those of the operator's Deployment: a status may
-/// be older than the Deployment, and where no binding has one yet, the Deployment says what it will be.
+/// The outputs of instances that no operator has, as far as Deployments and the status of bindings tell: nobody changes them,
+/// and nobody takes them away. Of the instances that are looked at here, orphans are told one by one.
+pub(super) fn left(scene: &Scene<'_>, deployments: &[Value]) -> Vec<Finding> {
+    let settings = scene.index.settings_by_namespace();
+    let mut known: BTreeSet<&str> = deployments.iter().map(instance_of).collect();
+    known.extend(settings.different().iter().map(|settings| settings.instance.as_str()));
+    known.insert(settings.rest().instance.as_str());
+    let mut left: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for output in scene.outputs.unwrap_or_default() {
+        let namespace =
+            output.of_binding().and_then(|binding| binding.split_once('/')).map(|(namespace, _)| namespace);
+        let looked_at = scene.scope.is_none_or(|scope| namespace == Some(scope.as_str()));
+        if let Some(instance) = output.instance().filter(|instance| looked_at && !known.contains(instance)) {
+            left.entry(instance).or_default().push(output.name.as_str());
+        }
+    }
+    let finding = |(instance, names): (&str, Vec<&str>)| {
+        let (outputs, are, them) = match names.len() {
+            1 => ("output", "is a grant", "it"),
+            _ => ("outputs", "are grants", "them"),
+        };
+        let message = format!(
+            "{} {outputs} of the instance {}, which no operator has (no Deployment and no status says it), {are} that nobody changes or takes away: {}",
+            names.len(),
+            Quoted(instance),
+            quoted_list(names)
+        );
+        let label = format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_INSTANCE}={instance}");
+        Finding::new(Code::OrphanOutput, message).hint(format!(
+            "when its operator is gone for good, remove {them}: `kubectl delete clusterspiffeids -l {label}`; the pods keep what outputs of other instances give them"
+        ))
+    };
+    left.into_iter().map(finding).collect()
+}
+
+/// The settings by which outputs are looked at, compared with those of the operator's Deployment: a status may be older than
+/// the Deployment.
 pub(super) fn compared(
     mut chosen: Chosen,
     typed: &args::Settings,
@@ -90,18 +124,6 @@ pub(super) fn compared(
 ) -> Chosen {
     let Found::All(deployments) = &rest.deployments else { return chosen };
     if !chosen.reported {
-        let own = chosen.settings.rest();
-        let only = if let [only] = deployments.as_slice() { Some(only) } else { None };
-        let Some(deployment) = only.or_else(|| of_instance(deployments, own.instance.as_str())) else {
-            return chosen;
-        };
-        if let Some(settings) = as_started(deployment, typed, environment, own, Unsaid::Default)
-            && settings != *own
-        {
-            chosen.settings = settings.into();
-            let shown = shown(deployment);
-            chosen.remark = Some(format!("settings as {shown} has them: no binding has a status yet"));
-        }
         return chosen;
     }
     let mut findings = Vec::new();

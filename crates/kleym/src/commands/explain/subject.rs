@@ -7,10 +7,12 @@ use kleym_core::explain::{self, Explanation, Given};
 use kleym_core::fact::Binding;
 use kleym_core::index::{Index, Verdict};
 use kleym_core::name::{BindingKey, Namespace};
+use kleym_core::output::LiveOutput;
 use kleym_core::refusal::Refusal;
 use kleym_core::render;
+use kleym_core::report::Scene;
 use kleym_core::spiffe::{self, TrustDomain};
-use kleym_core::spire::Pod;
+use kleym_core::spire::{Pod, Registration};
 use kleym_core::text::{Quoted, quoted_list};
 
 use crate::args::Scope;
@@ -121,6 +123,14 @@ impl Subject {
     pub(super) fn problem(&self) -> Option<Failure> {
         match self {
             Subject::Id(id) => spiffe::well_formed(id).is_err().then(|| malformed(id)),
+            Subject::Pod(_) | Subject::Binding(_) => None,
+        }
+    }
+
+    /// The SPIFFE ID that it is.
+    pub(super) fn id_text(&self) -> Option<&str> {
+        match self {
+            Subject::Id(id) => Some(id),
             Subject::Pod(_) | Subject::Binding(_) => None,
         }
     }
@@ -315,6 +325,11 @@ fn of_asked(question: &explain::Question<'_>, id: &str, by: Option<usize>) -> Re
         None => match scene.index.bindings().find(asks) {
             Some(binding) => ("given by nothing that was read; asked for by".to_owned(), binding),
             None => {
+                // An output that nobody answers for is found whatever SCM makes of it: of its trust domain, its class, its pods.
+                let mut objects = scene.world.registrations.iter();
+                if let Some(object) = objects.find(|object| object.spiffe_id.literal() == Some(id)) {
+                    return Ok(asked_by_object(scene, id, object));
+                }
                 let message = format!("nothing that was read gives anybody {}, or would", Quoted(id));
                 return Err(Unanswered::NotThere { message, help: nearest(scene.index, id) });
             }
@@ -323,6 +338,24 @@ fn of_asked(question: &explain::Question<'_>, id: &str, by: Option<usize>) -> Re
     let BindingKey { namespace, name } = &binding.key;
     let title = format!("{id}   {title} binding/{name} of namespace {namespace}");
     Ok(Answered { title, ..through(question, binding) })
+}
+
+/// A ClusterSPIFFEID of no binding that asks for the ID, though no pod that was read has it from that.
+fn asked_by_object(scene: &Scene<'_>, id: &str, object: &Registration) -> Answered {
+    let output = scene.outputs.into_iter().flatten().find(|output| output.name.as_str() == &*object.name);
+    let left = output.filter(|output| output.wears_our_label()).and_then(LiveOutput::of_binding);
+    let whose = left.map_or_else(
+        || "which is not of a binding that was read".to_owned(),
+        |binding| format!("the output of a binding `{binding}` that was not read"),
+    );
+    Answered {
+        title: format!(
+            "{id}   granted by ClusterSPIFFEID {}, {whose}; no pod that was read has it",
+            object.name
+        ),
+        again: id.to_owned(),
+        explanation: Explanation::default(),
+    }
 }
 
 /// In which namespaces there is one of the name, where there is none in the one that was asked.

@@ -156,7 +156,10 @@ fn verbose_says_what_was_read_and_by_which_settings() {
 fn the_help_says_how_a_subject_is_written_as_kubectl_would() {
     let folder = crate::run::Folder::new();
     let explain = folder.kleym("explain --help").out;
-    assert!(explain.contains("kleym explain [OPTIONS] <TYPE/NAME | TYPE NAME | SPIFFE-ID>\n"), "{explain}");
+    assert!(
+        explain.contains("kleym explain [OPTIONS] <TYPE/NAME | TYPE NAME | SPIFFE-ID | CODE>\n"),
+        "{explain}"
+    );
     let inspect = folder.kleym("inspect --help").out;
     assert!(inspect.contains("kleym inspect [OPTIONS] <TYPE/NAME | TYPE NAME>\n"), "{inspect}");
 }
@@ -183,4 +186,20 @@ fn what_is_not_there_is_told_with_what_is_nearest() {
             "{answer}"
         );
     }
+}
+
+#[test]
+fn the_code_of_a_finding_is_explained_without_files_or_a_cluster() {
+    for typed in ["KLM4001", "klm4001"] {
+        let answer = crate::run::Folder::new().kleym(&format!("explain {typed}"));
+        assert_eq!((answer.exit, answer.err.as_str()), (Some(0), ""), "{answer}");
+        assert!(answer.out.starts_with("KLM4001 (error): a binding that comes first"), "{answer}");
+        for section in ["\nCause\n  ", "\nCheck\n  ", "\nFix\n  - Different containers"] {
+            assert!(answer.out.contains(section), "{answer}");
+        }
+    }
+    let unknown = crate::run::Folder::new().kleym("explain KLM0001");
+    assert_eq!(unknown.exit, Some(4), "{unknown}");
+    let data = crate::run::Folder::new().kleym("explain KLM4001 -o json");
+    assert_eq!(data.exit, Some(4), "{data}");
 }

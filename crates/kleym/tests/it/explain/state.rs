@@ -227,3 +227,16 @@ fn a_sidecar_that_has_the_claimed_name_is_called_one() {
         .explain();
     assert!(answer.out.contains(" 6 ok   container        vllm (sidecar)\n"), "{answer}");
 }
+
+#[test]
+fn a_refused_binding_is_told_its_refusal_whether_or_not_there_is_a_pod() {
+    let refused = h().edit("binding.yaml", ", 'k8s:sa:llama'", "").edit(
+        "pod.yaml",
+        "labels: {app: vllm}",
+        "labels: {app: other}",
+    );
+    let answer = refused.kleym("explain binding/chat");
+    assert_eq!(answer.exit, Some(2), "{answer}");
+    assert!(answer.out.contains("cause  KLM2001"), "{answer}");
+    assert!(!answer.out.contains("KLM6102"), "{answer}");
+}

@@ -16,7 +16,7 @@ async fn in_a_cluster_only_an_output_that_is_there_counts() {
     let cluster = Cluster::with("graph-missing", &homeless(&[&chat(), GOAL, LLAMA])).await;
     cluster.apply(&pod("graph-missing", "llama", 1, &["vllm", "proxy"])).await;
     cluster.settled().await;
-    assert_snapshot!(cluster.kleym(&format!("graph {SCM}")));
+    assert_snapshot!(cluster.silent(&format!("graph {SCM}")));
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn the_map_of_a_cluster_costs_one_list_a_kind_and_folds_replicas() {
     }
     cluster.settled().await;
     let before = cluster.calls().await.len();
-    let answer = cluster.kleym(&format!("graph -o json {SCM}"));
+    let answer = cluster.silent(&format!("graph -o json {SCM}"));
     assert_eq!(answer.exit, Some(0), "{answer}");
     let calls = cluster.calls().await;
     let mut own = calls[before..].to_vec();
