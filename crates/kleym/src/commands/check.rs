@@ -412,14 +412,15 @@ fn identities(survey: &Survey, sight: &Sight, everything: bool) -> Group {
     // What holds of every output alike was said with SPIRE.
     let said = [Code::ClassNotWatched, Code::TrustDomainDiffers, Code::NamespaceIgnored];
     found.retain(|finding| finding.severity() != Severity::Info && !said.contains(&finding.code));
-    let mut by_code: BTreeMap<Code, Vec<Finding>> = BTreeMap::new();
+    // The most serious first, however many of the others there are.
+    let mut by_code: BTreeMap<(Severity, Code), Vec<Finding>> = BTreeMap::new();
     for finding in found {
-        by_code.entry(finding.code).or_default().push(finding);
+        by_code.entry((finding.severity(), finding.code)).or_default().push(finding);
     }
     if by_code.is_empty() && everything {
         group.fine(format!("nothing is wrong with {}", counted(bindings, "binding", "bindings")));
     }
-    for (code, findings) in by_code {
+    for ((_, code), findings) in by_code {
         let Some(first) = findings.first().cloned() else { continue };
         group.found(match findings.len() {
             1 => first,
