@@ -119,6 +119,11 @@ pub struct Settled<'a> {
 }
 
 impl Told {
+    /// Whether it is of this incarnation of its binding.
+    pub fn is_about(&self, uid: &Uid) -> bool {
+        self.uid.as_ref() == Some(uid)
+    }
+
     /// Takes the beginning of a turn of a living binding, with what its status says. Only what the first turn of a
     /// process says counts, and only to keep silent: later ones find what this process wrote.
     pub fn begins(&mut self, uid: &Uid, said: Said) {

@@ -42,7 +42,9 @@ impl Reconciler {
                     (Step::RemoveFinalizer { .. }, Reply::Done) => self.book.released(&key),
                     (Step::CreateOutput(wanted) | Step::ReplaceOutput(wanted), Reply::Done) => {
                         let now = self.now();
-                        if let Some(times) = self.memory.entry(key.clone()).or_default().made(now) {
+                        let written = self.running.get_mut(&key).and_then(|running| running.writes.take());
+                        let memory = self.memory.entry(key.clone()).or_default();
+                        if let Some(times) = written.and_then(|identity| memory.made(identity, now)) {
                             tracing::warn!(binding = %key, output = %wanted.name, times, "somebody changes or deletes the output again and again: it was put right, and the next time only after a pause");
                         }
                     }
@@ -53,10 +55,15 @@ impl Reconciler {
                         }
                     }
                     (Step::DeleteOutput { .. }, Reply::Done) => {
+                        let verdict = self.index.verdict(&key).verdict;
+                        let now = self.now();
+                        let memory = self.memory.entry(key.clone()).or_default();
+                        if !matches!(verdict, Verdict::Wanted(_)) {
+                            memory.unmade();
+                        }
                         // A class change deletes too; only what is refused has to cool down.
-                        if matches!(self.index.verdict(&key).verdict, Verdict::Refused(_)) {
-                            let now = self.now();
-                            self.memory.entry(key.clone()).or_default().withdrawn(now);
+                        if matches!(verdict, Verdict::Refused(_)) {
+                            memory.withdrawn(now);
                         }
                     }
                     _ => {}

@@ -33,13 +33,18 @@ pub(crate) struct Memory {
     pub(crate) rejected: Option<Failure>,
     /// What was told of it.
     pub(crate) told: Told,
-    /// The identity that was sent last.
-    sent: Option<Arc<Identity>>,
     /// The identity that was last made to stand in its output.
     made: Option<Arc<Identity>>,
     stuck_since: Option<Now>,
     withdrawals: Pace,
     rewrites: Pace,
+    /// What somebody undid; of nearly every binding nobody ever does.
+    undone: Option<Box<Undone>>,
+}
+
+/// How often what somebody undoes was done again.
+#[derive(Debug, Default)]
+struct Undone {
     repairs: Pace<AT_ONCE>,
     holds: Pace<AT_ONCE>,
 }
@@ -62,7 +67,6 @@ impl Memory {
 
     /// Notes an identity that is sent.
     pub(crate) fn writes(&mut self, identity: &Arc<Identity>) {
-        self.sent = Some(Arc::clone(identity));
         if self.written.contains(identity) {
             return;
         }
@@ -101,17 +105,21 @@ impl Memory {
     /// Notes a withdrawal.
     pub(crate) fn withdrawn(&mut self, now: Now) {
         self.withdrawals.one_more(now);
-        self.made = None;
     }
 
-    /// Notes that the identity that was sent last stands in its output; answers how often in a row the same was written,
-    /// because somebody had undone it, once that is too often to go on at once.
-    pub(crate) fn made(&mut self, now: Now) -> Option<u32> {
-        if self.made == self.sent {
-            return self.repairs.one_more(now);
+    /// Notes that this identity was written; answers how often in a row the same was, because somebody had undone it, once
+    /// that is too often to go on at once.
+    pub(crate) fn made(&mut self, identity: Arc<Identity>, now: Now) -> Option<u32> {
+        if self.made.as_ref() == Some(&identity) {
+            return self.undone.get_or_insert_default().repairs.one_more(now);
         }
-        self.made = self.sent.clone();
+        self.made = Some(identity);
         None
+    }
+
+    /// Notes that what was written is not to stand any more, so that nobody undid it who takes it away.
+    pub(crate) fn unmade(&mut self) {
+        self.made = None;
     }
 
     /// How much longer writing this identity has to wait, because somebody has undone it again and again. Any other one
@@ -122,17 +130,18 @@ impl Memory {
         now: Now,
         longest: Duration,
     ) -> Option<Duration> {
-        self.repairs.pause_left_of(longest, now).filter(|_| self.made.as_ref() == Some(identity))
+        let left = self.undone.as_ref()?.repairs.pause_left_of(longest, now);
+        left.filter(|_| self.made.as_ref() == Some(identity))
     }
 
     /// Notes that our finalizer was put back; answers how often in a row, once that is too often to go on at once.
     pub(crate) fn held(&mut self, now: Now) -> Option<u32> {
-        self.holds.one_more(now)
+        self.undone.get_or_insert_default().holds.one_more(now)
     }
 
     /// How much longer putting our finalizer back has to wait, because somebody has taken it off again and again.
     pub(crate) fn holds_in(&self, now: Now) -> Option<Duration> {
-        self.holds.pause_left(now)
+        self.undone.as_ref()?.holds.pause_left(now)
     }
 
     /// How much longer granting again has to wait after withdrawals, so that a flapping target does not flood SPIRE.

@@ -188,6 +188,9 @@ impl Reconciler {
         self.metrics.turn_begins(key, self.now());
         if let Some(known) = self.book.binding(key) {
             let memory = self.memory.entry(key.clone()).or_default();
+            if !memory.told.is_about(&known.live.uid) {
+                memory.unmade();
+            }
             memory.told.begins(&known.live.uid, known.said);
         }
     }

@@ -1,5 +1,6 @@
 //! One turn of one binding: steps until it settles, then its status, then rest or back-off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kleym_api::encode::{self, StatusDigest};
@@ -8,6 +9,7 @@ use kleym_core::index::Verdict;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Uid};
 use kleym_core::plan::{Failure, Situation, Standing, Step, Turn};
+use kleym_core::render::Identity;
 use kleym_core::status;
 use serde_json::Value;
 
@@ -24,6 +26,8 @@ pub(super) struct Running {
     /// Outputs that the watch reported gone during the turn: a reply that comes late must not bring them back.
     pub(super) gone: Vec<Uid>,
     pub(super) status: StatusWrite,
+    /// The identity that its last call writes.
+    pub(super) writes: Option<Arc<Identity>>,
     /// When its last call was sent.
     pub(super) sent: Tick,
     /// The answer to its last call may show an output.
@@ -127,6 +131,12 @@ impl Reconciler {
             self.memory.entry(key.clone()).or_default().writes(identity);
         }
         if let Some(running) = self.running.get_mut(&key) {
+            running.writes = match (&action, &decision.verdict) {
+                (Action::Step(Step::CreateOutput(_) | Step::ReplaceOutput(_)), Verdict::Wanted(identity)) => {
+                    Some(Arc::clone(identity))
+                }
+                _ => None,
+            };
             running.sent = self.doubts.now();
             running.shows = matches!(
                 action,

@@ -144,6 +144,20 @@ fn an_output_that_somebody_widens_all_the_time_is_never_left_wide() {
 }
 
 #[test]
+fn a_binding_that_is_deleted_and_created_all_the_time_is_granted_at_once_each_time() {
+    let mut scene = granted();
+    for _ in 0..2 * AT_ONCE {
+        scene.server.delete_by_hand(&binding("a"));
+        scene.rest();
+        assert!(!scene.output("a"));
+        scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+        scene.rest();
+        assert!(scene.output("a"));
+        scene.server.now += Duration::from_millis(10);
+    }
+}
+
+#[test]
 fn a_finalizer_that_somebody_takes_off_all_the_time_is_put_back_ever_more_rarely() {
     let mut scene = granted();
     let undo = |scene: &mut Scene| {

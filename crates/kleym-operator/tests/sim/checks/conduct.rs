@@ -1,5 +1,6 @@
 //! What must hold of the calls of one operator taken together: every delete has a reason, nothing that was rejected is
-//! repeated unless something changed, and what was withdrawn is not granted again at once.
+//! repeated unless something changed, a drift is repaired by one replace, and what was withdrawn is not granted again at
+//! once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(crate) struct Conduct {
     /// Writes that were rejected since something was heard last.
     rejected: Vec<(BindingKey, Verb, Value)>,
     redefined: Option<Duration>,
+    /// Outputs that were replaced, as far as anything else was heard since.
+    replaced: Vec<(BindingKey, WantedOutput)>,
     /// Bindings whose output could be created in another class, as was asked.
     tried: Vec<BindingKey>,
     /// When the outputs of refused bindings were last withdrawn.
@@ -41,6 +44,7 @@ impl Conduct {
     /// Notes what a watch told.
     pub(crate) fn hears_of(&mut self, report: &Report, now: Duration) {
         self.rejected.clear();
+        self.replaced.clear();
         if matches!(report, Report::Redefined(Kind::Output) | Report::Absent(Kind::Output)) {
             self.redefined = Some(now);
         }
@@ -49,6 +53,12 @@ impl Conduct {
     /// Notes an answer.
     pub(crate) fn hears(&mut self, seen: &Seen, call: &Call, answer: &Answer, now: Duration) {
         let key = &call.key;
+        self.replaced.retain(|(other, _)| other != key);
+        if let (Action::Step(Step::ReplaceOutput(wanted)), Reply::Done) = (&call.action, &answer.reply)
+            && is_news(seen, answer)
+        {
+            self.replaced.push((key.clone(), WantedOutput::clone(wanted)));
+        }
         match (&call.action, &answer.reply) {
             (Action::Step(Step::TryOutput(_)), Reply::Done | Reply::Failed(Failure::Stale)) => {
                 self.tried.push(key.clone());
@@ -95,6 +105,13 @@ impl Conduct {
                     format!("{key} is granted again {since:?} after it was withdrawn")
                 })
             }
+            Action::Step(Step::ReplaceOutput(wanted)) => {
+                let again =
+                    |(other, replaced): &(BindingKey, WantedOutput)| other == key && *replaced == **wanted;
+                must(!self.replaced.iter().any(again), "L3", || {
+                    format!("what was replaced a moment ago is replaced again: {}", request.describe())
+                })
+            }
             Action::Step(Step::DeleteOutput { .. }) => self.deletes(seen, config, call),
             _ => Ok(()),
         }
@@ -126,6 +143,15 @@ impl Conduct {
             )
         })
     }
+}
+
+/// Whether nothing newer than what an answer shows was told before it came.
+fn is_news(seen: &Seen, answer: &Answer) -> bool {
+    answer.objects.iter().all(|(_, object)| {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        let version: u64 = text("resourceVersion").parse().unwrap();
+        !seen.has_seen(text("uid"), version + 1)
+    })
 }
 
 fn incarnation(call: &Call) -> Incarnation {
