@@ -1,8 +1,10 @@
 //! `kleym check`
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
-use super::{Connection, Format, Manager, Scope, Settings, Strictness};
+use super::{Connection, Format, Manager, Settings, Strictness};
+use crate::complete;
 
 /// See whether Kleym can work in a cluster, and whether it does
 ///
@@ -14,8 +16,13 @@ use super::{Connection, Format, Manager, Scope, Settings, Strictness};
   kleym check -n llm
   kleym check --scm-class-name spire-server-spire --scm-ignore-namespaces kube-system")]
 pub(crate) struct Check {
-    #[command(flatten)]
-    pub(crate) scope: Scope,
+    /// Namespace whose bindings and outputs are looked at; by default all
+    #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(complete::namespaces))]
+    pub(crate) namespace: Option<String>,
+
+    /// All namespaces, as without -n
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
 
     /// How the answer is printed; by default for people
     #[arg(long, short, value_enum, value_name = "FORMAT")]

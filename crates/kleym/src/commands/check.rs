@@ -65,12 +65,19 @@ pub(super) fn run(
     console: &mut Console,
     environment: Environment<'_>,
 ) -> Result<Exit, Failure> {
-    let args::Check { scope, output: format, strictness, connection, manager, settings: flags } = typed;
-    let named = scope.namespace.as_deref().map(namespace).transpose()?;
+    let args::Check {
+        namespace: named,
+        all_namespaces: _,
+        output: format,
+        strictness,
+        connection,
+        manager,
+        settings: flags,
+    } = typed;
+    // The whole cluster, unless a namespace is named.
+    let scope = named.as_deref().map(namespace).transpose()?;
     settings(flags, environment)?;
     let cluster = Cluster::connect(connection, environment)?;
-    // The whole cluster, unless a namespace is named.
-    let scope = if scope.all_namespaces { None } else { named };
     let (live, rest) = read(&cluster, scope.as_ref());
     let unread = nothing_read(&live, &rest);
     if let Some(limit) = &unread

@@ -7,15 +7,16 @@ mod show;
 mod subject;
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use jiff::Timestamp;
 use kleym_api::decode;
-use kleym_core::explain::{self, Chain, Deletion, Operator};
+use kleym_core::explain::{self, Chain, Deletion, Explanation, Operator};
 use kleym_core::name::BindingKey;
 use kleym_core::report::{CLASS_FLAG, Code, Finding, TRUST_DOMAIN_FLAG};
 use kleym_core::settings::given::Environment;
-use kleym_core::spire::Manager;
+use kleym_core::spire::{Answer, Manager};
 use serde_json::Value;
 
 use self::again::Again;
@@ -115,6 +116,7 @@ pub(super) fn run(
         // Data say it, too, whether or not there is a binding.
         told.retain(|told| told.finding != *assumption);
         answered.explanation.findings.push(assumption.clone());
+        say_maybe(&mut answered.explanation, &sight);
     }
     again.fit(&mut answered.explanation);
     match format {
@@ -144,6 +146,27 @@ const SO_FAR: &str = " in what could be parsed";
 fn read(survey: &Survey) -> (Vec<Told>, Vec<Told>) {
     let told = survey.declared.told(Vec::new(), |_| false);
     told.into_iter().partition(|told| told.finding.code == Code::Unparsable)
+}
+
+/// Where nobody says a trust domain, no SPIFFE ID is certain into which one is yet to be filled.
+fn say_maybe(explanation: &mut Explanation, sight: &Sight) {
+    let world = sight.world();
+    let open: BTreeSet<&str> = world
+        .registrations
+        .iter()
+        .filter(|object| object.spiffe_id.literal().is_none())
+        .filter(|object| world.manager_of(object).assumed.trust_domain)
+        .map(|object| &*object.name)
+        .collect();
+    for given in &mut explanation.given {
+        let identities = std::mem::take(&mut given.identities).into_iter();
+        given.identities = identities
+            .map(|(id, from, answer)| {
+                let answer = if open.contains(&*from) { answer.and(Answer::Unknown) } else { answer };
+                (id, from, answer)
+            })
+            .collect();
+    }
 }
 
 fn said(told: &[Told], finding: &Finding) -> bool {

@@ -155,6 +155,26 @@ async fn no_trust_domain_is_made_up_for_a_namespace_that_nobody_reports_on() {
     assert_eq!(not_there.exit, Some(3), "{not_there}");
     assert!(not_there.err.contains("nobody says which trust domain"), "{not_there}");
 
+    // An ID into which SCM is yet to fill a trust domain is no fact either.
+    let apply = async |object: Value| apply_yaml(&world.client, &object.to_string()).await.unwrap();
+    apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "server", "namespace": "audio"}}))
+        .await;
+    apply(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})).await;
+    let mut running = pod("audio");
+    running.as_object_mut().unwrap().remove("status");
+    running["metadata"].as_object_mut().unwrap().remove("uid");
+    apply(running).await;
+    apply(json!({"apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID", "metadata": {"name": "default"},
+        "spec": {"className": "spire", "fallback": true,
+            "spiffeIDTemplate": "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}"}}))
+        .await;
+    let scm = "--scm-class-name spire --scm-ignore-namespaces x";
+    let sure = "spiffe://kleym.sonda.red/ns/audio/sa/server";
+    let answer = world.kleym(&format!("explain pod/vllm-0 -n audio {scm}"));
+    assert!(answer.out.contains(&format!("{sure}   default (maybe)\n")), "{answer}");
+    let given = world.kleym(&format!("explain pod/vllm-0 -n audio {scm} --trust-domain kleym.sonda.red"));
+    assert!(given.out.contains(&format!("{sure}   default\n")), "{given}");
+
     // An output that an operator left.
     apply_yaml(&world.client, &output("gone", "left.example", "spire").to_string()).await.unwrap();
     let answer = world.kleym("inspect binding chat -n audio");
