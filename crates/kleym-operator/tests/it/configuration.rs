@@ -103,6 +103,21 @@ async fn another_instance_name_stops_the_start_while_outputs_of_the_old_one_are_
 }
 
 #[tokio::test]
+async fn outputs_of_an_old_instance_are_named_at_the_start_though_none_was_issued() {
+    let (mut world, operator) = settled("successor", &[]).await;
+    operator.terminate().await;
+    let (old, left) = (world.output_name("chat"), world.output("chat").await);
+    let old_instance = std::mem::replace(&mut world.instance, "successor-new".to_owned());
+    let operator = world.operator().await;
+    world.ready("chat").await;
+    let warned = operator.said("outputs of another instance");
+    assert_eq!(warned.len(), 1, "{}", operator.log());
+    assert!(warned[0].contains(&old) && warned[0].contains("never removes them"), "{warned:?}");
+    world.instance = old_instance;
+    assert_eq!(world.output("chat").await, left);
+}
+
+#[tokio::test]
 async fn bindings_and_outputs_outside_the_watched_namespaces_are_left_alone_and_named_once() {
     let world = World::new("inside").await;
     let outside = world.neighbour("outside").await;
