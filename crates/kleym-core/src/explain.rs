@@ -15,6 +15,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::fact::Binding;
+use crate::index::Verdict;
 use crate::name::BindingKey;
 use crate::relation::Precedence;
 use crate::report::{Agents, Code, Finding, Only, Reported, Scene};
@@ -97,7 +98,50 @@ pub fn binding(question: &Question<'_>, binding: &Binding) -> Explanation {
     let chains = vec![links::chain(question, None, Some(binding))];
     let mut findings = beside(question, &chains, None);
     findings.extend(links::left_out(question, binding, &chains[0]));
+    if let Some((unfit, pods)) = unfit(question, binding, &chains[0]) {
+        // What they lost is told with why they have nothing instead.
+        let of_others = |finding: &Finding| {
+            let mut of = finding.references.iter().filter(|one| one.kind == "Pod");
+            of.any(|one| !pods.contains(&&*one.name))
+        };
+        findings.retain(|finding| finding.code != Code::FallbackDisplaced || of_others(finding));
+        findings.push(unfit);
+    }
     Explanation { chains, findings, ..Explanation::default() }
+}
+
+/// Of a binding whose chain holds: why some of its pods get nothing of it, by the first of them; and which those are.
+fn unfit<'a>(
+    question: &Question<'a>,
+    binding: &Binding,
+    chain: &Chain,
+) -> Option<(Finding, BTreeSet<&'a str>)> {
+    let scene = &question.scene;
+    let Verdict::Wanted(identity) = scene.index.verdict(&binding.key).verdict else { return None };
+    if chain.end().is_some() {
+        return None;
+    }
+    let mut first = None;
+    let mut pods = BTreeSet::new();
+    for pod in scene.selected(&binding.key, &identity) {
+        let Some(place) = scene.world.pods.iter().position(|one| std::ptr::eq(one, pod)) else { continue };
+        if pod.phase.ended() || pod.deleting {
+            continue;
+        }
+        let of_pod = links::chain(question, Some(place), Some(binding));
+        let end =
+            of_pod.end().filter(|end| matches!(end.kind, LinkKind::ServiceAccount | LinkKind::Container));
+        if let Some(finding) = end.and_then(|end| end.finding.clone()) {
+            pods.insert(pod.name.as_str());
+            first.get_or_insert(finding);
+        }
+    }
+    let mut finding = first?;
+    let more = pods.len() - 1;
+    if more > 0 {
+        finding.message = format!("{}; and so it is with {more} more of the pods", finding.message);
+    }
+    Some((finding, pods))
 }
 
 /// The chains of a pod: all that hold; else the one that ends last, and of those the one that comes first.
@@ -222,9 +266,11 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
     // Of a pod that has ended nothing runs that could hold one, though its entries stay.
     let ended = scene.world.pods[pod].phase.ended();
     // Without an agent on its node an entry is no SVID.
-    let served = match Agents::of(scene).only_elsewhere(&scene.world.pods[pod]) {
-        Some(elsewhere) if elsewhere.is_certain() => Answer::No,
+    let agents = Agents::of(scene);
+    let served = match agents.only_elsewhere(&scene.world.pods[pod]) {
+        Some(elsewhere) if elsewhere.is_known() => Answer::No,
         Some(_) => Answer::Unknown,
+        None if agents.unready(&scene.world.pods[pod]).is_some() => Answer::Unknown,
         None => Answer::Yes,
     };
     let repairs = if ended { None } else { repair::Repair::of(question, pod) };

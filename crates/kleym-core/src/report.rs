@@ -27,6 +27,7 @@ mod differs;
 mod fallback;
 mod finding;
 mod live;
+mod origin;
 mod place;
 mod reference;
 mod scene;

@@ -6,6 +6,7 @@
 //!
 //! A library only so that pages and schemas can be generated from it; nothing else is meant to build on it.
 
+mod agents;
 mod args;
 mod commands;
 mod complete;

@@ -43,6 +43,8 @@ pub(crate) struct Sides {
     pub(crate) scope: BTreeSet<Namespace>,
     /// Where the settings come from, when they were not given.
     pub(crate) remark: Option<String>,
+    /// The cluster, when one was asked.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 impl Sides {
@@ -92,6 +94,7 @@ impl Sides {
             after: Side { declared: after, managers: after_managers },
             scope,
             remark: chosen.remark,
+            cluster: Some(cluster),
         })
     }
 
@@ -138,6 +141,7 @@ impl Sides {
             after: Side { declared: after, managers: managers(&is, &was) },
             scope: BTreeSet::new(),
             remark: chosen.remark,
+            cluster: None,
         })
     }
 

@@ -12,6 +12,7 @@ use kleym_core::report::{Finding, Places, Reported, Scene, Statuses};
 use kleym_core::spire::{Manager, Node, Pod, Prediction, Registration, Space, World, predict};
 use serde_json::Value;
 
+use crate::agents::are_all_there;
 use crate::declared::Declared;
 use crate::manager::KnownManager;
 use crate::source::cluster::{Found, Resource};
@@ -36,6 +37,7 @@ pub(crate) struct Sight {
     /// Whether they could be read.
     pub(crate) pods_known: bool,
     pods_complete: bool,
+    agents_complete: bool,
     nodes: Option<Vec<Node>>,
     spaces: Vec<Space>,
     /// Never empty.
@@ -65,16 +67,19 @@ impl Sight {
             let wanted = wanted.filter(|output| !there.contains(output.name.as_str()));
             registrations.extend(wanted.map(|output| Registration::wanted(&output)));
         }
-        let pods = declared.beside(Resource::Pods);
+        let found = declared.beside(Resource::Pods);
         let nodes = declared.beside(Resource::Nodes);
+        let pods = all(found.items(), |object| decode::pod(object, None));
+        let sets = declared.beside(Resource::DaemonSets).items();
         Self {
             registrations,
             outputs,
             no_output_kind,
             statuses: statuses(declared),
-            pods: all(pods.items(), |object| decode::pod(object, None)),
-            pods_known: matches!(pods, Found::All(_)),
-            pods_complete: live || pods.items().iter().any(was_in_a_cluster),
+            pods_known: matches!(found, Found::All(_)),
+            pods_complete: live || found.items().iter().any(was_in_a_cluster),
+            agents_complete: live || are_all_there(sets, &pods),
+            pods,
             nodes: matches!(nodes, Found::All(_)).then(|| all(nodes.items(), decode::node)),
             spaces: spaces(declared, live),
             managers: fitting(known.managers, declared),
@@ -109,6 +114,7 @@ impl Sight {
             pods: planned,
             pods_known: pods.is_some(),
             pods_complete,
+            agents_complete: declared.in_cluster,
             nodes: None,
             spaces: spaces(declared, true),
             managers: fitting(managers, declared),
@@ -156,6 +162,7 @@ impl Sight {
             no_output_kind: self.no_output_kind,
             pods_known: self.pods_known,
             pods_complete: self.pods_complete,
+            agents_complete: self.agents_complete,
             world: self.world(),
             prediction: &self.prediction,
             places: &self.places,

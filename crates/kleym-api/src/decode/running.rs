@@ -2,6 +2,7 @@
 //! server guards these kinds itself, and in files a wrong field must not hide the pod.
 
 use kleym_core::name::Namespace;
+use kleym_core::output::Pairs;
 use kleym_core::spire::{Container, ContainerKind, Image, Node, Owner, Phase, Pod, Space, Taint, Toleration};
 use serde_json::Value;
 
@@ -68,6 +69,11 @@ pub fn pod(object: &Value, home: Option<&Namespace>) -> Result<Pod, DecodeError>
         containers,
         istio: injected || meta.annotation(ISTIO_STATUS).is_some(),
         tolerations: list(spec, "tolerations").iter().map(toleration).collect(),
+        ready: list(status, "conditions")
+            .iter()
+            .find(|one| text_of(one, "type") == "Ready".into())
+            .and_then(ready),
+        node_selector: pairs(spec.and_then(|spec| spec.get("nodeSelector"))),
     })
 }
 
@@ -94,6 +100,21 @@ pub fn space(object: &Value, complete: bool) -> Result<Space, DecodeError> {
 
 fn list<'a>(parent: Option<&'a Value>, field: &str) -> &'a [Value] {
     parent.and_then(|parent| parent.get(field)).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether a condition is True; nothing where it says neither.
+fn ready(condition: &Value) -> Option<bool> {
+    match condition.get("status").and_then(Value::as_str) {
+        Some("True") => Some(true),
+        Some("False") => Some(false),
+        _ => None,
+    }
+}
+
+/// The texts of a map, by key.
+fn pairs(map: Option<&Value>) -> Pairs {
+    let all = map.and_then(Value::as_object).into_iter().flatten();
+    all.filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into()))).collect()
 }
 
 /// What the kubelet found out. Before the image is there it repeats what was asked for and has no ID: that is no report.

@@ -14,7 +14,10 @@ pub(super) fn read(elsewhere: &Elsewhere<'_>) -> Vec<Evidence> {
     }
     let of_agent = format!("Pod {}", agent.path());
     read.push(Evidence::new(&*of_agent, "spec.nodeName", agent.node_name.as_deref().unwrap_or_default()));
-    if elsewhere.is_certain() {
+    if !elsewhere.unmet().is_empty() {
+        let wants = agent.node_selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        read.push(Evidence::new(of_agent, "spec.nodeSelector", list(wants)));
+    } else if elsewhere.is_certain() {
         let tolerations = agent.tolerations.iter().map(ToString::to_string).collect();
         read.push(Evidence::new(of_agent, "spec.tolerations", list(tolerations)));
     }

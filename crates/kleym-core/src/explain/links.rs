@@ -6,6 +6,7 @@ mod class;
 mod container;
 mod labels;
 mod manager;
+mod mend;
 mod objective;
 mod output;
 mod pool;
@@ -209,6 +210,8 @@ impl<'a> Subject<'a> {
                 "tell the two apart by service account, pod label, node or pod name, in one of them and in its pods (this pod has one container, so its name tells nothing); or let whoever owns the other remove it; if they are the same, keep one binding".to_owned(),
             );
         }
+        finding.hint = self.mended(binding, refusal, &finding);
+        finding.note = finding.note.or_else(|| self.note_of_grants(binding, refusal));
         if let Refusal::Conflict(conflict) = refusal
             && let Some((_, edited)) = super::read::edited(self.question, binding, conflict)
         {

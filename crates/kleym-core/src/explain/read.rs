@@ -13,6 +13,7 @@ use crate::name::{BindingKey, ObjectName};
 use crate::refusal::Refusal;
 use crate::relation::{Cause, Conflict};
 use crate::report::Finding;
+use crate::selector::SetError;
 use crate::spire::Selector;
 
 const NONE: &str = "<none>";
@@ -61,6 +62,9 @@ pub(super) fn of_refusal(question: &Question<'_>, binding: &Binding, refusal: &R
             let becomes =
                 Evidence { value: format!("{} (becomes {rendered})", written.value), ..written.clone() };
             vec![if differs { becomes } else { written }]
+        }
+        Refusal::SelectorSet(SetError::TwoValues(..) | SetError::CaseTwins(..)) => {
+            std::iter::once(reader.templates()).chain(reader.pool_selector()).collect()
         }
         Refusal::SelectorSet(_) => vec![reader.templates()],
         Refusal::SpiffeIdTemplate(_) => vec![reader.id_template()],
@@ -266,6 +270,13 @@ impl Reader<'_> {
         let texts = spec.into_iter().flat_map(|spec| &*spec.selector_templates).map(ToString::to_string);
         let all: Vec<String> = texts.collect();
         self.own("spec.workloadSelectorTemplates", all.join(", "))
+    }
+
+    /// What the pool selects by.
+    fn pool_selector(&self) -> Option<Evidence> {
+        let resolved = self.index.resolved(&self.binding.key)?.ok()?;
+        let object = format!("InferencePool {}/{}", self.binding.key.namespace, resolved.pool.name);
+        Some(Evidence::new(object, "spec.selector", shown(&resolved.pool.labels)))
     }
 
     fn id_template(&self) -> Evidence {

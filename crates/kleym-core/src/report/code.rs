@@ -104,7 +104,7 @@ codes! {
     NotPickedUp = 6104, Warning, "spire-controller-manager has reported nothing about an output";
     PodsPending = 6105, Info, "pods are on no node yet, so they have no entry yet";
     ManagerUnknown = 6106, Info, "the settings of spire-controller-manager could not be read";
-    AgentMissing = 6107, Warning, "no agent of SPIRE was seen on a pod's node";
+    AgentMissing = 6107, Warning, "no agent of SPIRE serves a pod's node";
     MeshIdentityReplaced = 7101, Warning, "a pod in an Istio mesh is given an ID that Istio does not authorise on";
     Unparsable = 9001, Error, "a file cannot be parsed";
     Unnamed = 9002, Error, "an object has no name or namespace by which it could be known";

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::code::Code;
 use super::finding::{Finding, Reference, binding_key};
+use super::origin::which_to_remove;
 use super::place::{self, FieldPath};
 use crate::fact::{Binding, FactKey, PoolRefError, PoolSelectorError};
 use crate::index::{Index, Verdict};
@@ -126,6 +127,10 @@ pub fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
                 .filter(|k| k.kind() == *kind && leads.iter().any(|lead| lead.group == k.group()))
                 .map(|kind| FactKey { kind, namespace: binding.key.namespace.clone(), name: name.clone() });
             objects.fold(finding, |finding, object| finding.related("one of them", object))
+        }
+        Refusal::SelectorSet(error) => {
+            finding.hint = which_to_remove(index, binding, error).or(finding.hint);
+            finding
         }
         _ => finding,
     }

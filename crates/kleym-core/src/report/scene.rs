@@ -51,6 +51,8 @@ pub struct Scene<'a> {
     /// Whether the pods are a cluster's, so that one that is not among them does not exist. Files may hold one pod and leave
     /// the others to controllers.
     pub pods_complete: bool,
+    /// Whether every pod of SPIRE's agent that there is is among them, so that one that is not seen on a node is not there.
+    pub agents_complete: bool,
     /// What SCM looks at.
     pub world: World<'a>,
     /// What will come of that.

@@ -33,6 +33,10 @@ pub struct Pod {
     pub istio: bool,
     /// `spec.tolerations`, with those that a controller added.
     pub tolerations: Box<[Toleration]>,
+    /// `spec.nodeSelector`
+    pub node_selector: Pairs,
+    /// The condition Ready, where it is reported.
+    pub ready: Option<bool>,
 }
 
 /// The phase of a pod.

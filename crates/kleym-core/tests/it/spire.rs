@@ -66,6 +66,8 @@ fn pod() -> impl Strategy<Value = Pod> {
                 containers: containers.into(),
                 istio: false,
                 tolerations: Box::default(),
+                node_selector: Pairs::new(),
+                ready: None,
             }
         },
     )

@@ -77,7 +77,7 @@ pub(super) fn run(
     // The whole cluster, unless a namespace is named.
     let scope = named.as_deref().map(namespace).transpose()?;
     settings(flags, environment)?;
-    let cluster = Cluster::connect(connection, environment)?;
+    let cluster = Cluster::connect_only(connection, environment)?;
     let (live, rest) = read(&cluster, scope.as_ref());
     let unread = nothing_read(&live, &rest);
     if let Some(limit) = &unread
@@ -137,6 +137,9 @@ pub(super) fn run(
     console.out.flush()?;
     if let Some(remark) = &survey.remark {
         console.remark(remark);
+    }
+    if let Some(cluster) = survey.cluster.as_ref().filter(|_| console.verbose) {
+        output::what_was_asked(console, cluster);
     }
     let (errors, warnings) = (count(&groups, Severity::Error), count(&groups, Severity::Warning));
     console.remark(&format!(

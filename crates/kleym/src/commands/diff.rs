@@ -34,8 +34,13 @@ pub(super) fn run(
     let settings = sides.settings();
     let foreseen = impact::foreseen(&sides);
     let workloads = impact::of(&foreseen);
-    let Sides { before: Side { declared: before, .. }, after: Side { declared: after, .. }, scope, remark } =
-        &sides;
+    let Sides {
+        before: Side { declared: before, .. },
+        after: Side { declared: after, .. },
+        scope,
+        remark,
+        cluster,
+    } = &sides;
     let covered = |key: &BindingKey| scope.is_empty() || scope.contains(&key.namespace);
     let bindings = changes(before, after, covered);
     // What there is to say when both have been carried out: how outputs stand until then is no business of the change.
@@ -87,6 +92,9 @@ pub(super) fn run(
     }
     if console.verbose {
         output::what_was_read(console, after);
+        if let Some(cluster) = cluster {
+            output::what_was_asked(console, cluster);
+        }
     }
     console.remark(&show::in_words(&summary));
     output::tell(console, &after.files, &introduced);

@@ -57,7 +57,7 @@ pub(super) fn run(
         console.remark(remark);
     }
     if console.verbose {
-        output::what_was_read(console, declared);
+        output::what_was_surveyed(console, &survey);
     }
     if map.regions.is_empty() {
         console.remark("note: there is nothing to draw: nothing was declared where it was looked");

@@ -75,7 +75,7 @@ pub(super) fn run(
         console.remark(remark);
     }
     if console.verbose {
-        output::what_was_read(console, declared);
+        output::what_was_surveyed(console, &survey);
     }
     console.remark(&in_words(&rows, &told));
     output::tell(console, &declared.files, &told);

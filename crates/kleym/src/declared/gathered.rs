@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::astray::{Astray, astray, nearest};
 use super::{Objection, Origin};
+use crate::agents;
 use crate::deployment::is_operator;
 use crate::source::cluster::Resource;
 
@@ -105,8 +106,12 @@ impl<'a> Gathered<'a> {
                 _ => {}
             }
         }
-        // Of Deployments only an operator's says anything here.
-        let read = |resource: &Resource| *resource != Resource::Deployments || is_operator(object);
+        // Of Deployments only an operator's says anything here, and of DaemonSets that of SPIRE's agent.
+        let read = |resource: &Resource| match resource {
+            Resource::Deployments => is_operator(object),
+            Resource::DaemonSets => agents::starts_agents(object),
+            _ => true,
+        };
         if let Some(resource) = Resource::find(api_version, kind_name).filter(read) {
             let object = self.at_home(resource, object);
             self.beside.entry(resource).or_default().push(object);

@@ -1,8 +1,5 @@
 //! What a command looked at, for `-v`: which files or lists, which settings, and where each comes from. Decides nothing.
 
-use kleym_core::fact::Known;
-use kleym_core::index::Index;
-use kleym_core::kind::Kind;
 use kleym_core::settings::given::Environment;
 use kleym_core::settings::{DEFAULT_INSTANCE, DEFAULT_TRUST_DOMAIN, Settings};
 use kleym_core::text::Quoted;
@@ -11,9 +8,9 @@ use super::{NONE, counted, what_was_read_beside};
 use crate::args;
 use crate::console::Console;
 use crate::settings::is_given;
-use crate::sight::{BESIDE, Sight};
-use crate::source::cluster::{Cluster, Found, Resource};
-use crate::survey::{Survey, inputs};
+use crate::sight::Sight;
+use crate::source::cluster::{Cluster, Resource};
+use crate::survey::Survey;
 
 /// Says what was read, and by which settings it is looked at.
 pub(crate) fn what_was_looked_at(
@@ -24,7 +21,7 @@ pub(crate) fn what_was_looked_at(
     environment: Environment<'_>,
 ) {
     match &survey.cluster {
-        Some(cluster) => lists(console, survey, cluster),
+        Some(cluster) => what_was_asked(console, cluster),
         None => what_was_read_beside(console, &survey.declared, is_looked_at),
     }
     for settings in survey.declared.index.settings_in_use() {
@@ -79,36 +76,11 @@ fn is_looked_at(kind: &str) -> bool {
 }
 
 /// Which lists a cluster was asked for, and what came.
-fn lists(console: &mut Console, survey: &Survey, cluster: &Cluster) {
-    let place = match &survey.scope {
-        Some(namespace) => format!("namespace {namespace}"),
-        None => "all namespaces".to_owned(),
-    };
-    console.remark(&format!("read of {}, {place}:", cluster.server()));
-    for resource in inputs().chain(BESIDE) {
-        let came = match (resource, survey.declared.beside(resource)) {
-            (_, Found::All(objects)) => counted(objects.len(), "object", "objects"),
-            (_, Found::Absent) => "not installed".to_owned(),
-            (_, Found::Limited(limit)) => limit.message(),
-            (Resource::Kind(kind), Found::NotAsked) => of_kind(&survey.declared.index, kind),
-            (_, Found::NotAsked) => continue,
-        };
-        console.remark(&format!("  {}: {came}", resource.name()));
-    }
-}
-
-/// What came of a kind that the engine reads.
-fn of_kind(index: &Index, kind: Kind) -> String {
-    let availability = index.availability(kind);
-    let objects = match kind {
-        Kind::Binding => index.bindings().count(),
-        Kind::Objective(group) => index.objectives().filter(|one| one.group == group).count(),
-        Kind::Pool(group) => index.pools().filter(|one| one.group == group).count(),
-        Kind::Output => 0,
-    };
-    match (availability.trouble, availability.known) {
-        (Some(_), _) => "could not be read".to_owned(),
-        (None, Known::Absent) => "not installed".to_owned(),
-        (None, Known::Listed | Known::Nothing) => counted(objects, "object", "objects"),
+pub(crate) fn what_was_asked(console: &mut Console, cluster: &Cluster) {
+    let (requests, lists) = cluster.asked();
+    let requests = counted(requests, "request", "requests");
+    console.remark(&format!("read of {}, by {requests}:", cluster.server()));
+    for list in lists {
+        console.remark(&format!("  {list}"));
     }
 }

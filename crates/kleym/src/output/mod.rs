@@ -10,13 +10,14 @@ mod table;
 use kleym_core::report::Severity;
 
 pub(crate) use self::findings::{findings, tell, write};
-pub(crate) use self::looked::what_was_looked_at;
+pub(crate) use self::looked::{what_was_asked, what_was_looked_at};
 pub(crate) use self::objects::objects;
 pub(crate) use self::report::report;
 pub(crate) use self::table::{NONE, Table, age};
 use crate::console::Console;
 use crate::declared::{Declared, Told};
 use crate::exit::Exit;
+use crate::survey::Survey;
 
 /// The numbers of an answer.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,14 @@ pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
 /// What was read, and what of it was ignored.
 pub(crate) fn what_was_read(console: &mut Console, declared: &Declared) {
     what_was_read_beside(console, declared, |_| false);
+}
+
+/// What was read of files, or asked of a cluster.
+pub(crate) fn what_was_surveyed(console: &mut Console, survey: &Survey) {
+    match &survey.cluster {
+        Some(cluster) => what_was_asked(console, cluster),
+        None => what_was_read(console, &survey.declared),
+    }
 }
 
 /// The same, by a command that looks at some of what the engine ignores.

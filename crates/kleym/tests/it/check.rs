@@ -233,8 +233,19 @@ fn a_check_that_could_read_nothing_is_no_success() {
         let answer = folder.kleym("check --kubeconfig k");
         assert_eq!(answer.exit, Some(4), "{answer}");
         assert!(!answer.out.contains("  ok  "), "{answer}");
+        assert!(!answer.err.contains("-f"), "{answer}");
         assert_eq!(answer.err.matches("error: ").count(), 1, "{answer}");
     }
+}
+
+#[test]
+fn a_check_is_of_a_cluster_and_advises_no_files() {
+    let none = Folder::new().kleym("check");
+    assert_eq!(none.exit, Some(4), "{none}");
+    assert!(none.err.ends_with("  = help: name a kubeconfig with --kubeconfig or KUBECONFIG\n"), "{none}");
+    let away = Folder::with(&[("k", &kubeconfig("http://127.0.0.1:1"))]).kleym("check --kubeconfig k");
+    let help = "  = help: see that the API server answers (`kubectl get --raw /readyz`), or choose another context with --context\n";
+    assert!(away.err.ends_with(help), "{away}");
 }
 
 /// An operator's Deployment that is ready, with these arguments.

@@ -12,6 +12,31 @@ fn change(documents: &[&str]) -> Folder {
     Folder::with(&[("main/x.yaml", &good()), ("pr/x.yaml", &file(documents.iter().copied()))])
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn verbose_says_which_lists_a_cluster_was_asked_for_and_what_came() {
+    let cluster = Cluster::with("verbose-live", "").await;
+    cluster.settled().await;
+    cluster.folder.put("x.yaml", good().as_bytes());
+    for (command, kinds) in [("status -v", 5), ("graph -v", 9), ("diff -f x.yaml -v", 9)] {
+        let before = cluster.calls().await.len();
+        let answer = cluster.kleym(command);
+        let calls = cluster.calls().await.len() - before;
+        let mut lines = answer.err.lines().skip_while(|line| !line.starts_with("read of "));
+        assert_eq!(
+            lines.next(),
+            Some(format!("read of https://SERVER, by {calls} requests:").as_str()),
+            "{answer}"
+        );
+        let lists: Vec<&str> = lines.take_while(|line| line.starts_with("  ")).collect();
+        assert!(lists.len() >= kinds, "{answer}");
+        assert!(
+            lists.iter().any(|line| line.starts_with("  inferenceidentitybindings.kleym.sonda.red in ")),
+            "{answer}"
+        );
+        assert!(!answer.err.contains("read 0 documents"), "{answer}");
+    }
+}
+
 #[test]
 fn nothing_that_changes_is_success() {
     assert_snapshot!(change(&[&chat(), GOAL, LLAMA]).kleym("diff --from main -f pr"));

@@ -155,11 +155,21 @@ impl<'a> Subject<'a> {
                     Some((objective, _)) => format!("InferenceObjective `{objective}`"),
                     None => format!("`{}`", binding.key),
                 };
-                finding.note = Some(format!(
-                    "the output of `{}` is from before the binding led to `{name}`: it gives this pod {} until kleym-operator has written it anew ({})",
-                    binding.key,
+                let until = format!(
+                    "it gives this pod {} until kleym-operator has written it anew ({})",
                     Quoted(id),
                     Code::OutputDrifted
+                );
+                if self.own_pools(pod).is_empty() {
+                    finding.note = Some(format!(
+                        "the output of `{}` is from before the selector of the pool was changed, or the target: {until}",
+                        binding.key
+                    ));
+                    return Link::ends(kind, finding).read([own, distance.selector()]);
+                }
+                finding.note = Some(format!(
+                    "the output of `{}` is from before the binding led to `{name}`: {until}",
+                    binding.key
                 ));
                 let keep = format!(
                     "if the pod is to keep that, let {leads} lead to a pool that selects it{}",

@@ -170,7 +170,14 @@ impl Subject<'_> {
 
     /// An entry is served by the agent on the pod's node: where agents were seen, and none there, that is the end.
     fn served(&self, pod: &Pod, says: String) -> Link {
-        match Agents::of(self.scene).only_elsewhere(pod) {
+        let agents = Agents::of(self.scene);
+        if let Some(agent) = agents.unready(pod) {
+            return self.unready(pod, agent);
+        }
+        match agents.only_elsewhere(pod) {
+            Some(elsewhere) if !elsewhere.is_known() => {
+                Link::unseen(LinkKind::Manager, elsewhere.message()).read(agent::read(&elsewhere))
+            }
             Some(elsewhere) => {
                 let finding = self.pod_finding(Code::AgentMissing, elsewhere.message(), elsewhere.hint());
                 Link::ends(LinkKind::Manager, finding).read(agent::read(&elsewhere))
@@ -179,9 +186,41 @@ impl Subject<'_> {
         }
     }
 
+    /// The agent is there and does not work.
+    fn unready(&self, pod: &Pod, agent: &Pod) -> Link {
+        let node = Quoted(pod.node_name.as_deref().unwrap_or_default()).to_string();
+        let message = format!(
+            "SPIRE's agent on node {node} of pod `{}` is not ready, and without it there is no SVID",
+            pod.name
+        );
+        let hint = match self.question.live {
+            true => format!(
+                "`kubectl describe pod {name} -n {space}` and `kubectl logs {name} -n {space}` say why",
+                name = agent.name,
+                space = agent.namespace
+            ),
+            false => format!("see why in the status and the log of pod `{}`", agent.path()),
+        };
+        let read = [
+            Evidence::new(pod_object(pod), "spec.nodeName", pod.node_name.as_deref().unwrap_or_default()),
+            Evidence::new(pod_object(agent), "status.conditions[Ready]", "False"),
+        ];
+        Link::ends(LinkKind::Manager, self.pod_finding(Code::AgentMissing, message, hint)).read(read)
+    }
+
     /// The same of all pods of a binding that have an entry.
     fn unserved(&self, place: usize) -> Option<Link> {
+        let agents = Agents::of(self.scene);
+        let entries = self.scene.prediction.entries_by(place).iter();
+        let mut pods =
+            entries.map(|entry| &self.scene.world.pods[entry.pod]).filter(|pod| !pod.phase.ended());
+        if let Some((pod, agent)) = pods.find_map(|pod| Some((pod, agents.unready(pod)?))) {
+            return Some(self.unready(pod, agent));
+        }
         let (first, message) = Agents::of(self.scene).unserved(place)?;
+        if !first.is_known() {
+            return Some(Link::unseen(LinkKind::Manager, message).read(agent::read(&first)));
+        }
         let finding = self.pod_finding(Code::AgentMissing, message, first.hint());
         Some(Link::ends(LinkKind::Manager, finding).read(agent::read(&first)))
     }

@@ -89,7 +89,16 @@ pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, mar
         }
     }
     // Nothing of the chain is broken by it, and yet a workload may present another identity, or none.
-    let beside = |finding: &&Finding| matches!(finding.code, Code::ForeignIdentity | Code::PodNotInPool);
+    let beside = |finding: &&Finding| {
+        matches!(
+            finding.code,
+            Code::ForeignIdentity
+                | Code::PodNotInPool
+                | Code::AccountNotUsed
+                | Code::NoSuchContainer
+                | Code::NothingMatches
+        )
+    };
     for finding in findings.iter().filter(beside) {
         writeln!(out, "note   {} {}", finding.code, harmless(&finding.message))?;
         if let Some(note) = &finding.note {

@@ -15,10 +15,10 @@ use tokio::runtime::Builder;
 use tower::BoxError;
 use tower::filter::FilterLayer;
 
-use super::Cluster;
 use super::answer::BoundAnswers;
 use super::kubeconfig;
 use super::words::innermost;
+use super::{Asked, Cluster};
 use crate::args::Connection;
 use crate::exit::Failure;
 
@@ -31,6 +31,19 @@ impl Cluster {
     /// # Errors
     /// What is wrong with the flags or the kubeconfig.
     pub(crate) fn connect(typed: &Connection, environment: Environment<'_>) -> Result<Self, Failure> {
+        let files = ", or read files with -f (for `diff`: compare with files by --from)";
+        Self::connect_or(files, typed, environment)
+    }
+
+    /// The same, for a command that looks at a cluster and at nothing else.
+    ///
+    /// # Errors
+    /// What is wrong with the flags or the kubeconfig.
+    pub(crate) fn connect_only(typed: &Connection, environment: Environment<'_>) -> Result<Self, Failure> {
+        Self::connect_or("", typed, environment)
+    }
+
+    fn connect_or(instead: &str, typed: &Connection, environment: Environment<'_>) -> Result<Self, Failure> {
         let Connection { kubeconfig, context, impersonate, impersonate_groups, request_timeout } = typed;
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -49,7 +62,7 @@ impl Cluster {
                     Failure::unusable(format!("the service account of this pod cannot be used: {why}"))
                 })?
             }
-            None => return Err(no_cluster()),
+            None => return Err(no_cluster(instead)),
         };
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = None;
@@ -75,7 +88,8 @@ impl Cluster {
             .with_layer(&FilterLayer::new(only_reads))
             .build();
         drop(_in_runtime);
-        Ok(Self { runtime, client, namespace, deadline: request_timeout.0, server })
+        let asked = Asked::default();
+        Ok(Self { runtime, client, namespace, deadline: request_timeout.0, server, asked })
     }
 }
 
@@ -99,10 +113,10 @@ fn only_reads<B>(request: Request<B>) -> Result<Request<B>, BoxError> {
     }
 }
 
-fn no_cluster() -> Failure {
+fn no_cluster(instead: &str) -> Failure {
     Failure::Unusable {
         problems: vec!["no cluster: there is no kubeconfig, and this is not a pod of one".to_owned()],
-        hint: Some("name a kubeconfig with --kubeconfig or KUBECONFIG, or read files with -f (for `diff`: compare with files by --from)".to_owned()),
+        hint: Some(format!("name a kubeconfig with --kubeconfig or KUBECONFIG{instead}")),
     }
 }
 

@@ -117,6 +117,12 @@ impl Limit {
 
     /// It as the end of a command that is nothing without the collection.
     pub(crate) fn failure(&self, server: &str) -> Failure {
-        Failure::Unusable { problems: vec![format!("{server}: {}", self.message())], hint: Some(self.hint()) }
+        let hint = match &self.why {
+            Why::Failing(_) => {
+                "see that the API server answers (`kubectl get --raw /readyz`), or choose another context with --context".to_owned()
+            }
+            _ => self.hint(),
+        };
+        Failure::Unusable { problems: vec![format!("{server}: {}", self.message())], hint: Some(hint) }
     }
 }

@@ -3,7 +3,6 @@
 //! A list whose continuation expired (410) is begun again; anything else that fails ends it. A watch is opened again
 //! when it ends, from a new list when a change could have been lost.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 
 use super::answer::TooLarge;
 use super::words::why;
-use super::{Collection, Why};
+use super::{Asked, Collection, Why};
 
 /// Objects a page has at the most.
 const PAGE: usize = 500;
@@ -57,19 +56,19 @@ pub(super) async fn all(
     client: &Client,
     deadline: Option<Duration>,
     collection: &Collection,
-    count: &Cell<usize>,
+    asked: &Asked,
 ) -> Result<Vec<Value>, Why> {
-    Ok(list(client, deadline, collection, count).await?.items)
+    Ok(list(client, deadline, collection, asked).await?.items)
 }
 
 async fn list(
     client: &Client,
     deadline: Option<Duration>,
     collection: &Collection,
-    count: &Cell<usize>,
+    asked: &Asked,
 ) -> Result<Listed, Why> {
     for _ in 0..ATTEMPTS {
-        if let Some(listed) = pages(client, deadline, collection, count).await? {
+        if let Some(listed) = pages(client, deadline, collection, asked).await? {
             return Ok(listed);
         }
     }
@@ -81,12 +80,13 @@ async fn pages(
     client: &Client,
     deadline: Option<Duration>,
     collection: &Collection,
-    count: &Cell<usize>,
+    asked: &Asked,
 ) -> Result<Option<Listed>, Why> {
     let mut items = Vec::new();
     let mut token = String::new();
     let mut limit = PAGE;
     loop {
+        asked.requests.set(asked.requests.get() + 1);
         let mut page = match get(client, deadline, collection, limit, &token).await {
             Ok(page) => page,
             // So many objects of such a size are too much; fewer of them may be read.
@@ -100,7 +100,7 @@ async fn pages(
         let Some(Value::Array(found)) = page.get_mut("items").map(Value::take) else {
             return Err(Why::Failing("the answer is not a list".to_owned()));
         };
-        count.set(count.get() + found.len());
+        asked.objects.set(asked.objects.get() + found.len());
         items.extend(found.into_iter().map(without_managed_fields));
         let metadata = |field: &str| page["metadata"][field].as_str().unwrap_or_default().to_owned();
         token = metadata("continue");
@@ -169,7 +169,9 @@ pub(super) async fn definition_is_absent(
     client: &Client,
     deadline: Option<Duration>,
     name: &str,
+    asked: &Asked,
 ) -> kube::Result<bool> {
+    asked.requests.set(asked.requests.get() + 1);
     let uri = format!("{DEFINITIONS}?fieldSelector=metadata.name%3D{name}");
     let request = Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
     let list = within(deadline, client.request::<Value>(request)).await?;
@@ -182,13 +184,14 @@ pub(super) async fn watch(
     client: &Client,
     deadline: Option<Duration>,
     collection: &Collection,
+    asked: &Asked,
     each: &mut dyn FnMut(Seen) -> ControlFlow<()>,
 ) -> Result<(), Why> {
     let mut version = String::new();
     let mut failures = 0;
     loop {
         if version.is_empty() {
-            let listed = list(client, deadline, collection, &Cell::new(0)).await?;
+            let listed = list(client, deadline, collection, asked).await?;
             for object in listed.items {
                 if each(Seen::Put(object)).is_break() {
                     return Ok(());

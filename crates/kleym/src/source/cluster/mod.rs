@@ -12,7 +12,7 @@ mod list;
 mod resource;
 mod words;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -42,6 +42,19 @@ pub(crate) struct Cluster {
     deadline: Option<Duration>,
     /// Where the API server is, for messages.
     server: String,
+    /// What was asked of it.
+    asked: Asked,
+}
+
+/// What was asked of a cluster so far.
+#[derive(Debug, Default)]
+struct Asked {
+    /// How many requests were sent.
+    requests: Cell<usize>,
+    /// How many objects came.
+    objects: Cell<usize>,
+    /// Each list, in the order of the questions, and what came of it.
+    lists: RefCell<Vec<(Collection, String)>>,
 }
 
 /// What a list brought.
@@ -65,6 +78,16 @@ impl Found {
             Found::NotAsked | Found::Absent | Found::Limited(_) => &[],
         }
     }
+
+    fn in_words(&self) -> String {
+        match self {
+            Found::All(items) if items.len() == 1 => "1 object".to_owned(),
+            Found::All(items) => format!("{} objects", items.len()),
+            Found::Absent => "not installed".to_owned(),
+            Found::Limited(limit) => limit.message(),
+            Found::NotAsked => "not asked".to_owned(),
+        }
+    }
 }
 
 impl Cluster {
@@ -81,18 +104,27 @@ impl Cluster {
     /// Lists collections side by side, each page by page; the answers are in the order of the questions. Whatever
     /// fails, fails for its own collection alone.
     pub(crate) fn lists(&self, collections: &[Collection]) -> Vec<Found> {
-        let count = Cell::new(0);
-        let all = join_all(collections.iter().map(|collection| self.list(collection, &count)));
-        self.runtime.block_on(with_progress(all, &count))
+        let all = join_all(collections.iter().map(|collection| self.list(collection)));
+        let found = self.runtime.block_on(with_progress(all, &self.asked.objects));
+        let came = collections.iter().cloned().zip(found.iter().map(Found::in_words));
+        self.asked.lists.borrow_mut().extend(came);
+        found
     }
 
-    async fn list(&self, collection: &Collection, count: &Cell<usize>) -> Found {
-        match list::all(&self.client, self.deadline, collection, count).await {
+    /// How many requests were sent, and of every list where it was looked and what came: `pods in all namespaces: 3 objects`.
+    pub(crate) fn asked(&self) -> (usize, Vec<String>) {
+        let lists = self.asked.lists.borrow();
+        let words = lists.iter().map(|(collection, came)| format!("{}: {came}", collection.in_words()));
+        (self.asked.requests.get(), words.collect())
+    }
+
+    async fn list(&self, collection: &Collection) -> Found {
+        match list::all(&self.client, self.deadline, collection, &self.asked).await {
             Ok(items) => Found::All(items),
             Err(why) => match collection.resource.definition() {
                 // Rights are looked at before the kind is, so a refusal says nothing about whether it exists.
                 Some(name) if matches!(why, Why::NotServed | Why::Forbidden) => {
-                    match list::definition_is_absent(&self.client, self.deadline, &name).await {
+                    match list::definition_is_absent(&self.client, self.deadline, &name, &self.asked).await {
                         Ok(true) => Found::Absent,
                         Ok(false) | Err(_) => Found::Limited(Limit::new(collection, why)),
                     }
@@ -109,7 +141,7 @@ impl Cluster {
         collection: &Collection,
         each: &mut dyn FnMut(Seen) -> ControlFlow<()>,
     ) -> Result<(), Limit> {
-        let watch = list::watch(&self.client, self.deadline, collection, each);
+        let watch = list::watch(&self.client, self.deadline, collection, &self.asked, each);
         self.runtime.block_on(watch).map_err(|why| Limit::new(collection, why))
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Resource {
     ConfigMaps,
     /// `deployments.apps`
     Deployments,
+    /// `daemonsets.apps`
+    DaemonSets,
     /// `leases.coordination.k8s.io`
     Leases,
 }
@@ -31,7 +33,7 @@ impl Resource {
             Resource::Kind(kind) => kind.group(),
             Resource::Pods | Resource::Nodes | Resource::Namespaces | Resource::ConfigMaps => "",
             Resource::Definitions => "apiextensions.k8s.io",
-            Resource::Deployments => "apps",
+            Resource::Deployments | Resource::DaemonSets => "apps",
             Resource::Leases => "coordination.k8s.io",
         }
     }
@@ -46,6 +48,7 @@ impl Resource {
             | Resource::Definitions
             | Resource::ConfigMaps
             | Resource::Deployments
+            | Resource::DaemonSets
             | Resource::Leases => "v1",
         }
     }
@@ -60,6 +63,7 @@ impl Resource {
             Resource::Definitions => "customresourcedefinitions",
             Resource::ConfigMaps => "configmaps",
             Resource::Deployments => "deployments",
+            Resource::DaemonSets => "daemonsets",
             Resource::Leases => "leases",
         }
     }
@@ -74,6 +78,7 @@ impl Resource {
             Resource::Definitions => "CustomResourceDefinition",
             Resource::ConfigMaps => "ConfigMap",
             Resource::Deployments => "Deployment",
+            Resource::DaemonSets => "DaemonSet",
             Resource::Leases => "Lease",
         }
     }
@@ -82,7 +87,11 @@ impl Resource {
     pub(crate) const fn namespaced(self) -> bool {
         match self {
             Resource::Kind(kind) => kind.namespaced(),
-            Resource::Pods | Resource::ConfigMaps | Resource::Deployments | Resource::Leases => true,
+            Resource::Pods
+            | Resource::ConfigMaps
+            | Resource::Deployments
+            | Resource::DaemonSets
+            | Resource::Leases => true,
             Resource::Nodes | Resource::Namespaces | Resource::Definitions => false,
         }
     }
@@ -105,13 +114,14 @@ impl Resource {
             | Resource::Definitions
             | Resource::ConfigMaps
             | Resource::Deployments
+            | Resource::DaemonSets
             | Resource::Leases => None,
         }
     }
 
     /// The resource of an object by its `apiVersion` and `kind`.
     pub(crate) fn find(api_version: &str, kind: &str) -> Option<Self> {
-        const BESIDE: [Resource; 7] = [
+        const BESIDE: [Resource; 8] = [
             Resource::Kind(Kind::Output),
             Resource::Pods,
             Resource::Nodes,
@@ -119,6 +129,7 @@ impl Resource {
             Resource::Definitions,
             Resource::ConfigMaps,
             Resource::Deployments,
+            Resource::DaemonSets,
         ];
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         BESIDE
@@ -145,6 +156,17 @@ impl Collection {
     pub(crate) fn of(resource: Resource, namespace: Option<&Namespace>) -> Self {
         let namespace = namespace.filter(|_| resource.namespaced()).cloned();
         Self { resource, namespace, labels: None, metadata_only: false }
+    }
+
+    /// What it is and where: `pods in namespace llm`, `nodes`.
+    pub(super) fn in_words(&self) -> String {
+        let name = self.resource.name();
+        let labels = self.labels.as_ref().map(|labels| format!(" with {labels}")).unwrap_or_default();
+        match (&self.namespace, self.resource.namespaced()) {
+            (Some(namespace), _) => format!("{name}{labels} in namespace {namespace}"),
+            (None, true) => format!("{name}{labels} in all namespaces"),
+            (None, false) => format!("{name}{labels}"),
+        }
     }
 
     /// Where it is.

@@ -100,6 +100,31 @@ fn a_conflict_shows_who_came_when_and_what_both_claim() {
     );
 }
 
+#[test]
+fn of_two_selectors_that_exclude_each_other_it_is_told_which_is_the_pools_own() {
+    let template =
+        |item: &str| h().edit("binding.yaml", "'k8s:sa:llama'", &format!("'k8s:sa:llama', '{item}'"));
+    for (dump, remove) in [
+        (
+            template("k8s:pod-label:app:vllm-2"),
+            "InferencePool `llama` selects `k8s:pod-label:app:vllm` itself, so remove `k8s:pod-label:app:vllm-2` in `spec.workloadSelectorTemplates[2]`",
+        ),
+        (
+            template("k8s:container-name:other"),
+            "`k8s:container-name:vllm` is what `spec.containerDiscriminator` says: remove `k8s:container-name:other` in `spec.workloadSelectorTemplates[2]`, or correct the discriminator",
+        ),
+        (
+            template("k8s:sa:other"),
+            "remove `k8s:sa:llama` in `spec.workloadSelectorTemplates[1]` or `k8s:sa:other` in `spec.workloadSelectorTemplates[2]`",
+        ),
+    ] {
+        let answer = dump.without("output.yaml").explain();
+        assert_eq!(cause(&answer), Some("KLM2001"), "{answer}");
+        assert_eq!(line(&answer, "fix"), remove, "{answer}");
+        assert!(read(&answer).contains(&"InferencePool llm/llama: spec.selector = app=vllm"), "{answer}");
+    }
+}
+
 /// Every refusal that files can show, and what it is about.
 fn refused() -> Vec<Dump> {
     let edit = |from: &str, to: &str| h().edit("binding.yaml", from, to);

@@ -103,6 +103,86 @@ fn a_binding_tells_of_a_pod_of_the_same_workload_that_is_outside() {
     assert!(!goes.kleym("explain binding/chat").out.contains("KLM2113"));
 }
 
+#[test]
+fn a_binding_tells_why_one_of_its_pods_gets_nothing_that_others_have() {
+    let second = POD.replace("vllm-0", "vllm-1");
+    for (from, to, code) in [
+        ("serviceAccountName: llama", "serviceAccountName: s3", "KLM2110"),
+        ("name: vllm, image", "name: server, image", "KLM2111"),
+    ] {
+        let dump = h().edit("pod.yaml", from, to).with("second.yaml", &second).with("default.yaml", FALLBACK);
+        let (pod, binding) = (dump.explain(), dump.kleym("explain binding/chat"));
+        assert_eq!((cause(&pod), pod.exit), (Some(code), Some(2)), "{pod}");
+        assert_eq!((cause(&binding), binding.exit), (None, Some(0)), "{binding}");
+        let message = line(&pod, "cause");
+        assert!(binding.out.contains(&format!("note   {message}\n")), "{binding}");
+        assert!(binding.out.contains(&format!("fix    {}\n", fix(&pod))), "{binding}");
+    }
+    // Of several that are told by the first.
+    let third =
+        POD.replace("vllm-0", "vllm-2").replace("serviceAccountName: llama", "serviceAccountName: s3");
+    let dump = h().edit("pod.yaml", "serviceAccountName: llama", "serviceAccountName: s3");
+    let answer = dump.with("second.yaml", &second).with("third.yaml", &third).kleym("explain binding/chat");
+    assert!(answer.out.contains("names `llama`; and so it is with 1 more of the pods\n"), "{answer}");
+}
+
+#[test]
+fn a_pool_whose_selector_was_changed_is_told_by_the_output_from_before() {
+    let answer = h().edit("pool.yaml", "app: vllm", "app: vlm").explain();
+    assert_eq!(cause(&answer), Some("KLM2113"), "{answer}");
+    assert!(
+        line(&answer, "note")
+            .starts_with("the output of `llm/chat` is from before the selector of the pool was changed"),
+        "{answer}"
+    );
+    assert_eq!(fix(&answer), "label the pod (app=vlm), or correct the pool's selector");
+}
+
+#[test]
+fn a_name_that_is_not_there_comes_with_the_one_that_is_meant_most_likely() {
+    for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+        let objective = h().edit("binding.yaml", "targetRef: {name: chat}", "targetRef: {name: chatt}");
+        assert_eq!(
+            fix(&objective.kleym(asked)),
+            "set `spec.targetRef.name` of `llm/chat` to `chat`, or create InferenceObjective `chatt`"
+        );
+        let pool = h().edit("objective.yaml", "name: llama", "name: lama");
+        assert_eq!(
+            fix(&pool.kleym(asked)),
+            "set `spec.poolRef.name` of InferenceObjective `chat` to `llama` (of inference.networking.k8s.io), or create InferencePool `lama`"
+        );
+        let other = super::OBJECTIVE
+            .replace("llm-d.ai/", "inference.networking.x-k8s.io/")
+            .replace("name: llama", "name: mistral");
+        let both = h().with("other.yaml", &other).without("output.yaml").kleym(asked);
+        assert_eq!(cause(&both), Some("KLM1004"), "{both}");
+        let start = "set `spec.targetRef.group` of `llm/chat` to `llm-d.ai`, whose pool has ";
+        assert!(fix(&both).starts_with(start), "{both}");
+    }
+}
+
+#[test]
+fn every_refusal_has_a_fix_and_unknown_grants_are_told() {
+    let lacks = h().edit("binding.yaml", "'k8s:ns:llm', ", "").explain();
+    assert_eq!(fix(&lacks), "add `k8s:ns:llm` to `spec.workloadSelectorTemplates` of `llm/chat`", "{lacks}");
+    let lacks = h().edit("binding.yaml", ", 'k8s:sa:llama'", "").explain();
+    let add =
+        "add `k8s:sa:llama` to `spec.workloadSelectorTemplates` of `llm/chat`, for this pod runs as that";
+    assert_eq!(fix(&lacks), add, "{lacks}");
+    let other = h().edit("binding.yaml", "k8s:ns:llm", "k8s:ns:web").explain();
+    let write =
+        "write `k8s:ns:llm` instead of `k8s:ns:web` in `spec.workloadSelectorTemplates` of `llm/chat`";
+    assert_eq!(fix(&other), write, "{other}");
+    let outside = h().edit("binding.yaml", "spec:", "spec:\n  spiffeIDTemplate: spiffe://example.org/web/x");
+    let answer = outside.without("output.yaml").explain();
+    assert_eq!(cause(&answer), Some("KLM3002"), "{answer}");
+    assert_eq!(fix(&answer), "correct `spec.spiffeIDTemplate` of InferenceIdentityBinding `llm/chat`");
+    assert_eq!(
+        line(&answer, "note"),
+        "no binding of namespace `llm` has a status, so which paths its operator grants is not known here: give them with --path-grant"
+    );
+}
+
 /// Two pools of one name; the objective leads to the one of the older group, and the pod is in the other.
 fn twins() -> Dump {
     let twin = POOL

@@ -80,10 +80,22 @@ fn agent(node: &str, tolerations: &str) -> String {
         .replace("  nodeName", &format!("  tolerations: [{tolerations}]\n  nodeName"))
 }
 
+/// The DaemonSet of the agent, which reports so many pods.
+fn agents(scheduled: usize) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: DaemonSet
+metadata: {{name: spire-agent, namespace: spire-system}}
+spec: {{template: {{spec: {{containers: [{{name: agent, image: 'r/spire-agent:1.14.0'}}]}}}}}}
+status: {{currentNumberScheduled: {scheduled}}}
+"
+    )
+}
+
 #[test]
 fn a_node_without_an_agent_is_told_where_agents_were_seen() {
-    let with = |node: &str| h().with("agent.yaml", &agent(node, ""));
-    let said = "no pod of SPIRE's agent was seen on node `gpu-14` of pod `vllm-0`, only on `gpu-1`";
+    let with = |node: &str| h().with("agent.yaml", &agent(node, "")).with("agents.yaml", &agents(1));
+    let said = "no pod of SPIRE's agent is on node `gpu-14` of pod `vllm-0`, only on `gpu-1`";
     let fix = "fix    see why DaemonSet `spire-system/spire-agent` has no pod on node `gpu-14`: compare `spec.taints`";
     for asked in ["explain pod/vllm-0", "explain binding/chat"] {
         let elsewhere = with("gpu-1").kleym(asked);
@@ -95,8 +107,76 @@ fn a_node_without_an_agent_is_told_where_agents_were_seen() {
             assert!(!answer.out.contains("SPIRE's agent"), "{answer}");
         }
     }
-    // What is foreseen is then no fact.
-    assert!(with("gpu-1").explain().out.contains(" (maybe)\n"));
+    // What is foreseen is not given out then.
+    assert!(!with("gpu-1").explain().out.contains("objective/chat "), "{}", with("gpu-1").explain());
+}
+
+#[test]
+fn an_agent_that_is_not_ready_serves_nobody() {
+    let with = |status: &str| {
+        let conditions = format!("{{phase: Running, conditions: [{{type: Ready, status: '{status}'}}]}}");
+        h().with("agent.yaml", &agent("gpu-14", "").replace("{phase: Running}", &conditions))
+    };
+    for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+        let answer = with("False").kleym(asked);
+        assert_eq!((cause(&answer), answer.exit), (Some("KLM6107"), Some(2)), "{answer}");
+        for said in [
+            "cause  KLM6107 SPIRE's agent on node `gpu-14` of pod `vllm-0` is not ready, and without it there is no SVID\n",
+            "Pod spire-system/agent-1: status.conditions[Ready] = False\n",
+            "fix    see why in the status and the log of pod `spire-system/agent-1`\n",
+        ] {
+            assert!(answer.out.contains(said), "{said}: {answer}");
+        }
+        let ready = with("True").kleym(asked);
+        assert_eq!((cause(&ready), ready.exit), (None, Some(0)), "{ready}");
+    }
+}
+
+#[test]
+fn a_dump_that_may_lack_agents_does_not_show_that_one_is_missing() {
+    let seen = "whether all of them are in the files is not known";
+    let elsewhere = || h().with("agent.yaml", &agent("gpu-1", ""));
+    let node = |name: &str| super::NODE.replace("gpu-14", name);
+    // Without the DaemonSet, by one that has more pods, and where other nodes have none either.
+    for dump in [elsewhere as fn() -> Dump, || {
+        h().with("agent.yaml", &agent("gpu-1", "")).with("agents.yaml", &agents(2))
+    }] {
+        for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+            let answer = dump().kleym(asked);
+            assert_eq!((cause(&answer), answer.exit), (None, Some(0)), "{answer}");
+            assert!(answer.out.contains("\n 9 ?    SCM ") && answer.out.contains(seen), "{answer}");
+        }
+        assert!(dump().explain().out.contains(" (maybe)\n"));
+        let status = dump().kleym("status");
+        assert!(!format!("{status}").contains("KLM6107"), "{status}");
+    }
+    let partial = elsewhere().with("n1.yaml", &node("gpu-1")).with("n2.yaml", &node("gpu-2")).explain();
+    assert_eq!(cause(&partial), None, "{partial}");
+    // One on every other node shows that none was left out.
+    let other = agent("gpu-2", "").replace("agent-1", "agent-2");
+    let all = elsewhere().with("n1.yaml", &node("gpu-1")).with("n2.yaml", &node("gpu-2"));
+    let all = all.with("other.yaml", &other).explain();
+    assert_eq!(cause(&all), Some("KLM6107"), "{all}");
+}
+
+#[test]
+fn a_label_that_the_agent_wants_of_a_node_is_the_cause_where_the_node_lacks_it() {
+    let wants = agent("gpu-1", "").replace("  nodeName", "  nodeSelector: {spire: 'yes'}\n  nodeName");
+    for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+        let answer = h().with("agent.yaml", &wants).kleym(asked);
+        assert_eq!((cause(&answer), answer.exit), (Some("KLM6107"), Some(2)), "{answer}");
+        for said in [
+            "for DaemonSet `spire-system/spire-agent` wants the label `spire=yes` of a node (`nodeSelector`), which it lacks",
+            "Pod spire-system/agent-1: spec.nodeSelector = spire=yes\n",
+            "fix    label node `gpu-14` (spire=yes), or take that out of `spec.template.spec.nodeSelector` of DaemonSet `spire-system/spire-agent`\n",
+        ] {
+            assert!(answer.out.contains(said), "{said}: {answer}");
+        }
+        let labelled =
+            h().edit("node.yaml", "uid: uid-of-gpu-14", "uid: uid-of-gpu-14, labels: {spire: 'yes'}");
+        let labelled = labelled.with("agent.yaml", &wants).kleym(asked);
+        assert!(!labelled.out.contains("nodeSelector"), "{labelled}");
+    }
 }
 
 #[test]
@@ -126,7 +206,7 @@ fn a_taint_that_keeps_the_agent_off_the_node_is_the_cause_and_its_toleration_the
             "{operator: Exists}",
             "{key: dedicated, value: frontier}, {key: gpu, operator: Exists, effect: NoExecute}",
         ] {
-            let answer = tainted(all).kleym(asked);
+            let answer = tainted(all).with("agents.yaml", &agents(1)).kleym(asked);
             assert!(answer.out.contains("fix    see why DaemonSet `spire-system/spire-agent`"), "{answer}");
         }
     }
