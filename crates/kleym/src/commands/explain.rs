@@ -177,6 +177,7 @@ fn said(told: &[Told], finding: &Finding) -> bool {
 fn beside(console: &mut Console, survey: &Survey, sight: &Sight, read: Vec<Told>, findings: &[Finding]) {
     let mut all = read;
     all.extend(sight.findings.iter().chain(findings).cloned().map(Told::alone));
+    all.sort_by_key(|told| told.finding.severity());
     output::tell(console, &survey.declared.files, &all);
 }
 

@@ -70,6 +70,7 @@ pub(super) fn run(
     let mut told = declared.told(report::everything(&scene), own);
     // What could not be read of spire-controller-manager is said of a cluster; files need not have it.
     told.extend(sight.findings.iter().filter(|_| live).cloned().map(Told::alone));
+    told.sort_by_key(|told| told.finding.severity());
 
     let report = report_of(declared, &scene, binding, &told);
     match view {

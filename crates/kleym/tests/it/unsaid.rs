@@ -251,6 +251,14 @@ async fn what_no_operator_works_on_is_said() {
         assert!(answer.out.contains(says) && answer.out.contains(does), "{answer}");
         assert!(answer.out.contains("FAIL  KLM5012"), "{answer}");
     }
+    // What is broken comes before what is only odd, in every group.
+    let check = world.kleym("check");
+    let identities =
+        check.out.split("\nidentities\n").nth(1).unwrap().split("\npermissions\n").next().unwrap();
+    let marks = identities.lines().filter_map(|line| line.get(2..6)).filter(|mark| !mark.trim().is_empty());
+    let marks: Vec<&str> = marks.filter(|mark| ["FAIL", "warn"].contains(mark)).collect();
+    assert!(marks.contains(&"FAIL") && marks.contains(&"warn"), "{check}");
+    assert!(marks.is_sorted(), "{check}");
     let elsewhere = world.kleym("check -n audio");
     assert!(!elsewhere.out.contains("instance `old`"), "{elsewhere}");
 
