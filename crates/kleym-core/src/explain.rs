@@ -16,13 +16,13 @@ use std::collections::BTreeSet;
 
 use crate::fact::Binding;
 use crate::index::Verdict;
-use crate::name::BindingKey;
+use crate::name::{BindingKey, ObjectName};
 use crate::relation::Precedence;
 use crate::report::{Agents, Code, Finding, Only, Reported, Scene};
-use crate::spire::{Answer, Manager};
+use crate::spire::{Access, Answer, Container, Manager};
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
-pub use self::ending::Deletion;
+pub use self::ending::{Deletion, Finalizer};
 pub use self::operator::{Configured, Operator, OperatorPod};
 
 /// What is asked, beside the scene.
@@ -34,6 +34,8 @@ pub struct Question<'a> {
     pub status: &'a dyn Fn(&BindingKey) -> Option<Reported>,
     /// What a binding's metadata says of its deletion, when it is being deleted.
     pub deletion: &'a dyn Fn(&BindingKey) -> Option<Deletion>,
+    /// The same of an output's metadata.
+    pub output_deletion: &'a dyn Fn(&ObjectName) -> Option<Deletion>,
     /// Whether a cluster was asked; else files were read, and no command can ask them again.
     pub live: bool,
     /// How a time in seconds since 1970 is written.
@@ -91,6 +93,8 @@ pub struct Explanation {
     pub claims: Vec<Claim>,
     /// What else there is to say about the bindings of these chains.
     pub findings: Vec<Finding>,
+    /// Whether it is not known that a container which holds an identity reaches the Workload API.
+    pub socket_untold: bool,
 }
 
 /// The chain of a binding.
@@ -177,7 +181,12 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
     let mut rest: Vec<Chain> = Vec::new();
     let holds = chains.iter().any(|chain| chain.end().is_none());
     if holds {
-        rest.extend(chains.extract_if(.., |chain| chain.end().is_some()));
+        // An entry that its container does not come to is no reason to be silent because another container has its own.
+        let is_told = |chain: &Chain| {
+            let finding = chain.end().and_then(|end| end.finding.as_ref());
+            finding.is_none_or(|finding| finding.code == Code::SocketNotMounted)
+        };
+        rest.extend(chains.extract_if(.., |chain| !is_told(chain)));
     } else {
         chains.sort_by_key(|chain| {
             Reverse((is_meant(question, pod, chain), chain.depth(), speaks_of_a_container(scene, chain)))
@@ -208,7 +217,13 @@ pub fn pod(question: &Question<'_>, pod: usize) -> Explanation {
         let of_links = chain.links.iter_mut().filter_map(|link| link.finding.as_mut());
         of_links.chain(findings.iter_mut()).for_each(|finding| first_the_edit(finding, binding));
     }
-    Explanation { chains, given, left, claims, findings }
+    let holding = || given.iter().filter(|one| !one.identities.is_empty());
+    let containers = || scene.world.pods[pod].containers.iter();
+    let untold = |one: &Given| {
+        containers().any(|container| container.name == one.container && container.access == Access::Untold)
+    };
+    let socket_untold = holds && holding().next().is_some() && holding().all(untold);
+    Explanation { chains, given, left, claims, findings, socket_untold }
 }
 
 /// Whether a chain is of a binding that is meant for what is asked for: why that one gives a container nothing is the cause,
@@ -282,11 +297,8 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
             .filter(|_| !ended && served.possible())
             .filter_map(|(entry, answer)| {
                 let id = entry.spiffe_id.text()?.into();
-                Some((
-                    id,
-                    scene.object(entry.by).name.clone(),
-                    answer.and(scene.picked_up(entry.by)).and(served),
-                ))
+                let answer = answer.and(scene.picked_up(entry.by)).and(served).and(reaches(container));
+                Some((id, scene.object(entry.by).name.clone(), answer))
             })
             .collect(),
         repaired: repairs.as_ref().map(|repair| {
@@ -295,6 +307,11 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
         }),
     });
     given.collect()
+}
+
+/// Whether a container comes to what is registered for it: one without the socket does not.
+fn reaches(container: &Container) -> Answer {
+    if matches!(container.access, Access::Missing { .. }) { Answer::Unknown } else { Answer::Yes }
 }
 
 /// What else there is to say about the bindings of chains, and of the pod that is asked about alone. That a fallback identity is gone is worth a word where the chain

@@ -25,7 +25,9 @@ mod template;
 mod workload;
 
 pub use self::answer::Answer;
-pub use self::fact::{Container, ContainerKind, Image, Node, Owner, Phase, Pod, Space, Taint, Toleration};
+pub use self::fact::{
+    Access, Container, ContainerKind, Image, Node, Owner, Phase, Pod, Space, Taint, Toleration,
+};
 pub use self::labels::{LabelRule, Operator, RuleError, Selector};
 pub use self::manager::{Assumed, Class, Ignored, Manager, NotWatched};
 pub use self::predict::{Displaced, Entry, Failure, Fate, Prediction, Stats, Why, World, predict};

@@ -159,10 +159,11 @@ impl Sides {
             ]
         };
         let manager = |manager: &Manager| {
-            let Manager { class, ignored, trust_domain, .. } = manager;
+            let Manager { class, ignored, cached, trust_domain, .. } = manager;
             [
                 ("watched classes", class.as_ref().map(ToString::to_string)),
                 ("ignored namespaces", several(ignored.iter().flatten().map(|one| one.pattern()))),
+                ("namespaces that it reads", several(cached.iter().flatten().map(|name| &**name))),
                 ("trust domain", trust_domain.as_deref().map(str::to_owned)),
             ]
         };

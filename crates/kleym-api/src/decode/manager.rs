@@ -31,6 +31,7 @@ pub fn manager(file: &Value) -> Option<Manager> {
             by_label: set("filterByClassName"),
         }),
         ignored: Some(ignored),
+        cached: cached(file),
         trust_domain: text("trustDomain").map(Into::into),
         cluster_name: text("clusterName").map(Into::into),
         cluster_domain: text("clusterDomain").map(Into::into),
@@ -38,4 +39,14 @@ pub fn manager(file: &Value) -> Option<Manager> {
         at: None,
         assumed: Assumed::default(),
     })
+}
+
+/// The namespaces that SCM's cache is restricted to. An empty name stands for all that are not named beside it.
+fn cached(file: &Value) -> Option<Vec<Box<str>>> {
+    let named = optional(file.get("cacheNamespaces")).and_then(Value::as_object);
+    let named = named.into_iter().flat_map(|map| map.keys().map(|name| Box::from(name.as_str())));
+    // What came before it.
+    let one = optional(file.get("cacheNamespace")).and_then(Value::as_str).filter(|name| !name.is_empty());
+    let all: Vec<Box<str>> = named.chain(one.map(Box::from)).collect();
+    (!all.is_empty() && all.iter().all(|name| !name.is_empty())).then_some(all)
 }

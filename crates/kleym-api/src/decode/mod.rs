@@ -21,6 +21,7 @@ mod meta;
 mod output;
 mod registration;
 mod running;
+mod socket;
 mod value;
 
 use std::fmt;

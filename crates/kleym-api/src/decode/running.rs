@@ -7,6 +7,7 @@ use kleym_core::spire::{Container, ContainerKind, Image, Node, Owner, Phase, Pod
 use serde_json::Value;
 
 use super::meta::Meta;
+use super::socket;
 use super::value::optional;
 use super::{DecodeError, name, namespace, namespace_name};
 
@@ -41,6 +42,7 @@ pub fn pod(object: &Value, home: Option<&Namespace>) -> Result<Pod, DecodeError>
             },
             image: value.get("image").and_then(Value::as_str).unwrap_or_default().into(),
             running: reported.filter_map(image).next(),
+            access: socket::access(spec, value),
         })
     };
     let regular = list(spec, "containers").iter().filter_map(|value| container(value, false));

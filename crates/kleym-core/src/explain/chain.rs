@@ -65,6 +65,8 @@ pub enum Mark {
     Broken,
     /// Nothing is wrong, and the chain ends here all the same, for now: what comes after it waits for something.
     Waits,
+    /// Nothing is wrong, and the chain ends here for good: it is not meant to lead further.
+    Apart,
     /// It could not be seen.
     Unseen,
     /// It was not looked at: the chain ends before it.
@@ -72,6 +74,11 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// Whether a chain leads no further.
+    const fn ends(self) -> bool {
+        matches!(self, Mark::Broken | Mark::Waits | Mark::Apart)
+    }
+
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,7 +86,7 @@ impl Mark {
             Mark::Broken => "FAIL",
             Mark::Waits => "wait",
             Mark::Unseen => "?",
-            Mark::Skipped => "-",
+            Mark::Apart | Mark::Skipped => "-",
         }
     }
 }
@@ -130,6 +137,7 @@ impl Link {
     pub(super) fn ends(kind: LinkKind, finding: Finding) -> Self {
         let mark = match finding.severity() {
             Severity::Error | Severity::Warning => Mark::Broken,
+            Severity::Info if finding.code == Code::OutsideOnPurpose => Mark::Apart,
             Severity::Info => Mark::Waits,
         };
         Self { mark, finding: Some(finding.clone()), ..Self::holds(kind, finding.message) }
@@ -158,12 +166,16 @@ impl Chain {
         let mut end: Option<(usize, Mark)> = None;
         for (place, mut link) in links.enumerate() {
             if let Some((end, mark)) = end {
-                let why = if mark == Mark::Waits { "waits" } else { "failed" };
+                let why = match mark {
+                    Mark::Waits => "waits",
+                    Mark::Apart => "is where it ends",
+                    _ => "failed",
+                };
                 link = Link {
                     mark: Mark::Skipped,
                     ..Link::holds(link.kind, format!("not looked at: {} {why}", end + 1))
                 };
-            } else if matches!(link.mark, Mark::Broken | Mark::Waits) {
+            } else if link.mark.ends() {
                 end = Some((place, link.mark));
             }
             found.push(link);
@@ -173,7 +185,7 @@ impl Chain {
 
     /// The link at which it ends, when it does not lead to SPIRE.
     pub fn end(&self) -> Option<&Link> {
-        self.links.iter().find(|link| matches!(link.mark, Mark::Broken | Mark::Waits))
+        self.links.iter().find(|link| link.mark.ends())
     }
 
     /// Whether a link of it is broken.

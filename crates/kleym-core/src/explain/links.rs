@@ -10,15 +10,16 @@ mod mend;
 mod objective;
 mod output;
 mod pool;
+mod socket;
 
 use super::Question;
-use super::chain::{Chain, Link, LinkKind};
+use super::chain::{Chain, Evidence, Link, LinkKind};
 use crate::fact::{Binding, Pool};
 use crate::index::Verdict;
 use crate::label::Labels;
 use crate::name::Namespace;
 use crate::output::Ownership;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
 use crate::report::{Code, Finding, Reference, Scene, binding_key, refused};
 use crate::resolve::{Halt, Resolved};
@@ -73,12 +74,37 @@ pub(super) fn chain(question: &Question<'_>, pod: Option<usize>, binding: Option
         LinkKind::Manager => subject.manager(),
     });
     let mut chain = Chain::of(binding.map(|binding| binding.key.clone()), links);
+    if let Some(binding) = binding {
+        add_what_the_status_says(question, binding, &mut chain);
+    }
     chain.spiffe_id = match &subject.verdict {
         Verdict::Wanted(identity) => Some(identity.spiffe_id.to_string()),
         Verdict::Refused(Refusal::Conflict(conflict)) => Some(conflict.spiffe_id.to_string()),
         _ => None,
     };
     chain
+}
+
+/// Whoever reports that a binding is not ready says why; that is shown where the chain ends, unless it is said there.
+fn add_what_the_status_says(question: &Question<'_>, binding: &Binding, chain: &mut Chain) {
+    let Some(status) = (question.status)(&binding.key) else { return };
+    let message = status.message.trim();
+    let speaks_of_this = status.ready != "True" && status.observed >= binding.generation;
+    if !speaks_of_this || message.is_empty() {
+        return;
+    }
+    let Some(end) = chain.links.iter_mut().find(|link| link.finding.is_some()) else { return };
+    let of_finding = |finding: &Finding| {
+        // Of a refusal the status says what the engine says, with what to do in one.
+        let reason = Reason::ALL.iter().find(|reason| reason.as_str() == status.reason);
+        reason.is_some_and(|reason| Code::of(*reason) == finding.code) || finding.message.contains(message)
+    };
+    let of_evidence = |read: &Evidence| read.value.contains(message);
+    if end.finding.as_ref().is_some_and(of_finding) || end.evidence.iter().any(of_evidence) {
+        return;
+    }
+    let object = format!("InferenceIdentityBinding {}", binding.key);
+    end.evidence.push(Evidence::new(object, "status.conditions[Ready].message", message));
 }
 
 pub(super) fn shown(labels: &Labels) -> String {

@@ -4,15 +4,19 @@ use crate::report::image_name as name;
 use crate::spire::Pod;
 
 /// What runs in images of these names.
-const IMAGES: [(&str, &str); 7] = [
+const IMAGES: [(&str, &str); 5] = [
     ("kleym-operator", "Kleym's operator"),
     ("spire-agent", "SPIRE's agent"),
     ("spire-server", "SPIRE Server"),
     ("spire-controller-manager", "spire-controller-manager"),
     ("spiffe-csi-driver", "the SPIFFE CSI driver"),
-    ("epp", "an endpoint picker"),
-    ("llm-d-inference-scheduler", "an endpoint picker"),
 ];
+
+/// What an endpoint picker runs, whoever built it: `epp`, `llm-d-inference-scheduler`, `llm-d-router-endpoint-picker`.
+fn is_picker(image: &str) -> bool {
+    let parts = ["endpoint-picker", "inference-scheduler"];
+    image == "epp" || image.ends_with("-epp") || parts.iter().any(|part| image.contains(part))
+}
 
 /// What a pod is, where that is plain.
 pub(super) fn of(pod: &Pod) -> Option<&'static str> {
@@ -22,7 +26,10 @@ pub(super) fn of(pod: &Pod) -> Option<&'static str> {
         return Some(IMAGES[0].1);
     }
     let mut images = pod.containers.iter().filter(|one| !one.kind.is_init()).map(|one| name(&one.image));
-    images.find_map(|image| Some(IMAGES.iter().find(|(name, _)| *name == image)?.1))
+    images.find_map(|image| {
+        let known = IMAGES.iter().find(|(name, _)| *name == image).map(|(_, role)| *role);
+        known.or_else(|| is_picker(image).then_some("an endpoint picker"))
+    })
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ codes! {
     NothingMatches = 2112, Warning, "no container of the selected pods holds a selector";
     PodNotInPool = 2113, Warning, "a pod lacks labels that a pool selects";
     NoBinding = 2114, Warning, "no binding speaks of what a pod serves";
+    OutsideOnPurpose = 2115, Info, "a pod is in no pool on purpose";
     SpiffeIdRenderFailed = 3001, Error, "a SPIFFE ID template cannot be rendered";
     InvalidSpiffeId = 3002, Error, "the rendered text is no SPIFFE ID that the binding may have";
     UnsupportedMode = 3003, Error, "the mode is unknown, or not possible for the target";
@@ -91,6 +92,7 @@ codes! {
     OutputDrifted = 5011, Error, "an output differs from what its binding asks for";
     OrphanOutput = 5012, Error, "an output is left whose binding does not exist";
     OutputNotWithdrawn = 5013, Error, "an output is still there although its binding is refused";
+    DeletionHeld = 5014, Error, "a finalizer that is not Kleym's keeps a deleted binding or output from going";
     BindingDeleting = 5101, Info, "a binding is being deleted, so it is to have no output";
     ClassNotWatched = 6001, Error, "the output has a class that spire-controller-manager does not watch";
     NamespaceIgnored = 6002, Error, "spire-controller-manager ignores the namespace";
@@ -98,6 +100,7 @@ codes! {
     EntryFailures = 6004, Error, "entries of an output are refused by SPIRE Server";
     ManagerHalted = 6005, Error, "a ClusterSPIFFEID stops spire-controller-manager altogether";
     EntryNotRendered = 6006, Error, "spire-controller-manager cannot make an entry for a pod";
+    NamespaceNotRead = 6007, Error, "spire-controller-manager reads no pods of the namespace";
     FallbackDisplaced = 6101, Warning, "a binding takes the fallback identity of containers away and gives them none";
     NoPodSelected = 6102, Warning, "an output selects no pod";
     EntriesMasked = 6103, Warning, "another ClusterSPIFFEID makes the same entries";
@@ -105,6 +108,7 @@ codes! {
     PodsPending = 6105, Info, "pods are on no node yet, so they have no entry yet";
     ManagerUnknown = 6106, Info, "the settings of spire-controller-manager could not be read";
     AgentMissing = 6107, Warning, "no agent of SPIRE serves a pod's node";
+    SocketNotMounted = 6108, Warning, "a container does not mount the socket of the Workload API";
     MeshIdentityReplaced = 7101, Warning, "a pod in an Istio mesh is given an ID that Istio does not authorise on";
     Unparsable = 9001, Error, "a file cannot be parsed";
     Unnamed = 9002, Error, "an object has no name or namespace by which it could be known";

@@ -302,6 +302,7 @@ pub fn watched(scene: &Scene<'_>, binding: &Binding, operator: &Called) -> Vec<F
         );
     }
     found.extend(ignored(manager, binding));
+    found.extend(not_read(manager, binding));
     if let Some(theirs) =
         manager.trust_domain.as_deref().filter(|theirs| *theirs != settings.trust_domain.as_str())
     {
@@ -351,6 +352,21 @@ fn ignored(manager: &Manager, binding: &Binding) -> Option<Finding> {
         changes.join(", and ")
     );
     Some(about(Code::NamespaceIgnored, binding, message).hint(hint))
+}
+
+/// That SCM's cache is restricted to other namespaces.
+fn not_read(manager: &Manager, binding: &Binding) -> Option<Finding> {
+    let namespace = binding.key.namespace.as_str();
+    let cached = manager.cached.as_ref().filter(|_| !manager.reads(namespace))?;
+    let message = format!(
+        "spire-controller-manager reads the pods of {} alone (`cacheNamespaces`), and `{namespace}` is not one of them: no pod there gets an entry, not even a fallback identity",
+        if cached.len() == 1 { "1 namespace".to_owned() } else { format!("{} namespaces", cached.len()) }
+    );
+    let at = manager.at.as_deref().map(|at| format!(" in {at}")).unwrap_or_default();
+    let hint = format!(
+        "add `{namespace}: {{}}` to `cacheNamespaces` of spire-controller-manager{at}, and start it anew, for it reads its configuration when it starts"
+    );
+    Some(about(Code::NamespaceNotRead, binding, message).hint(hint))
 }
 
 /// What SCM last reported of the output.

@@ -209,14 +209,20 @@ impl<'a> Scene<'a> {
         fewest.iter().map(|pod| &self.world.pods[*pod]).filter(has).collect()
     }
 
-    /// Whether SCM looks at an object for certain, and not only as far as its settings are assumed.
+    /// Whether SCM looks at an object and makes entries of it for certain: not only as far as its settings are assumed, and
+    /// not against what it reports.
     pub fn picked_up(&self, place: usize) -> Answer {
         let reported = || {
             let binding = self.places.of_object.get(&place)?;
             self.output(binding)?.stats
         };
         let assumed = self.world.manager_of(self.object(place)).assumed;
-        if (assumed.class || assumed.ignored) && reported().is_none() { Answer::Unknown } else { Answer::Yes }
+        match reported() {
+            None if assumed.class || assumed.ignored => Answer::Unknown,
+            // What SCM reports may be older than what was read, but it is no proof of an entry.
+            Some(stats) if stats.entries_to_set == 0 && stats.entries_masked == 0 => Answer::Unknown,
+            _ => Answer::Yes,
+        }
     }
 
     /// How certain anything is that rests on what the settings of SCM are alone.

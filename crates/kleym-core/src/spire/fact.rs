@@ -121,6 +121,27 @@ pub struct Container {
     pub image: Box<str>,
     /// What the kubelet reported; none before it did.
     pub running: Option<Image>,
+    /// Whether it reaches the Workload API.
+    pub access: Access,
+}
+
+/// Whether a container reaches the socket of the Workload API, as far as the mounts of its pod tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing in the pod speaks of it.
+    #[default]
+    Untold,
+    /// A volume that may hold the socket is mounted at this path.
+    Mounted(Box<str>),
+    /// Its pod has such a volume, or its environment names a socket, and it mounts nothing that could hold that.
+    Missing {
+        /// The volume, and what it is of; none where the pod has none.
+        volume: Option<(Box<str>, Box<str>)>,
+        /// `SPIFFE_ENDPOINT_SOCKET`
+        endpoint: Option<Box<str>>,
+        /// The names of what it mounts.
+        mounts: Box<[Box<str>]>,
+    },
 }
 
 /// What the kubelet reported of a container's image.

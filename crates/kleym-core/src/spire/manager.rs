@@ -17,6 +17,8 @@ pub struct Manager {
     pub class: Option<Class>,
     /// `ignoreNamespaces`
     pub ignored: Option<Vec<Ignored>>,
+    /// `cacheNamespaces`, and `cacheNamespace` before it: the only namespaces whose pods it reads; None for all of them.
+    pub cached: Option<Vec<Box<str>>>,
     /// `trustDomain`
     pub trust_domain: Option<Box<str>>,
     /// `clusterName`
@@ -192,6 +194,12 @@ impl Manager {
             .max_by_key(|(answer, _)| *answer)
             .filter(|(answer, _)| answer.possible())
             .unwrap_or((Answer::No, None))
+    }
+
+    /// Whether SCM's cache holds the pods of a namespace. One that it does not hold has none for SCM, and no entry
+    /// (`scm: cmd/main.go`, the cache's `DefaultNamespaces`); the namespace itself lives in none, and is seen.
+    pub fn reads(&self, namespace: &str) -> bool {
+        self.cached.as_ref().is_none_or(|cached| cached.iter().any(|name| **name == *namespace))
     }
 
     /// Every pattern by which SCM leaves a namespace out, for certain.

@@ -275,6 +275,9 @@ impl<'a> Pass<'a> {
             fate.ignored.extend(pattern.map(|pattern| (name.into(), pattern.pattern().into())));
             return;
         }
+        if !self.manager.reads(name) {
+            return;
+        }
         let certain = fate.watched.and(selected).and(match ignored {
             Answer::No => Answer::Yes,
             Answer::Unknown | Answer::Yes => Answer::Unknown,

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kleym_core::name::Uid;
 use kleym_core::output::{Pairs, WantedOutput};
 use kleym_core::spire::{
-    Answer, Class, Container, ContainerKind, Ignored, Image, LabelRule, Manager, Node, Operator, Owner,
-    Phase, Pod, Registration, Selector, Space, World, predict,
+    Access, Answer, Class, Container, ContainerKind, Ignored, Image, LabelRule, Manager, Node, Operator,
+    Owner, Phase, Pod, Registration, Selector, Space, World, predict,
 };
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -36,6 +36,7 @@ fn container() -> impl Strategy<Value = Container> {
             image: format!("r:5000/vllm:{tag}").into(),
             id: "r:5000/vllm@sha256:aa".into(),
         }),
+        access: Access::Untold,
     })
 }
 

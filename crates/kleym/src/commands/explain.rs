@@ -12,8 +12,9 @@ use std::io::Write;
 
 use jiff::Timestamp;
 use kleym_api::decode;
-use kleym_core::explain::{self, Chain, Deletion, Explanation, Operator};
-use kleym_core::name::BindingKey;
+use kleym_core::explain::{self, Chain, Deletion, Explanation, Finalizer, Operator};
+use kleym_core::kind::Kind;
+use kleym_core::name::{BindingKey, ObjectName};
 use kleym_core::report::{CLASS_FLAG, Code, Finding, TRUST_DOMAIN_FLAG};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::{Answer, Manager};
@@ -58,7 +59,13 @@ pub(super) fn run(
     let sight = Sight::of(&survey.declared, live, known);
     let scene = sight.scene(&survey.declared, survey.scope.as_ref());
     let status = |key: &BindingKey| survey.declared.status(key).and_then(reported);
-    let deletion = |key: &BindingKey| survey.declared.as_written(key).and_then(deletion);
+    let deletion_of = |object: &Value| deletion(object, Timestamp::now().as_second());
+    let deletion = |key: &BindingKey| survey.declared.as_written(key).and_then(deletion_of);
+    let output_deletion = |name: &ObjectName| {
+        let mut outputs = survey.declared.beside(Resource::Kind(Kind::Output)).items().iter();
+        let of_name = |output: &&Value| decode::Meta::of(output).name() == Some(name.as_str());
+        outputs.find(of_name).and_then(deletion_of)
+    };
     // A cluster is asked once, however many outputs are not as they should be.
     let known = OnceCell::new();
     let operators = || known.get_or_init(|| operators(&survey)).clone();
@@ -70,6 +77,7 @@ pub(super) fn run(
         scene,
         status: &status,
         deletion: &deletion,
+        output_deletion: &output_deletion,
         live,
         time,
         operators: &operators,
@@ -186,14 +194,32 @@ fn time(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
-/// What the metadata of a binding says of its deletion.
-fn deletion(binding: &Value) -> Option<Deletion> {
-    let meta = decode::Meta::of(binding);
-    let timestamp = binding.pointer("/metadata/deletionTimestamp").filter(|_| meta.deleting())?;
+/// How long after a deletion was asked for a finalizer is one that nobody works on, in seconds.
+const LONG: i64 = 120;
+
+/// What the metadata of an object says of its deletion.
+fn deletion(object: &Value, now: i64) -> Option<Deletion> {
+    let meta = decode::Meta::of(object);
+    let timestamp = object.pointer("/metadata/deletionTimestamp").filter(|_| meta.deleting())?;
+    let timestamp = timestamp.as_str().unwrap_or_default().to_owned();
+    let asked = timestamp.parse::<Timestamp>().ok();
     Some(Deletion {
-        timestamp: timestamp.as_str().unwrap_or_default().to_owned(),
-        finalizers: meta.finalizers().map(str::to_owned).collect(),
+        long_ago: asked.is_some_and(|asked| now.saturating_sub(asked.as_second()) > LONG),
+        finalizers: meta.finalizers().map(|name| finalizer(object, name)).collect(),
+        timestamp,
     })
+}
+
+/// A finalizer, with who set it.
+fn finalizer(object: &Value, name: &str) -> Finalizer {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let set = |entry: &&Value| {
+        let fields = entry.pointer("/fieldsV1/f:metadata/f:finalizers");
+        fields.is_some_and(|fields| fields.get(format!("v:\"{name}\"")).is_some())
+    };
+    let entry = entries.into_iter().flatten().find(set);
+    let text = |field: &str| Some(entry?.get(field)?.as_str()?.to_owned());
+    Finalizer { name: name.to_owned(), manager: text("manager"), time: text("time") }
 }
 
 /// The Deployments of operators, in the files or the cluster; none where they may not be listed.

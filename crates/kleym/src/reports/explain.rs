@@ -69,7 +69,8 @@ pub enum LinkMark {
     Holds,
     /// It is broken.
     Broken,
-    /// Nothing is wrong, and the chain ends here for now: a pod that is on no node yet, a binding that is being deleted.
+    /// Nothing is wrong, and the chain ends here: for now (a pod that is on no node yet, a binding that is being deleted), or
+    /// because the pod is in no pool on purpose.
     Waits,
     /// It could not be seen.
     Unseen,
@@ -144,7 +145,7 @@ impl Reported for ExplainReport {
 impl ExplainReport {
     /// `before` is what is to be said of the files.
     pub(crate) fn of(subject: &str, explanation: &Explanation, before: Vec<FindingEntry>) -> Self {
-        let Explanation { chains, given, left, claims, findings } = explanation;
+        let Explanation { chains, given, left, claims, findings, socket_untold: _ } = explanation;
         let without = |one: &Left| ContainerWithout {
             container: one.container.to_string(),
             cause: FindingEntry::from(&one.why),
@@ -171,7 +172,7 @@ impl ExplainedChain {
             mark: match link.mark {
                 Mark::Holds => LinkMark::Holds,
                 Mark::Broken => LinkMark::Broken,
-                Mark::Waits => LinkMark::Waits,
+                Mark::Waits | Mark::Apart => LinkMark::Waits,
                 Mark::Unseen => LinkMark::Unseen,
                 Mark::Skipped => LinkMark::Skipped,
             },

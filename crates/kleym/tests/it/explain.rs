@@ -3,10 +3,13 @@
 mod advice;
 mod asked;
 mod containers;
+mod ending;
 mod evidence;
 mod harm;
 mod manager;
 mod pools;
+mod purpose;
+mod socket;
 mod state;
 
 use std::collections::BTreeMap;
@@ -340,7 +343,7 @@ fn a_drifted_output_is_shown_value_by_value() {
 /// A binding that is being deleted, and these finalizers hold it.
 fn ending(finalizers: &str) -> Dump {
     let ends =
-        format!("generation: 3, deletionTimestamp: '2026-11-02T08:00:00Z', finalizers: [{finalizers}]");
+        format!("generation: 3, deletionTimestamp: '2024-11-02T08:00:00Z', finalizers: [{finalizers}]");
     let status =
         "status: {observedGeneration: 2, conditions: [{type: Ready, status: 'True', reason: Reconciled}]}\n";
     let binding = BINDING.replace("generation: 3", &ends) + status;
@@ -354,6 +357,8 @@ fn a_binding_that_does_not_go_says_what_holds_it() {
     insta::assert_snapshot!("held_by_kleym", ending(own).explain());
     let both = ending(&format!("{own}, acme.io/audit")).explain();
     assert!(both.out.contains("fix    it stays until `acme.io/audit` is removed"), "{both}");
+    // The command takes off that one alone.
+    assert!(both.out.contains(r#"-p '[{"op":"test","path":"/metadata/finalizers/1","value":"acme.io/audit"},{"op":"remove","path":"/metadata/finalizers/1"}]'`"#), "{both}");
     assert!(both.out.contains(&format!("{own} (Kleym's), acme.io/audit (not Kleym's)")), "{both}");
 }
 
@@ -362,7 +367,7 @@ fn a_spiffe_id_that_nobody_has_leads_to_the_binding_that_asks_for_it() {
     let id = "spiffe://example.org/ns/llm/objective/chat";
     let asked = |dump: Dump| dump.kleym(&format!("explain {id}"));
     for (dump, exit, code) in [
-        (ending("acme.io/audit"), 0, "KLM5101"),
+        (ending("acme.io/audit"), 2, "KLM5014"),
         (h().without("objective.yaml").without("output.yaml"), 2, "KLM1001"),
         (h().without("pool.yaml").without("output.yaml"), 2, "KLM1002"),
     ] {

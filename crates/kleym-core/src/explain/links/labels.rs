@@ -1,6 +1,7 @@
 //! The pod's labels: does the pool select it, and when no pool does, which comes nearest.
 
 mod members;
+mod purpose;
 mod twin;
 
 use std::cmp::Reverse;
@@ -175,8 +176,9 @@ impl<'a> Subject<'a> {
                     "if the pod is to keep that, let {leads} lead to a pool that selects it{}",
                     self.in_own_pools(pod)
                 );
-                // Labels by which it leaves the pool that it is in are no help.
-                finding.hint = Some(match self.own_pools(pod).iter().any(|own| distance.leaves(own)) {
+                // Labels by which it leaves the pool that it is in are no help, nor are those that nobody sets by hand.
+                let leaves = self.own_pools(pod).iter().any(|own| distance.leaves(own));
+                finding.hint = Some(match leaves || !distance.written().is_empty() {
                     true => keep,
                     false => format!("{keep}, or label the pod{template} ({needed})"),
                 });
@@ -207,6 +209,7 @@ impl<'a> Subject<'a> {
         let pools = self.distinct_pools();
         let mut near: Vec<Distance<'_>> = pools
             .iter()
+            .copied()
             .filter_map(|pool| Some((pool, pool.labels.as_ref().ok()?)))
             .map(|(pool, labels)| Distance {
                 siblings: self.has_siblings(pod, labels),
@@ -236,6 +239,10 @@ impl<'a> Subject<'a> {
             let finding = self.pod_finding(Code::PodNotInPool, message, hint);
             return Link::ends(kind, finding).read([own]).read(refused);
         };
+        if let Some((finding, pool)) = self.on_purpose(pod, nearest) {
+            let selector = if let Some(pool) = pool { pool.selector() } else { nearest.selector() };
+            return Link::ends(kind, finding).read([own, selector]);
+        }
         if nearest.shared.is_empty() && role::of(pod).is_some() {
             let finding = self.pointed_at_by_nothing(pod);
             return Link::ends(kind, finding).read([own, nearest.selector()]);
@@ -270,7 +277,8 @@ impl<'a> Subject<'a> {
             "{condition} it takes an InferencePool of namespace `{}` that selects it, and a binding; any other pod has its identity from somebody else's ClusterSPIFFEID",
             pod.namespace
         );
-        let mut finding = self.pod_finding(Code::PodNotInPool, message, hint);
+        let code = if role::of(pod).is_some() { Code::OutsideOnPurpose } else { Code::PodNotInPool };
+        let mut finding = self.pod_finding(code, message, hint);
         let elsewhere = self.scene.index.pools().filter(|pool| {
             pool.namespace != pod.namespace && pool.labels.as_ref().is_ok_and(|labels| selects(labels, pod))
         });
@@ -310,7 +318,7 @@ impl<'a> Subject<'a> {
                 quoted_list(names)
             );
             let hint = format!(
-                "if it serves a model, label the pod{template} as the pool selects that it is meant for{}; any other pod has nothing to do with pools, nor with Kleym",
+                "if it serves a model, label the pod{template} as the pool selects that it is meant for, whose requests go to it then{}; any other pod has nothing to do with pools, nor with Kleym",
                 self.or_correct(std::iter::once(nearest).chain(others))
             );
             return (message, hint);
@@ -322,7 +330,7 @@ impl<'a> Subject<'a> {
             let message =
                 format!("pod `{}` is in no pool; as near as each other are {}", pod.name, each.join(", "));
             let hint = format!(
-                "label the pod{template} as the one selects that it is meant for{}",
+                "label the pod{template} as the one selects that it is meant for, whose requests go to it then{}",
                 self.or_correct(as_near.iter().copied())
             );
             return (message, hint);

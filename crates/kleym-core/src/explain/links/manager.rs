@@ -1,6 +1,6 @@
 //! What spire-controller-manager makes of the output.
 
-use super::super::chain::{Evidence, Link, LinkKind};
+use super::super::chain::{Evidence, Link, LinkKind, Mark};
 use super::super::{agent, operator};
 use super::{Subject, number, own_labels, pod_object};
 use crate::fact::Binding;
@@ -20,7 +20,9 @@ impl Subject<'_> {
     pub(super) fn unwatched(&self, binding: &Binding) -> impl Iterator<Item = Finding> {
         let plain = Called::of(self.scene.index.settings_in(&binding.key.namespace));
         let mut found = watched(self.scene, binding, &plain);
-        if found.iter().any(|finding| finding.code != Code::NamespaceIgnored) {
+        // What is wrong with a namespace is mended in SCM's settings alone.
+        let of_namespace = [Code::NamespaceIgnored, Code::NamespaceNotRead];
+        if found.iter().any(|finding| !of_namespace.contains(&finding.code)) {
             found = watched(self.scene, binding, &operator::called(self.question, &binding.key.namespace));
         }
         found.into_iter()
@@ -47,10 +49,19 @@ impl Subject<'_> {
         }
         let manager = self.scene.world.manager_of(self.scene.object(place));
         if let Some(finding) = self.unwatched(binding).find(|finding| finding.code != Code::ClassNotWatched) {
+            let stats = self.scene.output(&binding.key).and_then(|live| live.stats);
+            let selected = stats.filter(|_| finding.code == Code::NamespaceNotRead).map(|stats| {
+                let object = format!("ClusterSPIFFEID {}", self.scene.object(place).name);
+                Evidence::new(object, "status.stats.podsSelected", stats.pods_selected.to_string())
+            });
             let read = match finding.code {
                 Code::NamespaceIgnored => {
                     let patterns = manager.ignored.iter().flatten().map(|pattern| pattern.pattern());
                     self.manager_read(manager, "ignoreNamespaces", patterns.collect::<Vec<_>>().join(", "))
+                }
+                Code::NamespaceNotRead => {
+                    let names = manager.cached.iter().flatten().map(|name| &**name);
+                    self.manager_read(manager, "cacheNamespaces", names.collect::<Vec<_>>().join(", "))
                 }
                 _ => self.manager_read(
                     manager,
@@ -58,7 +69,7 @@ impl Subject<'_> {
                     manager.trust_domain.as_deref().unwrap_or_default().to_owned(),
                 ),
             };
-            return Link::ends(kind, finding).read([read]);
+            return Link::ends(kind, finding).read([read]).read(selected);
         }
         let object = format!("ClusterSPIFFEID {}", self.scene.object(place).name);
         if let Some(finding) = reported(self.scene, binding).filter(|f| f.code == Code::EntryFailures) {
@@ -151,7 +162,12 @@ impl Subject<'_> {
                     kind,
                     format!("its entry stays until the pod is deleted, and nobody is left to use it{stats}"),
                 ),
-                None => self.served(pod, format!("an entry for this pod is foreseen{stats}")),
+                None => {
+                    let served = self.served(pod, format!("an entry for this pod is foreseen{stats}"));
+                    let holds = served.mark == Mark::Holds;
+                    let link = if holds { self.without_socket(place, index) } else { None };
+                    link.unwrap_or(served)
+                }
             },
             None => {
                 let message = format!(

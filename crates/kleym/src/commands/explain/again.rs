@@ -77,7 +77,7 @@ impl Again {
 
     /// Every command in an answer is one that can be typed.
     pub(super) fn fit(&self, explanation: &mut Explanation) {
-        let Explanation { chains, given: _, left, claims, findings } = explanation;
+        let Explanation { chains, given: _, left, claims, findings, socket_untold: _ } = explanation;
         let of_links = chains.iter_mut().flat_map(|chain| &mut chain.links);
         let of_links = of_links.filter_map(|link| link.finding.as_mut());
         let of_left = left.iter_mut().map(|left| &mut left.why);

@@ -43,10 +43,13 @@ impl Marks {
             (Marks::Unicode, Mark::Broken) => "\u{2717}",
             (Marks::Unicode, Mark::Waits) => "\u{2026}",
             (Marks::Unicode, Mark::Unseen) => "?",
-            (Marks::Unicode, Mark::Skipped) => "-",
+            (Marks::Unicode, Mark::Apart | Mark::Skipped) => "-",
         }
     }
 }
+
+/// Where a chain that holds ends.
+const END: &str = "end    the registration ends here; the socket in the container, and the workload itself, are not looked at";
 
 /// Text of an object as it may go to a terminal: what is no character of a line is escaped.
 fn harmless(text: &str) -> String {
@@ -64,13 +67,16 @@ fn harmless(text: &str) -> String {
 /// Prints an answer.
 pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, marks: Marks) -> io::Result<()> {
     let Answered { title, again: what, explanation } = answered;
-    let Explanation { chains, given, left, claims, findings } = explanation;
+    let Explanation { chains, given, left, claims, findings, socket_untold } = explanation;
     writeln!(out, "{}", harmless(title))?;
     for chain in chains {
         links(out, chain, marks)?;
     }
     if !given.is_empty() {
         containers(given).print(out)?;
+    }
+    if *socket_untold {
+        writeln!(out, "{END}")?;
     }
     for chain in chains {
         cause(out, chain)?;

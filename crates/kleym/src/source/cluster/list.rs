@@ -11,6 +11,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use http::Request;
 use http::header::ACCEPT;
+use kleym_api::decode;
+use kleym_core::kind::Kind;
+use kleym_core::output::{LABEL_MANAGED_BY, MANAGED_BY};
 use kube::Client;
 use kube::core::WatchEvent;
 use serde_json::Value;
@@ -18,7 +21,7 @@ use tokio::time::timeout;
 
 use super::answer::TooLarge;
 use super::words::why;
-use super::{Asked, Collection, Why};
+use super::{Asked, Collection, Resource, Why};
 
 /// Objects a page has at the most.
 const PAGE: usize = 500;
@@ -101,7 +104,7 @@ async fn pages(
             return Err(Why::Failing("the answer is not a list".to_owned()));
         };
         asked.objects.set(asked.objects.get() + found.len());
-        items.extend(found.into_iter().map(without_managed_fields));
+        items.extend(found.into_iter().map(|object| without_managed_fields(collection.resource, object)));
         let metadata = |field: &str| page["metadata"][field].as_str().unwrap_or_default().to_owned();
         token = metadata("continue");
         if token.is_empty() {
@@ -110,8 +113,16 @@ async fn pages(
     }
 }
 
-/// They are often more than half of an object, and nothing here reads them.
-fn without_managed_fields(mut object: Value) -> Value {
+/// They are often more than half of an object. What is read of them is who holds an object that is being deleted, and who
+/// made a ClusterSPIFFEID that is not Kleym's.
+fn without_managed_fields(resource: Resource, mut object: Value) -> Value {
+    let foreign = || {
+        let label = decode::Meta::of(&object).label(LABEL_MANAGED_BY) == Some(MANAGED_BY);
+        resource == Resource::Kind(Kind::Output) && !label
+    };
+    if object.pointer("/metadata/deletionTimestamp").is_some() || foreign() {
+        return object;
+    }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -240,7 +251,7 @@ async fn stream(
         let seen = match event? {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 *version = newest(&object).unwrap_or_default();
-                Seen::Put(without_managed_fields(object))
+                Seen::Put(without_managed_fields(collection.resource, object))
             }
             WatchEvent::Deleted(object) => {
                 *version = newest(&object).unwrap_or_default();

@@ -126,16 +126,16 @@ fn nobody_is_told_to_make_a_pool_for_a_pod_that_serves_no_model() {
         "r/x:1",
         "{app.kubernetes.io/name: kleym, app.kubernetes.io/component: operator}",
     );
-    let picker = pod("llm", "epp-7", "r/epp:v1", "{app: llama-epp}");
+    let picker = pod("llm", "epp-7", "r/epp:v1", "{app: picker}");
     let other = pod("web", "shop-7", "r/shop:v1", "{app: shop}");
     let dump = h().with("a.yaml", &operator).with("b.yaml", &picker).with("c.yaml", &other);
-    for (asked, why) in [
-        ("pod/kleym-7 -n kleym-system", "it runs Kleym's operator, and serves no model"),
-        ("pod/epp-7 -n llm", "it runs an endpoint picker, and serves no model"),
-        ("pod/shop-7 -n web", "namespace `web` has no InferencePool"),
+    for (asked, why, code, exit) in [
+        ("pod/kleym-7 -n kleym-system", "it runs Kleym's operator, and serves no model", "KLM2115", 0),
+        ("pod/epp-7 -n llm", "it runs an endpoint picker, and serves no model", "KLM2115", 0),
+        ("pod/shop-7 -n web", "namespace `web` has no InferencePool", "KLM2113", 2),
     ] {
         let answer = dump.ask(&format!("explain {asked} -f dump {}", super::SETTINGS));
-        assert_eq!((cause(&answer), answer.exit), (Some("KLM2113"), Some(2)), "{answer}");
+        assert_eq!((cause(&answer), answer.exit), (Some(code), Some(exit)), "{answer}");
         assert!(answer.out.contains("nothing points at pod ") && answer.out.contains(why), "{answer}");
         assert!(!fix(&answer).starts_with("create") && !fix(&answer).contains("label the pod"), "{answer}");
         assert!(fix(&answer).contains("an InferencePool of namespace"), "{answer}");

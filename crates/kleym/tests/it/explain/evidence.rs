@@ -202,7 +202,10 @@ fn a_pod_that_is_in_no_pool_is_told_which_comes_nearest() {
             "InferencePool llm/alpha: spec.selector = role=decode",
         ]
     );
-    assert_eq!(line(&near, "fix"), "label the pod (app=vllm), or correct the selector of pool `llama`");
+    assert_eq!(
+        line(&near, "fix"),
+        "label the pod (app=vllm; the pool's requests go to it then), or correct the selector of pool `llama`"
+    );
     let far = dump("{team: search}");
     assert!(line(&far, "cause").contains("has no label that `alpha`, `beta` and `llama` select"), "{far}");
     // None is blamed that others are as near as.
@@ -235,7 +238,7 @@ fn labels_are_set_where_the_pods_come_from() {
         )
         .explain()
     };
-    let fix = "label the pod in the template of Deployment `vllm` (app=vllm), or correct the pool's selector";
+    let fix = "label the pod in the template of Deployment `vllm` (app=vllm; the pool's requests go to it then), or correct the pool's selector";
     assert_eq!(line(&owned("ReplicaSet", "vllm-6c4f"), "fix"), fix);
     let set = owned("LeaderWorkerSet", "vllm");
     assert!(

@@ -82,3 +82,54 @@ fn of_several_pods_those_that_wait_are_counted() {
     assert_eq!(all.exit, Some(0), "{all}");
     assert!(all.out.contains(" 9 wait SCM "), "{all}");
 }
+
+#[test]
+fn a_namespace_whose_pods_spire_controller_manager_does_not_read_is_told_with_its_setting() {
+    let with = |cached: &str| {
+        h().edit("manager.yaml", "clusterName: prod", &format!("clusterName: prod\n    {cached}"))
+    };
+    let none = |cached: &str| {
+        with(cached).edit(
+            "output.yaml",
+            "podsSelected: 1, entriesToSet: 1",
+            "podsSelected: 0, entriesToSet: 0",
+        )
+    };
+    let cached = "cacheNamespaces: {speech: {}, vision: {}}";
+    for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+        let answer = none(cached).kleym(asked);
+        assert_eq!((super::cause(&answer), answer.exit), (Some("KLM6007"), Some(2)), "{answer}");
+        for said in [
+            "ConfigMap spire-server/spire-controller-manager: cacheNamespaces = speech, vision\n",
+            ": status.stats.podsSelected = 0\n",
+            "fix    add `llm: {}` to `cacheNamespaces` of spire-controller-manager in ConfigMap spire-server/spire-controller-manager, and start it anew",
+        ] {
+            assert!(answer.out.contains(said), "{said}: {answer}");
+        }
+        assert!(!answer.out.contains("spiffe://example.org/ns/llm/objective/chat   kleym-"), "{answer}");
+    }
+    // A fallback identity is given by the same entries.
+    let data = none(cached).with("default.yaml", super::FALLBACK).kleym("explain pod/vllm-0 -o json");
+    assert!(!data.out.contains("\"certain\": true"), "{data}");
+    let status = none(cached).kleym("status");
+    assert!(status.err.contains("KLM6007"), "{status}");
+    let one = none("cacheNamespace: speech").explain();
+    assert_eq!(super::cause(&one), Some("KLM6007"), "{one}");
+    for all in [
+        "cacheNamespaces: {}",
+        "cacheNamespaces: {llm: null, speech: {}}",
+        "cacheNamespaces: {'': {}, speech: {}}",
+    ] {
+        let answer = with(all).explain();
+        assert_eq!((super::cause(&answer), answer.exit), (None, Some(0)), "{all}: {answer}");
+    }
+}
+
+#[test]
+fn what_a_report_contradicts_is_not_certain() {
+    let answer = h()
+        .edit("output.yaml", "podsSelected: 1, entriesToSet: 1", "podsSelected: 0, entriesToSet: 0")
+        .kleym("explain pod/vllm-0 -o json");
+    assert!(answer.out.contains("\"KLM6102\"") && answer.out.contains("\"certain\": false"), "{answer}");
+    assert!(!answer.out.contains("\"certain\": true"), "{answer}");
+}

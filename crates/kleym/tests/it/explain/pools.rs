@@ -41,11 +41,14 @@ fn a_pool_that_has_pods_is_never_said_to_be_what_is_wrong() {
     assert_eq!(cause(&answer), Some("KLM2113"), "{answer}");
     assert_eq!(
         fix(&answer),
-        "label the pod in the template of Deployment `vllm` (app=vllm); the pool's selector is to stay as it is, for 1 pod is in the pool by it"
+        "label the pod in the template of Deployment `vllm` (app=vllm; the pool's requests go to it then); the pool's selector is to stay as it is, for 1 pod is in the pool by it"
     );
     // One that has none may be what is wrong.
     let empty = h().edit("pod.yaml", "{app: vllm}", "{app: vllm-2}").explain();
-    assert_eq!(fix(&empty), "label the pod (app=vllm), or correct the pool's selector");
+    assert_eq!(
+        fix(&empty),
+        "label the pod (app=vllm; the pool's requests go to it then), or correct the pool's selector"
+    );
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn a_label_is_taken_out_of_a_selector_only_where_nobody_comes_in_who_is_not_mean
     for other in [stranger, pool] {
         let answer = dump().with("other.yaml", &other).explain();
         assert!(
-            fix(&answer).contains("label the pod in the template of Deployment `vllm` (app=vllm)"),
+            fix(&answer).contains("label the pod in the template of Deployment `vllm` (app=vllm; the pool's requests go to it then)"),
             "{answer}"
         );
         assert!(fix(&answer).ends_with(" is to stay as it is, for 1 pod is in the pool by it"), "{answer}");
@@ -261,7 +264,10 @@ fn a_binding_whose_pool_has_no_pod_names_the_one_that_is_meant_most_likely() {
         line(&answer, "cause"),
         "KLM6102 no pod of namespace `llm` has the labels `app=vllm`; the nearest is pod `vllm-0`: it has `app=vllm-2` instead of `app=vllm`"
     );
-    assert_eq!(fix(&answer), "label the pod (app=vllm), or correct the pool's selector");
+    assert_eq!(
+        fix(&answer),
+        "label the pod (app=vllm; the pool's requests go to it then), or correct the pool's selector"
+    );
     // What has neither its account nor a label of it is none.
     let strangers = h().without("pod.yaml").with("a-shop.yaml", &shop).kleym("explain binding/chat");
     assert_eq!(

@@ -11,8 +11,16 @@ use crate::report::{Code, Finding, Reference, binding_key};
 use crate::spire::Pod;
 use crate::text::{Quoted, quoted_list};
 
-/// What a pod was made by: the Deployment behind a ReplicaSet, else its owner. Kind and name.
+/// The label by which the pods of a LeaderWorkerSet are known. Between it and them stand StatefulSets of its making, those of
+/// the workers owned by their leader.
+const LEADER_WORKER_SET: &str = "leaderworkerset.sigs.k8s.io/name";
+
+/// What a pod was made by, as far up as its own metadata tells: the Deployment behind a ReplicaSet, a LeaderWorkerSet, else
+/// its owner. Kind and name.
 pub(super) fn workload(pod: &Pod) -> Option<(&str, &str)> {
+    if let Some(name) = pod.labels.get(LEADER_WORKER_SET) {
+        return Some(("LeaderWorkerSet", name));
+    }
     let owner = pod.owners.first()?;
     let hash = pod.labels.get("pod-template-hash");
     let of_deployment = hash.and_then(|hash| owner.name.strip_suffix(&**hash)?.strip_suffix('-'));
@@ -33,8 +41,16 @@ pub(super) fn in_words(workload: (&str, &str)) -> String {
 impl<'a> Subject<'a> {
     /// How a pod comes into a pool that does not select it; `its` is whose selector it is: `the pool's selector`.
     pub(super) fn way_into(&self, pod: &Pod, distance: &Distance<'_>, its: &str) -> String {
-        let label = format!("label the pod{} ({})", in_its_template(pod), distance.needed());
+        let label = format!(
+            "label the pod{} ({}; the pool's requests go to it then)",
+            in_its_template(pod),
+            distance.needed()
+        );
         let members = self.pods_in(distance.labels);
+        let written = distance.written();
+        if !written.is_empty() {
+            return self.past_what_is_written(pod, distance, &members, &quoted_list(written), its);
+        }
         if members.is_empty() {
             return format!("{label}, or correct {its}");
         }
@@ -59,7 +75,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The keys without which a pool's selector takes a pod in and nobody else but its siblings, and meets no other pool.
-    fn wider(&self, pod: &Pod, distance: &Distance<'_>, members: &[&Pod]) -> Option<String> {
+    pub(super) fn wider(&self, pod: &Pod, distance: &Distance<'_>, members: &[&Pod]) -> Option<String> {
         let has = |key: &str, value: &str| pod.labels.get(key).is_some_and(|own| **own == *value);
         let all = || distance.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let shared: Vec<(&str, &str)> = all().filter(|(key, value)| has(key, value)).collect();
@@ -140,6 +156,10 @@ impl<'a> Subject<'a> {
         let of = workload(first)?;
         outside.retain(|pod| workload(pod) == Some(of));
         let distance = Distance::of(first, pool, labels);
+        // What a controller has told apart is no rollout that forgot a label.
+        if !distance.written().is_empty() {
+            return None;
+        }
         let siblings = inside.get(&of).copied().unwrap_or_default();
         let message = format!(
             "{} {} of {} {} not in pool `{name}`, though {} of it {}: {}",
