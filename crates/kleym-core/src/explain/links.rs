@@ -3,6 +3,7 @@
 mod account;
 mod binding;
 mod class;
+mod collision;
 mod container;
 mod labels;
 mod manager;
@@ -233,16 +234,22 @@ impl<'a> Subject<'a> {
         let alone = self.pod.is_some_and(|(_, pod)| pod.containers.len() == 1);
         if alone && finding.code == Code::IdentityCollision {
             finding.hint = Some(
-                "tell the two apart by service account, pod label, node or pod name, in one of them and in its pods (this pod has one container, so its name tells nothing); or let whoever owns the other remove it; if they are the same, keep one binding".to_owned(),
+                "tell the two apart by service account, or by a pod label, node or pod name that BOTH name, each that of its own pods (this pod has one container, so its name tells nothing); or let whoever owns the other remove it; if they are the same, keep one binding".to_owned(),
             );
         }
         finding.hint = self.mended(binding, refusal, &finding);
         finding.note = finding.note.or_else(|| self.note_of_grants(binding, refusal));
-        if let Refusal::Conflict(conflict) = refusal
-            && let Some((_, edited)) = super::read::edited(self.question, binding, conflict)
-        {
-            finding.note =
-                Some(finding.note.map_or_else(|| edited.clone(), |note| format!("{note}; {edited}")));
+        if let Refusal::Conflict(conflict) = refusal {
+            if finding.code == Code::IdentityCollision
+                && let Some(apart) = collision::apart(self.question, binding, conflict)
+            {
+                finding.hint = Some(apart);
+            }
+            let edited = super::read::edited(self.question, binding, conflict).map(|(_, edited)| edited);
+            if let Some(why) = edited.or_else(|| collision::remade(self.question, binding, conflict)) {
+                finding.note =
+                    Some(finding.note.map_or_else(|| why.clone(), |note| format!("{note}; {why}")));
+            }
         }
         Link::ends(kind, finding).read(super::read::of_refusal(self.question, binding, refusal))
     }

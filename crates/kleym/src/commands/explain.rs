@@ -15,7 +15,7 @@ use kleym_api::decode;
 use kleym_core::explain::{self, Chain, Deletion, Explanation, Finalizer, Operator};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName};
-use kleym_core::report::{CLASS_FLAG, Code, Finding, TRUST_DOMAIN_FLAG};
+use kleym_core::report::{CLASS_FLAG, Code, Finding, Severity, TRUST_DOMAIN_FLAG};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::{Answer, Manager};
 use serde_json::Value;
@@ -140,7 +140,9 @@ pub(super) fn run(
         console.remark(remark);
     }
     beside(console, &survey, &sight, told, &answered.explanation.findings);
-    let broken = answered.explanation.chains.iter().any(Chain::is_broken);
+    let Explanation { chains, claims, .. } = &answered.explanation;
+    let refused = claims.iter().any(|claim| claim.why.severity() == Severity::Error);
+    let broken = refused || chains.iter().any(Chain::is_broken);
     Ok(if broken || !unparsed.is_empty() { Exit::Findings } else { Exit::Fine })
 }
 

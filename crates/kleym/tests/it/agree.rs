@@ -9,8 +9,9 @@ use crate::book::{SETTINGS, all, staged};
 use crate::explain::all_broken;
 use crate::run::{Answer, Folder, at_the_root};
 
-/// What `explain` alone says: of a pod that no binding speaks of, and of what could not be read.
-const OF_NO_BINDING: [&str; 3] = ["KLM2113", "KLM2114", "KLM6106"];
+/// What `explain` alone says: of a pod that no binding speaks of, of what could not be read, of who holds a deletion, and of what
+/// one pod mounts.
+const OF_NO_BINDING: [&str; 6] = ["KLM2113", "KLM2114", "KLM2115", "KLM5014", "KLM6106", "KLM6108"];
 
 /// That no pod is there is the first link of the chain, whatever else is wrong; `lint` says it of a binding that is to have an
 /// identity.

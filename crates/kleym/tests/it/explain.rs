@@ -2,6 +2,7 @@
 
 mod advice;
 mod asked;
+mod collision;
 mod containers;
 mod ending;
 mod evidence;
@@ -304,7 +305,7 @@ fn another_binding_that_claims_the_pod_and_is_refused_is_named() {
     let dump = rival().without("output.yaml").with("output.yaml", &rival_has_it.out);
     let answer = dump.explain();
     let line = format!(
-        "also   claims this pod: `chat`, refused KLM4001, see `kleym explain binding/chat -n llm -f dump {SETTINGS}`"
+        "!      claims this pod: `chat`, refused KLM4001, see `kleym explain binding/chat -n llm -f dump {SETTINGS}`"
     );
     assert!(answer.out.contains(&line), "{answer}");
     let json = dump.kleym("explain pod/vllm-0 -o json");

@@ -4,6 +4,9 @@ mod members;
 mod purpose;
 mod twin;
 
+pub(super) use self::members::{in_words, workload};
+pub(super) use self::purpose::is_written;
+
 use std::cmp::Reverse;
 
 use super::super::chain::{Evidence, Link, LinkKind};
@@ -96,7 +99,7 @@ fn pool_object(pool: &Pool) -> String {
 
 /// Where the labels of a pod come from: `in the template of Deployment `llama``; empty for a pod that nothing owns.
 pub(super) fn in_its_template(pod: &Pod) -> String {
-    let workload = members::workload(pod).map(members::in_words);
+    let workload = workload(pod).map(in_words);
     workload.map(|workload| format!(" in the template of {workload}")).unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use kleym_core::explain::{Chain, Claim, Explanation, Given, Left, Mark};
-use kleym_core::report::{Code, Finding};
+use kleym_core::report::{Code, Finding, Severity};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::Answer;
 
@@ -89,9 +89,14 @@ pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, mar
     for Claim { binding, why } in claims {
         let how = if why.code == Code::BindingDeleting { "being deleted" } else { "refused" };
         let see = again.explain(&format!("binding/{} -n {}", binding.name, binding.namespace));
-        writeln!(out, "also   claims this pod: `{}`, {how} {}, see {see}", binding.name, why.code)?;
+        // What the pod has is another binding's, and that may be wrong however well its chain holds.
+        let word = if why.severity() == Severity::Error { "!" } else { "also" };
+        writeln!(out, "{word:<6} claims this pod: `{}`, {how} {}, see {see}", binding.name, why.code)?;
         if let Some(note) = &why.note {
             writeln!(out, "note   {}", harmless(note))?;
+        }
+        if let Some(hint) = why.hint.as_ref().filter(|_| why.code == Code::IdentityCollision) {
+            writeln!(out, "fix    {}", harmless(hint))?;
         }
     }
     // Nothing of the chain is broken by it, and yet a workload may present another identity, or none.

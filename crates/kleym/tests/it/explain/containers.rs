@@ -19,7 +19,7 @@ fn the_cause_of_a_container_is_its_own_and_not_that_of_a_refused_peer() {
     assert!(metrics.out.contains("one with `mode: PoolOnly`"), "{metrics}");
     // The container that both claim is told who is refused.
     let vllm = of("vllm");
-    assert!(vllm.out.contains("also   claims this pod: `summaries`, refused KLM4001"), "{vllm}");
+    assert!(vllm.out.contains("!      claims this pod: `summaries`, refused KLM4001"), "{vllm}");
 }
 
 #[test]

@@ -193,7 +193,7 @@ status:
     let output = holds.kleym("render --instance default");
     let holds = holds.with("output.yaml", &output.out);
     let answer = holds.explain();
-    assert_eq!((cause(&answer), answer.exit), (None, Some(0)), "{answer}");
+    assert_eq!((cause(&answer), answer.exit), (None, Some(2)), "{answer}");
     let said = "`kleym explain binding/chat -n llm -f dump --trust-domain example.org --clusterspiffeid-class-name spire-spire`\nnote   `llm/rival` was edited since it was created (generation 2)";
     assert!(answer.out.contains(said), "{answer}");
     // What it left without may be what it was for.

@@ -237,7 +237,7 @@ fn of_two_refused_bindings_the_one_of_the_container_is_told_and_what_stands_in_i
         "`llm/chat` is refused: InferenceIdentityBinding `audit` comes first",
         "note   `llm/audit` is refused itself, and counts all the same",
         "this pod has one container",
-        "also   claims this pod: `audit`",
+        "!      claims this pod: `audit`",
     ] {
         assert!(answer.out.contains(said), "{said}: {answer}");
     }

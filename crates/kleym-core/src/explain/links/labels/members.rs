@@ -17,7 +17,7 @@ const LEADER_WORKER_SET: &str = "leaderworkerset.sigs.k8s.io/name";
 
 /// What a pod was made by, as far up as its own metadata tells: the Deployment behind a ReplicaSet, a LeaderWorkerSet, else
 /// its owner. Kind and name.
-pub(super) fn workload(pod: &Pod) -> Option<(&str, &str)> {
+pub(in crate::explain::links) fn workload(pod: &Pod) -> Option<(&str, &str)> {
     if let Some(name) = pod.labels.get(LEADER_WORKER_SET) {
         return Some(("LeaderWorkerSet", name));
     }
@@ -31,7 +31,7 @@ pub(super) fn workload(pod: &Pod) -> Option<(&str, &str)> {
 }
 
 /// A workload, as it is written: `Deployment `llama``.
-pub(super) fn in_words(workload: (&str, &str)) -> String {
+pub(in crate::explain::links) fn in_words(workload: (&str, &str)) -> String {
     match workload {
         ("Deployment", name) => format!("Deployment {}", Quoted(name)),
         (kind, name) => format!("{} {}", Quoted(kind), Quoted(name)),

@@ -37,7 +37,7 @@ const PLACES: [(&str, &str); 6] = [
     ("ray.io/node-type", "node"),
 ];
 
-fn is_written(key: &str) -> bool {
+pub(in crate::explain::links) fn is_written(key: &str) -> bool {
     WRITTEN.iter().any(|start| key.starts_with(start)) || WRITTEN_WHOLE.contains(&key)
 }
 
