@@ -75,8 +75,8 @@ mod tests {
 
     use super::*;
 
-    fn of(volumes: Value, container: Value) -> Access {
-        access(Some(&json!({"volumes": volumes})), &container)
+    fn of(volumes: &Value, container: &Value) -> Access {
+        access(Some(&json!({"volumes": volumes})), container)
     }
 
     #[test]
@@ -85,24 +85,23 @@ mod tests {
         let host = json!([{"name": "api", "hostPath": {"path": "/run/spire/agent-sockets"}}]);
         let mounts = json!({"volumeMounts": [{"name": "api", "mountPath": "/s"}]});
         for volumes in [csi, host] {
-            assert_eq!(of(volumes.clone(), mounts.clone()), Access::Mounted("/s".into()), "{volumes}");
-            let without =
-                of(volumes.clone(), json!({"volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}));
+            assert_eq!(of(&volumes, &mounts), Access::Mounted("/s".into()), "{volumes}");
+            let without = of(&volumes, &json!({"volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}));
             assert!(matches!(without, Access::Missing { volume: Some(_), .. }), "{volumes}");
         }
         let other = json!([{"name": "api", "csi": {"driver": "secrets-store.csi.k8s.io"}}, {"name": "l", "hostPath": {"path": "/var/log"}}]);
-        assert_eq!(of(other, mounts), Access::Untold);
+        assert_eq!(of(&other, &mounts), Access::Untold);
     }
 
     #[test]
     fn the_variable_says_where_the_socket_is_to_be() {
         let env = |value: &str, at: &str| json!({"env": [{"name": "SPIFFE_ENDPOINT_SOCKET", "value": value}], "volumeMounts": [{"name": "v", "mountPath": at}]});
         let none = json!([]);
-        assert_eq!(of(none.clone(), env("unix:///run/s/a.sock", "/run/s")), Access::Mounted("/run/s".into()));
-        assert_eq!(of(none.clone(), env("unix:/run/s/a.sock", "/run/")), Access::Mounted("/run/".into()));
-        let missing = of(none.clone(), env("unix:///run/s/a.sock", "/run/sockets"));
+        assert_eq!(of(&none, &env("unix:///run/s/a.sock", "/run/s")), Access::Mounted("/run/s".into()));
+        assert_eq!(of(&none, &env("unix:/run/s/a.sock", "/run/")), Access::Mounted("/run/".into()));
+        let missing = of(&none, &env("unix:///run/s/a.sock", "/run/sockets"));
         assert!(matches!(missing, Access::Missing { volume: None, endpoint: Some(_), .. }), "{missing:?}");
-        assert_eq!(of(none, env("tcp://127.0.0.1:8081", "/x")), Access::Untold);
+        assert_eq!(of(&none, &env("tcp://127.0.0.1:8081", "/x")), Access::Untold);
     }
 
     #[test]

@@ -138,7 +138,10 @@ fn a_pool_whose_selector_was_changed_is_told_by_the_output_from_before() {
             .starts_with("the output of `llm/chat` is from before the selector of the pool was changed"),
         "{answer}"
     );
-    assert_eq!(fix(&answer), "label the pod (app=vlm), or correct the pool's selector");
+    assert_eq!(
+        fix(&answer),
+        "label the pod (app=vlm; the pool's requests go to it then), or correct the pool's selector"
+    );
 }
 
 #[test]
