@@ -36,6 +36,11 @@ pub struct Question<'a> {
     pub deletion: &'a dyn Fn(&BindingKey) -> Option<Deletion>,
     /// The same of an output's metadata.
     pub output_deletion: &'a dyn Fn(&ObjectName) -> Option<Deletion>,
+    /// Who made an object that is not Kleym's.
+    pub made: &'a dyn Fn(&ObjectName) -> Option<Made>,
+    /// What the installed definition of ClusterSPIFFEID cannot hold of what Kleym writes. Asked only when an output could not be
+    /// written.
+    pub definition: &'a dyn Fn() -> Option<Definition>,
     /// Whether a cluster was asked; else files were read, and no command can ask them again.
     pub live: bool,
     /// How a time in seconds since 1970 is written.
@@ -46,6 +51,28 @@ pub struct Question<'a> {
     pub manager_at: &'a dyn Fn(&Manager, &str) -> String,
     /// Only this container of the pod.
     pub container: Option<&'a str>,
+}
+
+/// Who made an object, as its metadata tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Made {
+    /// `metadata.creationTimestamp`, as it is written.
+    pub created: Option<String>,
+    /// Each manager of `metadata.managedFields`, and when it wrote last.
+    pub managers: Vec<(String, Option<String>)>,
+    /// Its annotations, but for Kleym's.
+    pub annotations: Vec<(String, String)>,
+}
+
+/// An installed definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// The chart that it says it is from.
+    pub chart: Option<String>,
+    /// The fields that Kleym writes and that it has not.
+    pub lacks: Vec<String>,
 }
 
 /// What a container is given.

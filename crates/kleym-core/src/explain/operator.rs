@@ -89,6 +89,20 @@ pub(super) fn called(question: &Question<'_>, namespace: &Namespace) -> Called {
     }
 }
 
+/// What the Deployment of the operator says of a setting, by its flag, where there is one of the instance.
+pub(super) fn setting(question: &Question<'_>, namespace: &Namespace, flag: &str) -> Option<Evidence> {
+    let instance = question.scene.index.settings_in(namespace).instance.as_str();
+    let all = (question.operators)();
+    let mut own = all.iter().filter(|one| one.instance == instance);
+    let operator = own.next().filter(|_| own.next().is_none())?;
+    let said = if flag == TRUST_DOMAIN_FLAG { &operator.trust_domain } else { &operator.class_name };
+    let field = if said.variable { "env" } else { "args" };
+    let value = said.value.as_deref().map(|value| if value.is_empty() { "<none>" } else { value });
+    let value = value.unwrap_or("<stands elsewhere>");
+    let field = format!("spec.template.spec.containers[].{field}[{}]", typed(flag, said.variable));
+    Some(Evidence::new(format!("Deployment {}", operator.path()), field, value))
+}
+
 /// Why nobody writes outputs: what was read, and what to do. None where an operator of the instance seems to work, or none
 /// is seen.
 pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<(Vec<Evidence>, String)> {

@@ -635,7 +635,7 @@ pub fn poison(scene: &Scene<'_>) -> Option<Finding> {
         Quoted(&object.name)
     );
     let hint = format!(
-        "delete it: `kubectl delete clusterspiffeid {}`; its durations must be such as `1h30m`",
+        "delete it: `kubectl delete clusterspiffeid {}`; do not patch it, for an update waits for the webhook of spire-controller-manager, which does not come up while it is there; where it comes from, write its durations as `1h30m`, a day as `24h`",
         object.name
     );
     Some(Finding::new(Code::ManagerHalted, message).hint(hint).with(object_reference(&object.name)))

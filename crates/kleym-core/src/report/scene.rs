@@ -236,6 +236,12 @@ impl<'a> Scene<'a> {
         self.index.binding(self.places.of_object.get(&place)?)
     }
 
+    /// The binding whose output an object of that name is.
+    pub fn binding_of_name(&self, name: &str) -> Option<&'a Binding> {
+        let place = self.world.registrations.iter().position(|object| *object.name == *name)?;
+        self.binding_of(place)
+    }
+
     /// What a container is given: each entry, and how certain that is.
     pub fn given(
         &self,

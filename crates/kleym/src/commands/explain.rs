@@ -2,6 +2,7 @@
 //! is broken. What is said comes from the engine (`kleym_core::explain`); here it is asked for and printed.
 
 mod again;
+mod metadata;
 mod page;
 mod show;
 mod subject;
@@ -12,7 +13,7 @@ use std::io::Write;
 
 use jiff::Timestamp;
 use kleym_api::decode;
-use kleym_core::explain::{self, Chain, Deletion, Explanation, Finalizer, Operator};
+use kleym_core::explain::{self, Chain, Explanation, Operator};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName};
 use kleym_core::report::{CLASS_FLAG, Code, Finding, Severity, TRUST_DOMAIN_FLAG};
@@ -59,13 +60,18 @@ pub(super) fn run(
     let sight = Sight::of(&survey.declared, live, known);
     let scene = sight.scene(&survey.declared, survey.scope.as_ref());
     let status = |key: &BindingKey| survey.declared.status(key).and_then(reported);
-    let deletion_of = |object: &Value| deletion(object, Timestamp::now().as_second());
+    let deletion_of = |object: &Value| metadata::deletion(object, Timestamp::now().as_second());
     let deletion = |key: &BindingKey| survey.declared.as_written(key).and_then(deletion_of);
     let output_deletion = |name: &ObjectName| {
         let mut outputs = survey.declared.beside(Resource::Kind(Kind::Output)).items().iter();
         let of_name = |output: &&Value| decode::Meta::of(output).name() == Some(name.as_str());
         outputs.find(of_name).and_then(deletion_of)
     };
+    let made = |name: &ObjectName| {
+        let mut outputs = survey.declared.beside(Resource::Kind(Kind::Output)).items().iter();
+        outputs.find(|output| decode::Meta::of(output).name() == Some(name.as_str())).map(metadata::made)
+    };
+    let definition = || metadata::definition(&survey);
     // A cluster is asked once, however many outputs are not as they should be.
     let known = OnceCell::new();
     let operators = || known.get_or_init(|| operators(&survey)).clone();
@@ -78,6 +84,8 @@ pub(super) fn run(
         status: &status,
         deletion: &deletion,
         output_deletion: &output_deletion,
+        made: &made,
+        definition: &definition,
         live,
         time,
         operators: &operators,
@@ -194,34 +202,6 @@ fn beside(console: &mut Console, survey: &Survey, sight: &Sight, read: Vec<Told>
 /// A time as Kubernetes writes it.
 fn time(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
-}
-
-/// How long after a deletion was asked for a finalizer is one that nobody works on, in seconds.
-const LONG: i64 = 120;
-
-/// What the metadata of an object says of its deletion.
-fn deletion(object: &Value, now: i64) -> Option<Deletion> {
-    let meta = decode::Meta::of(object);
-    let timestamp = object.pointer("/metadata/deletionTimestamp").filter(|_| meta.deleting())?;
-    let timestamp = timestamp.as_str().unwrap_or_default().to_owned();
-    let asked = timestamp.parse::<Timestamp>().ok();
-    Some(Deletion {
-        long_ago: asked.is_some_and(|asked| now.saturating_sub(asked.as_second()) > LONG),
-        finalizers: meta.finalizers().map(|name| finalizer(object, name)).collect(),
-        timestamp,
-    })
-}
-
-/// A finalizer, with who set it.
-fn finalizer(object: &Value, name: &str) -> Finalizer {
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let set = |entry: &&Value| {
-        let fields = entry.pointer("/fieldsV1/f:metadata/f:finalizers");
-        fields.is_some_and(|fields| fields.get(format!("v:\"{name}\"")).is_some())
-    };
-    let entry = entries.into_iter().flatten().find(set);
-    let text = |field: &str| Some(entry?.get(field)?.as_str()?.to_owned());
-    Finalizer { name: name.to_owned(), manager: text("manager"), time: text("time") }
 }
 
 /// The Deployments of operators, in the files or the cluster; none where they may not be listed.

@@ -7,6 +7,7 @@ mod containers;
 mod ending;
 mod evidence;
 mod harm;
+mod maker;
 mod manager;
 mod pools;
 mod purpose;

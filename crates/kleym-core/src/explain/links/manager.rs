@@ -4,7 +4,7 @@ use super::super::chain::{Evidence, Link, LinkKind, Mark};
 use super::super::{agent, operator};
 use super::{Subject, number, own_labels, pod_object};
 use crate::fact::Binding;
-use crate::report::{Agents, Called, Code, Finding, no_entry, poison, reported, watched};
+use crate::report::{Agents, Called, Code, Finding, TRUST_DOMAIN_FLAG, no_entry, poison, reported, watched};
 use crate::spire::{Failure, Manager, Pod, Problem, Selector, Why};
 use crate::text::Quoted;
 
@@ -37,7 +37,7 @@ impl Subject<'_> {
         };
         if let Some(mut finding) = poison(self.scene) {
             if !self.question.live {
-                let hint = "delete it from the cluster; its durations must be such as `1h30m`";
+                let hint = "delete it from the cluster, and do not patch it, for an update waits for the webhook of spire-controller-manager, which does not come up while it is there; where it comes from, write its durations as `1h30m`, a day as `24h`";
                 finding.hint = Some(hint.to_owned());
             }
             let at_fault = self.scene.prediction.poison.iter().filter_map(|place| {
@@ -69,7 +69,11 @@ impl Subject<'_> {
                     manager.trust_domain.as_deref().unwrap_or_default().to_owned(),
                 ),
             };
-            return Link::ends(kind, finding).read([read]).read(selected);
+            let differs = finding.code == Code::TrustDomainDiffers;
+            let theirs = differs
+                .then(|| operator::setting(self.question, &binding.key.namespace, TRUST_DOMAIN_FLAG))
+                .flatten();
+            return Link::ends(kind, finding).read([read]).read(theirs).read(selected);
         }
         let object = format!("ClusterSPIFFEID {}", self.scene.object(place).name);
         if let Some(finding) = reported(self.scene, binding).filter(|f| f.code == Code::EntryFailures) {

@@ -173,9 +173,17 @@ fn now_and_repaired(given: &[Given]) -> Table {
             Answer::Yes => id.to_owned(),
             _ => format!("{id} (maybe)"),
         };
-        let now: Vec<String> = one.identities.iter().map(|(id, _, answer)| said(id, *answer)).collect();
-        let repaired = one.repaired.iter().flatten().map(|(id, answer)| said(id, *answer));
-        let repaired: Vec<String> = repaired.collect();
+        let of_now = |id: &str| one.identities.iter().any(|(now, ..)| **now == *id);
+        let stays = |id: &str| of_now(id) && one.repaired.iter().flatten().any(|(then, _)| **then == *id);
+        // What stays is in one row, before what goes and comes.
+        let mut now: Vec<(bool, String)> =
+            one.identities.iter().map(|(id, _, answer)| (!stays(id), said(id, *answer))).collect();
+        let repaired = one.repaired.iter().flatten().map(|(id, answer)| (!stays(id), said(id, *answer)));
+        let mut repaired: Vec<(bool, String)> = repaired.collect();
+        now.sort();
+        repaired.sort();
+        let [now, repaired] =
+            [now, repaired].map(|ids| ids.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
         for place in 0..now.len().max(repaired.len()).max(1) {
             let at = |ids: &[String]| ids.get(place).map(|id| harmless(id)).unwrap_or_default();
             table.row([harmless(&one.container), harmless(one.kind), at(&now), at(&repaired)]);
