@@ -1,4 +1,5 @@
-//! How one binding stands, in short: what its status reports, when it is live; else what the engine decides.
+//! How one binding stands, in short: what its status reports, when it is live or stands in a file that was made of a
+//! cluster; else what the engine decides.
 
 use jiff::Timestamp;
 use kleym_core::fact::{Binding, Target};
@@ -17,10 +18,14 @@ pub(crate) fn condition<'a>(status: &'a Value, kind: &str) -> Option<(&'a str, &
     Some((found.get("status")?.as_str()?, found.get("reason")?.as_str()?))
 }
 
-/// The row of a binding: what its status reports, when it is live; else what the engine decides.
+/// The row of a binding: what its status reports, when it is live or a file holds its status; else what the engine decides.
+/// Where the two differ, that is a finding.
 pub(crate) fn row(declared: &Declared, binding: &Binding) -> BindingRow {
-    match declared.live.get(&binding.key) {
-        Some(live) => reported(binding, live),
+    let key = &binding.key;
+    // What is being deleted waits for that, whatever was said of it before.
+    let dumped = || declared.as_written(key).filter(|_| declared.status(key).is_some() && !binding.deleting);
+    match declared.live.get(key).or_else(dumped) {
+        Some(written) => reported(binding, written),
         None => decided(declared, binding),
     }
 }
@@ -49,7 +54,7 @@ fn declared_row(binding: &Binding) -> BindingRow {
     }
 }
 
-/// The row of a live binding.
+/// The row of a binding that has a status, or should have.
 pub(crate) fn reported(binding: &Binding, live: &Value) -> BindingRow {
     let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let mut row = declared_row(binding);

@@ -6,7 +6,8 @@
 //! Guarantees: a finalizer stands before the first output is created and leaves only when the output is proved absent;
 //! no identity is written while another live output stands against it; a foreign object is never changed; an orphan is
 //! deleted only after a live look at its binding; every delete is bound to a uid and every replace to a
-//! resourceVersion; nobody is fought with at the pace that he sets, and what he widens does not stand meanwhile; a crash between any two steps loses nothing, because the next turn begins with what is live.
+//! resourceVersion; nobody is fought with at the pace that he sets, and what he widens does not stand meanwhile; a crash
+//! between any two steps loses nothing, because the next turn begins with what is live.
 //!
 //! Assumptions: the caller applies what replies and watches say to its view of bindings and outputs before it asks for
 //! the next step.

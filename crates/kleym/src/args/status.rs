@@ -6,8 +6,9 @@ use super::{Input, Selector, Settings, Strictness, View};
 
 /// Show how every binding stands: one row each, and what is wrong
 ///
-/// In a cluster the rows show what the operator reported; where the engine, reading the same cluster, comes to another
-/// verdict, that is a finding. Findings go to stderr. Engine settings default to what the bindings' status reports.
+/// Of a cluster, and of files that hold statuses, the rows show what the operator reported; where the engine, reading the
+/// same, comes to another verdict, that is a finding. Of a binding in a file without a status they show what the engine
+/// decides. Findings go to stderr. Engine settings default to what the bindings' status reports.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kleym status

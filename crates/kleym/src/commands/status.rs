@@ -1,5 +1,6 @@
-//! `kleym status`: one row a binding. From a cluster the row says what the operator reported, and where the engine comes
-//! to another verdict, that is a finding; from files it says what the engine decides.
+//! `kleym status`: one row a binding. From a cluster, and from files that hold statuses because they were made of one, the
+//! row says what the operator reported, and where the engine comes to another verdict, that is a finding; of a binding in a
+//! file without a status it says what the engine decides.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;

@@ -120,8 +120,8 @@ pub struct BindingRow {
     /// Its mode; absent when that cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// The condition Ready: True, False or Unknown. From a cluster as the operator reported it, from files as the engine
-    /// decides.
+    /// The condition Ready: True, False or Unknown. From a cluster, or from a file that holds its status, as the operator
+    /// reported it; from any other file as the engine decides.
     pub ready: String,
     /// The reason of the condition Ready.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -37,6 +37,29 @@ fn files_are_read_like_a_cluster_and_the_row_says_what_the_engine_decides() {
 }
 
 #[test]
+fn files_that_hold_statuses_are_shown_as_the_operator_reported_and_others_as_the_engine_decides() {
+    let with = |name: &str, status: &str| format!("{}status: {status}\n", binding(name, &ENOUGH, VLLM));
+    let ready = |status: &str, reason: &str| {
+        format!(
+            "{{observedGeneration: 1, conditions: [{{type: Ready, status: '{status}', reason: {reason}, message: m, \
+             observedGeneration: 1, lastTransitionTime: '2026-05-01T00:00:00Z'}}]}}"
+        )
+    };
+    let occupied = with("occupied", &ready("False", "ManagedOutputConflict"));
+    // What the API server gives a new binding, which no operator has seen.
+    let unseen = with("unseen", "{observedGeneration: -1}");
+    let undeclared = binding("undeclared", &ENOUGH, VLLM);
+    let folder = Folder::with(&[("x.yaml", &file([occupied.as_str(), &unseen, &undeclared, GOAL, LLAMA]))]);
+    let answer = folder.kleym("status -f x.yaml");
+    let rows: Vec<Vec<&str>> = answer.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let said = |name: &str| rows.iter().find(|row| row[1] == name).map(|row| (row[4], row[5])).unwrap();
+    assert_eq!(said("occupied"), ("False", "ManagedOutputConflict"), "{answer}");
+    assert_eq!(said("unseen"), ("Unknown", "<none>"), "{answer}");
+    assert_eq!(said("undeclared"), ("True", "Reconciled"), "{answer}");
+    assert!(answer.err.contains("`llm/unseen` has no status yet; the engine says"), "{answer}");
+}
+
+#[test]
 fn a_report_is_the_same_as_data() {
     let folder =
         Folder::with(&[("x.yaml", &file([chat().as_str(), &binding("none", &ENOUGH, ""), GOAL, LLAMA]))]);
