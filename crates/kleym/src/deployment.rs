@@ -182,18 +182,16 @@ pub(crate) fn unwatched(deployments: &[Value], index: &Index, scope: Option<&Nam
     namespaces.dedup();
     namespaces.retain(outside);
     let example = namespaces.first()?;
-    let noun = if namespaces.len() == 1 { "namespace" } else { "namespaces" };
+    let (noun, have) = if namespaces.len() == 1 { ("namespace", "has") } else { ("namespaces", "have") };
     let these = quoted_list(namespaces.iter().map(|namespace| namespace.as_str()));
     let each = watching.iter().map(|(deployment, names)| {
         format!("{} watches {}", shown(deployment), quoted_list(names.iter().map(String::as_str)))
     });
     let each: Vec<String> = each.take(MOST_SHOWN).collect();
     let message = format!(
-        "no operator works in {noun} {these}, which has bindings: --watch-namespace of {}",
+        "no operator works in {noun} {these}, which {have} bindings: --watch-namespace of {}",
         each.join("; ")
     );
-    let message =
-        if namespaces.len() == 1 { message } else { message.replacen("which has", "which have", 1) };
     Some(Finding::new(Code::OperatorNotFound, message).hint(format!(
         "add {example} to --watch-namespace (KLEYM_WATCH_NAMESPACE) of {}, or let it watch all; until then nothing is granted, changed or withdrawn there, whatever the status of a binding says",
         shown(first)

@@ -1,6 +1,8 @@
 //! What a command looks at: files, a cluster, or files laid over a cluster, read into one [`Declared`]. In a cluster
 //! every kind costs one paged list; what cannot be read becomes a finding, and the rest is still looked at.
 
+use std::collections::BTreeMap;
+
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, describe};
 use kleym_core::report::Finding;
@@ -193,7 +195,7 @@ pub(crate) fn completed_by_cluster(
         // What may not be read says nothing; the bindings that were asked for are there.
         _ => Vec::new(),
     };
-    let mut ask = |source| match source {
+    let read = |source| match source {
         Source::Deployments => deployments.map_or_else(|| list(operators()), <[Value]>::to_vec),
         // Without a namespace all of them were read.
         Source::Bindings if about.namespace.is_none() => Vec::new(),
@@ -201,6 +203,9 @@ pub(crate) fn completed_by_cluster(
         Source::Outputs => outputs
             .map_or_else(|| list(Collection::of(Resource::Kind(Kind::Output), None)), <[Value]>::to_vec),
     };
+    // Settings and path grants rest on the same: the cluster is asked for it once.
+    let mut asked: BTreeMap<Source, Vec<Value>> = BTreeMap::new();
+    let mut ask = |source| asked.entry(source).or_insert_with(|| read(source)).clone();
     chosen.completed(typed, environment, about, &mut ask).with_grants_elsewhere(
         typed,
         environment,

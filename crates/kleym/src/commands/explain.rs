@@ -62,15 +62,12 @@ pub(super) fn run(
     let status = |key: &BindingKey| survey.declared.status(key).and_then(reported);
     let deletion_of = |object: &Value| metadata::deletion(object, Timestamp::now().as_second());
     let deletion = |key: &BindingKey| survey.declared.as_written(key).and_then(deletion_of);
-    let output_deletion = |name: &ObjectName| {
+    let written = |name: &ObjectName| {
         let mut outputs = survey.declared.beside(Resource::Kind(Kind::Output)).items().iter();
-        let of_name = |output: &&Value| decode::Meta::of(output).name() == Some(name.as_str());
-        outputs.find(of_name).and_then(deletion_of)
+        outputs.find(|output| decode::Meta::of(output).name() == Some(name.as_str()))
     };
-    let made = |name: &ObjectName| {
-        let mut outputs = survey.declared.beside(Resource::Kind(Kind::Output)).items().iter();
-        outputs.find(|output| decode::Meta::of(output).name() == Some(name.as_str())).map(metadata::made)
-    };
+    let output_deletion = |name: &ObjectName| written(name).and_then(deletion_of);
+    let made = |name: &ObjectName| written(name).map(metadata::made);
     let definition = || metadata::definition(&survey);
     // A cluster is asked once, however many outputs are not as they should be.
     let known = OnceCell::new();

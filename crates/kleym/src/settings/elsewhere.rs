@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use kleym_api::decode;
 use kleym_core::name::Namespace;
 use kleym_core::output::{LABEL_BINDING_NAMESPACE, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY};
 use kleym_core::report::{Code, Finding};
@@ -20,7 +21,7 @@ use crate::deployment::{self, Setting, Watched, of_instance, repeated, setting, 
 use crate::output::counted;
 
 /// Where else settings can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// The Deployments of operators.
     Deployments,
@@ -169,9 +170,7 @@ impl Chosen {
         }
         self
     }
-}
 
-impl Chosen {
     /// Says where path grants that are given here cannot stand beside those that other namespaces have: the operator would not
     /// start with both.
     pub(crate) fn with_grants_elsewhere(
@@ -228,7 +227,7 @@ fn of_namespace<'a>(deployments: &'a [Value], namespace: Option<&Namespace>) -> 
 fn writer_of(outputs: &[Value], namespace: Option<&Namespace>) -> Option<String> {
     let own = ours(outputs, namespace);
     let here = |output: &&&Value| namespace.is_none_or(|own| is_of(output, own));
-    only(own.iter().filter(here).filter_map(|output| label(output, LABEL_INSTANCE)))
+    only(own.iter().filter(here).filter_map(|output| label(output, LABEL_INSTANCE))).map(str::to_owned)
 }
 
 /// What an operator is started with, as far as its Deployment says.
@@ -241,18 +240,18 @@ fn started(deployment: &Value) -> [Option<String>; 3] {
     })
 }
 
-fn label(output: &Value, key: &str) -> Option<String> {
-    output.get("metadata")?.get("labels")?.get(key)?.as_str().map(str::to_owned)
+fn label<'a>(output: &'a Value, key: &str) -> Option<&'a str> {
+    decode::Meta::of(output).label(key)
 }
 
 /// Whether an output is of a binding of that namespace.
 fn is_of(output: &Value, namespace: &Namespace) -> bool {
-    label(output, LABEL_BINDING_NAMESPACE).as_deref() == Some(namespace.as_str())
+    label(output, LABEL_BINDING_NAMESPACE) == Some(namespace.as_str())
 }
 
 /// The outputs of Kleym: those of the namespace, when it has any.
 fn ours<'a>(outputs: &'a [Value], namespace: Option<&Namespace>) -> Vec<&'a Value> {
-    let ours = |output: &&Value| label(output, LABEL_MANAGED_BY).as_deref() == Some(MANAGED_BY);
+    let ours = |output: &&Value| label(output, LABEL_MANAGED_BY) == Some(MANAGED_BY);
     let mut ours: Vec<&Value> = outputs.iter().filter(ours).collect();
     let here = |output: &&Value| namespace.is_some_and(|own| is_of(output, own));
     if ours.iter().any(here) {
@@ -271,7 +270,8 @@ fn carried(outputs: &[Value], namespace: Option<&Namespace>) -> [Option<String>;
         .filter_map(|output| trust_domain_of(&text(output, "/spec/spiffeIDTemplate")?).map(str::to_owned));
     let classes = ours.iter().map(|output| text(output, "/spec/className").unwrap_or_default());
     let mut found: [Option<String>; 3] = [only(domains), only(classes), None];
-    found[INSTANCE_AT] = only(ours.iter().filter_map(|output| label(output, LABEL_INSTANCE)));
+    found[INSTANCE_AT] =
+        only(ours.iter().filter_map(|output| label(output, LABEL_INSTANCE))).map(str::to_owned);
     found
 }
 
