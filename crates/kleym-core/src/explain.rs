@@ -19,7 +19,7 @@ use crate::index::Verdict;
 use crate::name::{BindingKey, ObjectName};
 use crate::relation::Precedence;
 use crate::report::{Agents, Code, Finding, Only, Reported, Scene};
-use crate::spire::{Access, Answer, Container, Manager};
+use crate::spire::{Access, Answer, Container, Entry, Manager};
 
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
 pub use self::ending::{Deletion, Finalizer};
@@ -325,6 +325,7 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
             .filter_map(|(entry, answer)| {
                 let id = entry.spiffe_id.text()?.into();
                 let answer = answer.and(scene.picked_up(entry.by)).and(served).and(reaches(container));
+                let answer = answer.and(handed_out(scene, pod, container, entry));
                 Some((id, scene.object(entry.by).name.clone(), answer))
             })
             .collect(),
@@ -334,6 +335,16 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
         }),
     });
     given.collect()
+}
+
+/// Whether SPIRE's agent hands an identity out: of those that share a hint it hands out one.
+fn handed_out(scene: &Scene<'_>, pod: usize, container: &Container, entry: &Entry) -> Answer {
+    let hint = &scene.object(entry.by).hint;
+    let hides = |other: &Entry| {
+        other.spiffe_id.text() != entry.spiffe_id.text() && scene.object(other.by).hint == *hint
+    };
+    let alone = hint.is_empty() || !scene.given(pod, container).any(|(other, _)| hides(other));
+    if alone { Answer::Yes } else { Answer::Unknown }
 }
 
 /// Whether a container comes to what is registered for it: one without the socket does not.
@@ -353,6 +364,9 @@ fn beside(question: &Question<'_>, chains: &[Chain], only: Option<Only<'_>>) -> 
         for finding in of_it.iter_mut().filter(|finding| finding.code == Code::ForeignIdentity) {
             finding.note = read::of_object(question, finding);
         }
+        // What the chain ends with is not said twice.
+        let ends = chain.end().and_then(|end| end.finding.as_ref()).map(|finding| finding.code);
+        of_it.retain(|finding| finding.code != Code::SharedHint || ends != Some(Code::SharedHint));
         findings.extend(of_it);
         findings.extend(crate::report::still_there(scene, binding));
     }

@@ -27,6 +27,7 @@ mod differs;
 mod fallback;
 mod finding;
 mod live;
+mod neighbours;
 mod origin;
 mod place;
 mod reference;
@@ -41,9 +42,10 @@ pub use self::differs::Difference;
 pub use self::fallback::{bind_too, unknown};
 pub use self::finding::{Finding, Reference, Related, binding_key};
 pub use self::live::{
-    CLASS_FLAG, Called, Only, TRUST_DOMAIN_FLAG, neighbours, output, poison, reported, still_there, stopped,
+    CLASS_FLAG, Called, PATH_GRANT_FLAG, TRUST_DOMAIN_FLAG, output, poison, reported, still_there, stopped,
     typed, watched,
 };
+pub use self::neighbours::{Only, neighbours};
 pub use self::place::{FieldPath, Place, Step, selector_field};
 pub use self::reference::references;
 pub use self::scene::{Places, Reported, Scene, Standing, Statuses};

@@ -94,6 +94,12 @@ pub(crate) fn configured(deployment: &Value, flag: &str) -> Configured {
     Configured { value, variable: named && !by_flag }
 }
 
+/// The same of a flag that may be repeated: all of its values, separated by commas.
+pub(crate) fn all_configured(deployment: &Value, flag: &str) -> Configured {
+    let Configured { value, variable } = configured(deployment, flag);
+    Configured { value: value.map(|_| repeated(deployment, flag).join(",")), variable }
+}
+
 /// The pods that it selects and that are not ready, with why.
 pub(crate) fn pods_not_ready(deployment: &Value, pods: &[Value]) -> Vec<OperatorPod> {
     let selector = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object);

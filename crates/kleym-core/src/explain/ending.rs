@@ -151,7 +151,7 @@ pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
     let idle =
         if own_alone && held.is_none() { operator::at_rest(question, &binding.key.namespace) } else { None };
     let (seen, hint) = match idle {
-        Some((seen, why)) => (seen, format!("{why}; {AGAIN}")),
+        Some(idle) => (idle.read, format!("{}; {AGAIN}", idle.hint)),
         None => (Vec::new(), hint),
     };
     let mut finding = Finding::new(code, message)

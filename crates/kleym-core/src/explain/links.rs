@@ -5,6 +5,7 @@ mod binding;
 mod class;
 mod collision;
 mod container;
+mod hint;
 mod labels;
 mod manager;
 mod mend;

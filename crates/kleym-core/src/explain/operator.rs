@@ -1,13 +1,15 @@
 //! The operator, as its Deployment shows it: one that is scaled to none, or of which no replica is ready, is why an output
 //! is not as it should be.
 
+use std::collections::BTreeSet;
+
 use super::Question;
 use super::chain::Evidence;
 use crate::brake::Difference;
 use crate::name::{ClassName, Namespace};
-use crate::report::{CLASS_FLAG, Called, Scene, TRUST_DOMAIN_FLAG, stopped, typed};
+use crate::report::{CLASS_FLAG, Called, Code, PATH_GRANT_FLAG, Scene, TRUST_DOMAIN_FLAG, stopped, typed};
 use crate::settings::{DEFAULT_TRUST_DOMAIN, Settings};
-use crate::spiffe::TrustDomain;
+use crate::spiffe::{PathGrants, TrustDomain};
 use crate::text::{Quoted, bounded, quoted_list};
 
 /// The most pods that are shown.
@@ -30,6 +32,8 @@ pub struct Operator {
     pub class_name: Configured,
     /// The trust domain of its SPIFFE IDs.
     pub trust_domain: Configured,
+    /// Its path grants, separated by commas.
+    pub path_grants: Configured,
     /// The only namespaces that it works in; None for all, and where they stand elsewhere.
     pub watches: Option<Vec<String>>,
     /// Those of its pods that can be seen and are not ready.
@@ -103,9 +107,18 @@ pub(super) fn setting(question: &Question<'_>, namespace: &Namespace, flag: &str
     Some(Evidence::new(format!("Deployment {}", operator.path()), field, value))
 }
 
-/// Why nobody writes outputs: what was read, and what to do. None where an operator of the instance seems to work, or none
-/// is seen.
-pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<(Vec<Evidence>, String)> {
+/// Why nobody decides bindings and writes outputs.
+pub(super) struct AtRest {
+    /// What that is called.
+    pub(super) code: Code,
+    /// What was read.
+    pub(super) read: Vec<Evidence>,
+    /// What to do.
+    pub(super) hint: String,
+}
+
+/// Why nobody works in a namespace. None where an operator of the instance seems to, or none is seen.
+pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<AtRest> {
     let instance = question.scene.index.settings_in(namespace).instance.as_str();
     let operators: Vec<Operator> =
         (question.operators)().into_iter().filter(|one| one.instance == instance).collect();
@@ -149,7 +162,7 @@ pub(super) fn at_rest(question: &Question<'_>, namespace: &Namespace) -> Option<
             "no replica of kleym-operator is ready: see the pods and the log of Deployment `{namespace}/{name}`"
         ),
     };
-    Some((read.collect(), hint))
+    Some(AtRest { code: Code::OperatorNotReady, read: read.collect(), hint })
 }
 
 impl Operator {
@@ -193,7 +206,8 @@ impl Operator {
             Some(Settings { trust_domain: TrustDomain::parse(value).ok()?, ..settings.clone() })
         });
         let both = [(CLASS_FLAG, &self.class_name, class), (TRUST_DOMAIN_FLAG, &self.trust_domain, domain)];
-        both.into_iter().find_map(|(flag, own, settings)| {
+        let mut both = both.into_iter();
+        let of_one_value = both.find_map(|(flag, own, settings)| {
             let (Difference::ClassName { found, outputs, .. } | Difference::TrustDomain { found, outputs, .. }) =
                 stopped(scene, &settings?, flag)?
             else {
@@ -214,7 +228,42 @@ impl Operator {
                 "{setting} is {is}, but {outputs} {carry} {they}, so it refuses to start: {set} in Deployment `{}` (--allow-configuration-change would move those identities)",
                 self.path()
             ))
-        })
+        });
+        of_one_value.or_else(|| self.lost_grants(scene, settings))
+    }
+
+    /// The path grants without which it does not start, and which these are.
+    fn lost_grants(&self, scene: &Scene<'_>, settings: &Settings) -> Option<String> {
+        let own = self.path_grants.value.as_deref()?;
+        let given = own.split(',').map(str::trim).filter(|grant| !grant.is_empty());
+        let then = Settings { path_grants: PathGrants::parse(given).ok()?, ..settings.clone() };
+        let Difference::PathGrants { found, outputs } = stopped(scene, &then, PATH_GRANT_FLAG)? else {
+            return None;
+        };
+        let known = scene.index.settings_by_namespace().different().into_iter();
+        let known = known.filter(|one| one.instance == settings.instance);
+        let known: BTreeSet<String> = known
+            .flat_map(|one| one.path_grants.iter())
+            .map(|(namespace, prefix)| format!("{namespace}={prefix}"))
+            .collect();
+        let setting = typed(PATH_GRANT_FLAG, self.path_grants.variable);
+        let is = if own.is_empty() { "not set".to_owned() } else { Quoted(own).to_string() };
+        let lie = if outputs == 1 { "issued output lies" } else { "issued outputs lie" };
+        let example = found.first().map(|id| format!(", such as {}", Quoted(id))).unwrap_or_default();
+        let known: Vec<String> = known.into_iter().collect();
+        let set = match known.as_slice() {
+            [] => format!("set {setting} as it was"),
+            // As the variable has them: a flag takes one grant each.
+            known => format!(
+                "set {}={}, as the bindings' status has it (or --{PATH_GRANT_FLAG} for each),",
+                typed(PATH_GRANT_FLAG, true),
+                known.join(",")
+            ),
+        };
+        Some(format!(
+            "{setting} is {is}, but {outputs} {lie} outside `/ns/`{example}, in no grant any more, so it refuses to start: {set} in Deployment `{}` (--allow-configuration-change would withdraw those identities)",
+            self.path()
+        ))
     }
 
     /// The flags whose values it takes from their variables.
@@ -228,7 +277,7 @@ impl Operator {
     }
 
     /// That it works in other namespaces.
-    fn elsewhere(&self, namespace: &Namespace) -> (Vec<Evidence>, String) {
+    fn elsewhere(&self, namespace: &Namespace) -> AtRest {
         let watched = self.watches.iter().flatten().map(String::as_str);
         let read = Evidence::new(
             format!("Deployment {}", self.path()),
@@ -239,7 +288,7 @@ impl Operator {
             "kleym-operator does not work in namespace `{namespace}`: add it to --watch-namespace (KLEYM_WATCH_NAMESPACE) of Deployment `{}`",
             self.path()
         );
-        (vec![read], hint)
+        AtRest { code: Code::OperatorNotFound, read: vec![read], hint }
     }
 
     fn works(&self) -> bool {

@@ -85,6 +85,7 @@ codes! {
     Contested = 4101, Info, "a binding that comes later claims the same and is refused";
     LayeredIdentities = 4110, Info, "a container has the identities of several bindings";
     ForeignIdentity = 4111, Warning, "a ClusterSPIFFEID that is not Kleym's gives the same containers another SPIFFE ID";
+    SharedHint = 4112, Warning, "a ClusterSPIFFEID that is not Kleym's has the hint of an output, so SPIRE's agent hands out one of the two";
     ClusterSpiffeIdCrdMissing = 5001, Error, "no CustomResourceDefinition of ClusterSPIFFEID is installed";
     ManagedOutputConflict = 5002, Error, "a foreign object stands at the output's name";
     ManagedOutputApplyFailed = 5003, Error, "the output cannot be written";

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::code::Code;
-use super::fallback;
 use super::finding::{Finding, Reference, binding_key};
+use super::neighbours::neighbours;
 use super::place::FieldPath;
 use super::scene::{Scene, Standing};
 use super::workload::workloads;
@@ -20,7 +20,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::render::Identity;
 use crate::settings::{DEFAULT_INSTANCE, Settings};
 use crate::spiffe::TrustDomain;
-use crate::spire::{Class, Container, Ignored, Manager, NotWatched, Pod};
+use crate::spire::{Class, Ignored, Manager, NotWatched, Pod};
 use crate::text::{Quoted, quoted_list};
 
 /// What there is to say of every binding that is to have an identity; then of outputs without one, and of what stops SCM.
@@ -172,6 +172,8 @@ pub const CLASS_FLAG: &str = "clusterspiffeid-class-name";
 /// The flag of the trust domain.
 pub const TRUST_DOMAIN_FLAG: &str = "trust-domain";
 
+/// The flag of the path grants.
+pub const PATH_GRANT_FLAG: &str = "path-grant";
 /// A setting as it is typed: by its flag, or by its variable.
 pub fn typed(flag: &str, variable: bool) -> String {
     match variable {
@@ -238,7 +240,8 @@ pub fn stopped(scene: &Scene<'_>, settings: &Settings, flag: &str) -> Option<Dif
     all.into_iter().find(|difference| match difference {
         Difference::ClassName { .. } => flag == CLASS_FLAG,
         Difference::TrustDomain { .. } => flag == TRUST_DOMAIN_FLAG,
-        _ => false,
+        Difference::PathGrants { .. } => flag == PATH_GRANT_FLAG,
+        Difference::Instance { .. } => false,
     })
 }
 
@@ -421,170 +424,6 @@ fn not_picked_up(binding: &Binding, live: &LiveOutput) -> Finding {
     about(Code::NotPickedUp, binding, message)
         .hint("compare --clusterspiffeid-class-name of kleym-operator with `className` of spire-controller-manager, and see that the latter runs")
         .with(object_reference(live.name.as_str()))
-}
-
-/// One pod, and perhaps one container of it: all that is asked about.
-#[derive(Debug, Clone, Copy)]
-pub struct Only<'a> {
-    /// The place of the pod.
-    pub pod: usize,
-    /// The container.
-    pub container: Option<&'a str>,
-}
-
-impl Only<'_> {
-    fn holds(only: Option<Self>, pod: usize, container: &Container) -> bool {
-        only.is_none_or(|only| only.pod == pod && only.container.is_none_or(|name| name == &*container.name))
-    }
-}
-
-/// What else the same pods are given, or lose; of one pod alone, when only that is asked about.
-pub fn neighbours(scene: &Scene<'_>, binding: &Binding, only: Option<Only<'_>>) -> Vec<Finding> {
-    let Some((place, _)) = scene.fate(&binding.key) else { return Vec::new() };
-    let others = others(scene, place, only);
-    let of_pod = only.map(|only| only.pod);
-    [
-        fallback::displaced(scene, binding, place, of_pod),
-        layered(scene, binding, &others),
-        foreign(scene, binding, &others),
-        mesh(scene, binding, place, of_pod),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// Another object that gives a container another ID: the pod, the container, the object, the ID.
-type Other<'a> = (&'a Pod, &'a Container, usize, &'a str);
-
-/// For every container of the object's pods: the other objects that give it another ID.
-fn others<'a>(scene: &Scene<'a>, place: usize, only: Option<Only<'_>>) -> Vec<Other<'a>> {
-    let mut found = Vec::new();
-    for entry in scene.prediction.entries_by(place) {
-        let pod = &scene.world.pods[entry.pod];
-        let Some(own) = entry.spiffe_id.text() else { continue };
-        for container in pod.containers.iter().filter(|one| Only::holds(only, entry.pod, one)) {
-            let Some(ids) = scene.prediction.several(scene.world, entry.pod, container) else { continue };
-            if !ids.contains(own) {
-                continue;
-            }
-            for (other, _) in scene.given(entry.pod, container) {
-                let id = other.spiffe_id.text().filter(|id| *id != own && ids.contains(id));
-                found.extend(id.map(|id| (pod, container, other.by, id)));
-            }
-        }
-    }
-    found
-}
-
-fn layered(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option<Finding> {
-    let (pod, container, by, id) = others
-        .iter()
-        .find(|(_, _, by, _)| scene.binding_of(*by).is_some_and(|other| other.key < binding.key))?;
-    let other = scene.binding_of(*by)?;
-    let message = format!(
-        "container `{}` of pod `{}` has two identities: that of `{}`, and {} of `{}`",
-        container.name,
-        pod.name,
-        binding.key,
-        Quoted(id),
-        other.key
-    );
-    let hint =
-        "which of them a workload takes by default is arbitrary in SPIRE: let it choose by hint or path";
-    Some(
-        about(Code::LayeredIdentities, binding, message)
-            .hint(hint)
-            .about(&binding_key(&other.key))
-            .with_pods([*pod]),
-    )
-}
-
-fn foreign(scene: &Scene<'_>, binding: &Binding, others: &[Other<'_>]) -> Option<Finding> {
-    let (pod, container, by, id) = others.iter().find(|(_, _, by, _)| scene.binding_of(*by).is_none())?;
-    let object = scene.object(*by);
-    let (whose, hint) = match scene.other_instance(*by) {
-        Some(instance) => (
-            format!("which is of another instance of Kleym, {}", Quoted(instance)),
-            "two operators never share a namespace: correct `--watch-namespace` of one, or remove what an earlier one left (`kleym-operator uninstall-check` names it)".to_owned(),
-        ),
-        None => (
-            "which is not Kleym's".to_owned(),
-            narrowed(scene, pod, container, *by),
-        ),
-    };
-    let message = format!(
-        "ClusterSPIFFEID {}, {whose}, gives container `{}` of pod `{}` another identity beside that of `{}`: {}",
-        Quoted(&object.name),
-        container.name,
-        pod.name,
-        binding.key,
-        Quoted(id)
-    );
-    Some(
-        about(Code::ForeignIdentity, binding, message)
-            .hint(hint)
-            .with(object_reference(&object.name))
-            .with_pods([*pod]),
-    )
-}
-
-/// How an object no longer reaches a container, and takes nothing from others: a fallback gives a pod nothing for which
-/// anybody else has an entry, whichever container that is for.
-fn narrowed(scene: &Scene<'_>, pod: &Pod, container: &Container, by: usize) -> String {
-    let object = scene.object(by);
-    let index = scene.prediction.entries_by(by).iter().map(|entry| entry.pod);
-    let index = index.into_iter().find(|index| std::ptr::eq(&scene.world.pods[*index], pod));
-    let reached = |one: &&Container| {
-        index.is_some_and(|index| scene.given(index, one).any(|(entry, _)| entry.by == by))
-    };
-    let others = pod.containers.iter().filter(|one| one.name != container.name && pod.can_hold(one));
-    let others: Vec<&str> = others.filter(reached).map(|one| &*one.name).collect();
-    let how = match (object.selectors.is_empty(), others.as_slice()) {
-        (true, []) => "narrow its `spec.podSelector` or `spec.namespaceSelector`".to_owned(),
-        (true, [other]) => format!(
-            "set `spec.workloadSelectorTemplates: ['k8s:container-name:{other}']` in ClusterSPIFFEID {}, if it is meant for that container: it has none, so every container gets its identity",
-            Quoted(&object.name)
-        ),
-        (true, others) => format!(
-            "set `k8s:container-name:<container>` in `spec.workloadSelectorTemplates` of ClusterSPIFFEID {} for the container that needs it (beside `{}` it reaches {}): it has none, so every container gets its identity",
-            Quoted(&object.name),
-            container.name,
-            quoted_list(others.iter().copied())
-        ),
-        (false, _) => format!(
-            "narrow its `spec.workloadSelectorTemplates`, which container `{}` matches, or its `spec.podSelector`",
-            container.name
-        ),
-    };
-    let fallback = if scene.serves_alone(by) { "" } else { "; or make it a fallback (`fallback: true`)" };
-    format!("{how}{fallback}; which of two identities a workload takes by default is arbitrary in SPIRE")
-}
-
-/// Istio authorises on `ns/<ns>/sa/<sa>` alone (its `pkg/spiffe`), and its proxy asks SPIRE like any other container.
-fn mesh(scene: &Scene<'_>, binding: &Binding, place: usize, only: Option<usize>) -> Option<Finding> {
-    let mut pods: Vec<&Pod> = Vec::new();
-    let mut id = None;
-    let entries = scene.prediction.entries_by(place).iter();
-    for entry in entries.filter(|entry| only.is_none_or(|only| only == entry.pod)) {
-        let pod = &scene.world.pods[entry.pod];
-        let Some(text) = entry.spiffe_id.text().filter(|_| pod.istio) else { continue };
-        let istio = format!("/ns/{}/sa/{}", pod.namespace, pod.service_account);
-        let path = text.strip_prefix("spiffe://").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
-        if path != Some(istio.as_str()) {
-            pods.push(pod);
-            id = Some(text);
-        }
-    }
-    let message = format!(
-        "{} {} Istio's proxy, which authorises on `ns/<namespace>/sa/<service account>`; `{}` replaces that by {}",
-        names(pods.iter().copied()),
-        if pods.len() == 1 { "has" } else { "have" },
-        binding.key,
-        Quoted(id?)
-    );
-    let hint = "when Istio takes its certificates from SPIRE: give the proxy its own identity with a ClusterSPIFFEID for `k8s:container-name:istio-proxy`";
-    Some(about(Code::MeshIdentityReplaced, binding, message).hint(hint).with_pods(pods))
 }
 
 /// Outputs with complete proof whose binding is gone.

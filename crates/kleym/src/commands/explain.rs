@@ -16,7 +16,7 @@ use kleym_api::decode;
 use kleym_core::explain::{self, Chain, Explanation, Operator};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName};
-use kleym_core::report::{CLASS_FLAG, Code, Finding, Severity, TRUST_DOMAIN_FLAG};
+use kleym_core::report::{CLASS_FLAG, Code, Finding, PATH_GRANT_FLAG, Severity, TRUST_DOMAIN_FLAG};
 use kleym_core::settings::given::Environment;
 use kleym_core::spire::{Answer, Manager};
 use serde_json::Value;
@@ -26,7 +26,9 @@ use self::subject::{Subject, Unanswered};
 use crate::args;
 use crate::console::Console;
 use crate::declared::Told;
-use crate::deployment::{OPERATOR_LABELS, Watched, configured, instance_of, pods_not_ready, watched};
+use crate::deployment::{
+    OPERATOR_LABELS, Watched, all_configured, configured, instance_of, pods_not_ready, watched,
+};
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
 use crate::output;
@@ -215,6 +217,7 @@ fn operators(survey: &Survey) -> Vec<Operator> {
             ready: status.map(|_| number("/status/readyReplicas").unwrap_or(0)),
             class_name: configured(deployment, CLASS_FLAG),
             trust_domain: configured(deployment, TRUST_DOMAIN_FLAG),
+            path_grants: all_configured(deployment, PATH_GRANT_FLAG),
             watches: match watched(deployment) {
                 Watched::These(names) => Some(names),
                 Watched::All | Watched::Elsewhere => None,

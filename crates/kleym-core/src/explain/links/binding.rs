@@ -1,10 +1,11 @@
 //! The binding: what the engine decides of it, and what its status reports.
 
 use super::super::chain::{Evidence, Link, LinkKind};
-use super::super::{ending, read};
+use super::super::{ending, operator, read};
 use super::{Subject, shown};
+use crate::fact::Binding;
 use crate::index::Verdict;
-use crate::report::Code;
+use crate::report::{Code, Finding, Standing, binding_key};
 use crate::spire::Pod;
 use crate::text::quoted_list;
 
@@ -36,14 +37,26 @@ impl Subject<'_> {
             None if undecided => format!("{}   no status yet: no operator has decided it", binding.key.name),
             None => format!("{}   nothing is wrong with it", binding.key.name),
         };
+        let told = status.as_ref().is_some_and(|one| one.observed >= binding.generation);
         match &self.verdict {
+            Verdict::Wanted(identity)
+                if !told
+                    && self.scene.standing(binding, identity) == Standing::Unknown
+                    && let Some(idle) = self.nobody_decides(binding, None) =>
+            {
+                idle.read(seen)
+            }
             // What a status says of another generation it does not say of this one.
             Verdict::Wanted(_) if status.as_ref().is_some_and(|one| one.observed < binding.generation) => {
                 let says = format!("{}, so it is stale ({})", says(), Code::StatusStale);
                 Link::unseen(kind, says).read(seen)
             }
             Verdict::Wanted(_) => Link::holds(kind, says()).read(seen),
-            Verdict::Refused(refusal) => self.refused(kind, binding, refusal).read(seen),
+            Verdict::Refused(refusal) => {
+                let refused = self.refused(kind, binding, refusal);
+                let idle = if told { None } else { self.nobody_decides(binding, refused.finding.as_ref()) };
+                idle.unwrap_or(refused).read(seen)
+            }
             Verdict::Deleting => ending::link(self.question, binding),
             Verdict::Waiting(kinds) => {
                 let kinds = quoted_list(kinds.keys().map(|kind| kind.kind()));
@@ -52,6 +65,22 @@ impl Subject<'_> {
             }
             Verdict::Gone => Link::unseen(kind, "gone"),
         }
+    }
+
+    /// That no operator has decided a binding, for none works there; and why it will be refused once one does.
+    fn nobody_decides(&self, binding: &Binding, refusal: Option<&Finding>) -> Option<Link> {
+        // A file that nobody has applied waits for no operator.
+        self.scene.statuses.get(&binding.key)?;
+        let idle = operator::at_rest(self.question, &binding.key.namespace)?;
+        let key = &binding.key;
+        let message =
+            format!("no operator has decided `{key}` as it is now, for none works in its namespace");
+        let mut finding = Finding::new(idle.code, message).about(&binding_key(key)).hint(idle.hint);
+        finding.note = refusal.map(|why| {
+            let then = why.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            format!("once one works, it refuses the binding ({}): {}{then}", why.code, why.message)
+        });
+        Some(Link::ends(LinkKind::Binding, finding).read(idle.read))
     }
 
     /// Nothing speaks of what a pod serves, or of the one container that is asked for.
@@ -80,6 +109,9 @@ impl Subject<'_> {
                 )
             }
         };
+        if let Some(link) = self.left_behind(pod, &pools) {
+            return link;
+        }
         let selectors = pools.iter().filter_map(|pool| {
             let labels = shown(pool.labels.as_ref().ok()?);
             Some(Evidence::new(format!("InferencePool {namespace}/{}", pool.name), "spec.selector", labels))

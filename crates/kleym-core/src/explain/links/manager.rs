@@ -96,6 +96,9 @@ impl Subject<'_> {
         if let Some(link) = self.contradicted(binding, place, &object) {
             return link;
         }
+        if let Some(link) = self.hidden(binding, place) {
+            return link;
+        }
         match self.pod {
             Some((index, pod)) => self.entry_of(place, index, pod, &stats),
             None => self.entries(place, &stats),

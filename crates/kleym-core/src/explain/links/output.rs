@@ -134,9 +134,9 @@ impl Subject<'_> {
         // What the operator would mend by itself stays as it is while no operator runs.
         let its_work = matches!(finding.code, Code::OutputMissing | Code::OutputDrifted | Code::OrphanOutput);
         if its_work {
-            if let Some((seen, hint)) = operator::at_rest(self.question, &binding.key.namespace) {
-                read.extend(seen);
-                finding.hint = Some(hint);
+            if let Some(idle) = operator::at_rest(self.question, &binding.key.namespace) {
+                read.extend(idle.read);
+                finding.hint = Some(idle.hint);
             }
         } else if finding.code == Code::ManagedOutputConflict {
             let name = self.scene.output_name(&binding.key);

@@ -49,6 +49,7 @@ pages! {
     Contested => "KLM4101",
     LayeredIdentities => "KLM4110",
     ForeignIdentity => "KLM4111",
+    SharedHint => "KLM4112",
     ClusterSpiffeIdCrdMissing => "KLM5001",
     ManagedOutputConflict => "KLM5002",
     ManagedOutputApplyFailed => "KLM5003",

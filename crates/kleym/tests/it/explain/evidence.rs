@@ -6,7 +6,7 @@ use super::{BINDING, Dump, OBJECTIVE, POD, POOL, cause, duplicate, h, rival};
 use crate::run::Answer;
 
 /// The lines of the evidence, without the word before them.
-fn read(answer: &Answer) -> Vec<&str> {
+pub(super) fn read(answer: &Answer) -> Vec<&str> {
     let lines = answer.out.lines().skip_while(|line| !line.starts_with("read "));
     lines
         .take_while(|line| line.starts_with("read ") || line.starts_with("       "))
@@ -14,7 +14,7 @@ fn read(answer: &Answer) -> Vec<&str> {
         .collect()
 }
 
-fn line<'a>(answer: &'a Answer, word: &str) -> &'a str {
+pub(super) fn line<'a>(answer: &'a Answer, word: &str) -> &'a str {
     answer.out.lines().find_map(|line| line.strip_prefix(&format!("{word:<7}"))).unwrap_or_default()
 }
 
@@ -325,6 +325,20 @@ fn an_operator_that_does_not_run_is_why_an_output_is_not_as_it_should_be() {
     let missing = missing.with("operator.yaml", &operator(0, "{}", "default")).explain();
     assert_eq!(cause(&missing), Some("KLM5010"), "{missing}");
     assert!(line(&missing, "fix").starts_with("kleym-operator is scaled to none"), "{missing}");
+    // Nobody tells of a refusal either: what is wrong with the binding comes behind that.
+    let refused = h()
+        .edit("binding.yaml", "spec:", "spec:\n  spiffeIDTemplate: spiffe://example.org/ns/web/x")
+        .edit("binding.yaml", "value: vllm}\n", "value: vllm}\nstatus: {observedGeneration: -1}\n");
+    let refused = refused.with("operator.yaml", &operator(1, "{replicas: 1}", "default")).explain();
+    assert_eq!((cause(&refused), refused.exit), (Some("KLM9202"), Some(2)), "{refused}");
+    assert_eq!(
+        line(&refused, "cause"),
+        "KLM9202 no operator has decided `llm/chat` as it is now, for none works in its namespace"
+    );
+    assert!(
+        line(&refused, "note").starts_with("once one works, it refuses the binding (KLM3002): "),
+        "{refused}"
+    );
     // It is also who lets go of a binding that is to go.
     let held = BINDING.replace(
         "generation: 3",
@@ -350,4 +364,32 @@ fn two_objectives_of_one_name_show_where_each_leads() {
             "InferenceObjective llm/chat (inference.networking.x-k8s.io): spec.poolRef = mistral (group inference.networking.x-k8s.io)",
         ]
     );
+}
+
+#[test]
+fn an_operator_that_has_lost_its_path_grants_refuses_to_start() {
+    let granted =
+        BINDING.replace("spec:", "spec:\n  spiffeIDTemplate: spiffe://example.org/tenants/llm/chat");
+    let granted = granted
+        + "status: {observedGeneration: 3, trustDomain: example.org, clusterSPIFFEIDClassName: spire-spire, instance: default, pathGrants: [/tenants/llm], conditions: [{type: Ready, status: 'True', reason: Reconciled, message: ''}]}\n";
+    let rules = BINDING
+        .replace("{name: chat,", "{name: rules,")
+        .replace("uid-of-chat", "uid-of-rules")
+        .replace("value: vllm", "value: proxy")
+        + "status: {observedGeneration: -1}\n";
+    let dump = h().without("binding.yaml").without("output.yaml").with("binding.yaml", &granted);
+    let output = dump.kleym("render --path-grant llm=/tenants/llm");
+    let stats = "status: {stats: {podsSelected: 1, entriesToSet: 1, namespacesSelected: 1}}\n";
+    let dump = dump.with("output.yaml", &(output.out + stats)).with("rules.yaml", &rules);
+    let said = "KLEYM_PATH_GRANT=llm=/tenants/llm, as the bindings' status has it";
+    let lost = operator(
+        1,
+        "{replicas: 1}",
+        "default, --trust-domain=example.org, --clusterspiffeid-class-name=spire-spire",
+    );
+    let dump = dump.with("operator.yaml", &lost);
+    let answer = dump.ask("explain binding/rules -n llm -f dump");
+    assert_eq!((cause(&answer), answer.exit), (Some("KLM5010"), Some(2)), "{answer}");
+    assert!(line(&answer, "fix").contains("--path-grant is not set, but 1 issued output lies outside `/ns/`, such as `spiffe://example.org/tenants/llm/chat`, in no grant any more, so it refuses to start"), "{answer}");
+    assert!(line(&answer, "fix").contains(said), "{answer}");
 }
