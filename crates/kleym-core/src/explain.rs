@@ -36,7 +36,7 @@ pub struct Question<'a> {
     pub deletion: &'a dyn Fn(&BindingKey) -> Option<Deletion>,
     /// The same of an output's metadata.
     pub output_deletion: &'a dyn Fn(&ObjectName) -> Option<Deletion>,
-    /// Who made an object that is not Kleym's.
+    /// Who made an object of that name, and who holds it.
     pub made: &'a dyn Fn(&ObjectName) -> Option<Made>,
     /// What the installed definition of ClusterSPIFFEID cannot hold of what Kleym writes. Asked only when an output could not be
     /// written.
@@ -62,6 +62,8 @@ pub struct Made {
     pub managers: Vec<(String, Option<String>)>,
     /// Its annotations, but for Kleym's.
     pub annotations: Vec<(String, String)>,
+    /// `metadata.finalizers`
+    pub finalizers: Vec<Finalizer>,
 }
 
 /// An installed definition.

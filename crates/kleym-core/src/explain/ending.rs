@@ -44,6 +44,12 @@ impl Finalizer {
     }
 }
 
+/// Finalizers, each with who set it.
+fn with_setters<'a>(finalizers: impl IntoIterator<Item = &'a Finalizer>) -> String {
+    let each = finalizers.into_iter().map(|one| format!("{}{}", Quoted(&one.name), one.set_by()));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 impl Deletion {
     fn foreign(&self) -> impl Iterator<Item = &Finalizer> {
         self.finalizers.iter().filter(|one| one.is_foreign())
@@ -51,8 +57,7 @@ impl Deletion {
 
     /// The finalizers of others, each with who set it.
     fn holders(&self) -> String {
-        let each = self.foreign().map(|one| format!("{}{}", Quoted(&one.name), one.set_by()));
-        each.collect::<Vec<_>>().join(", ")
+        with_setters(self.foreign())
     }
 
     /// Who can take them off.
@@ -92,23 +97,50 @@ impl Deletion {
             read.push(Evidence::new(object, "metadata.deletionTimestamp", self.timestamp.as_str()));
         }
         if !self.finalizers.is_empty() {
-            let whose = |one: &Finalizer| match one.is_foreign() {
-                false => format!("{} (Kleym's)", one.name),
-                true => {
-                    let set = one.set_by().replace(" (", "; ").replace(['`', ')'], "");
-                    format!("{} (not Kleym's{set})", one.name)
-                }
-            };
-            let finalizers: Vec<String> = self.finalizers.iter().map(whose).collect();
-            read.push(Evidence::new(object, "metadata.finalizers", finalizers.join(", ")));
+            read.push(read_finalizers(object, &self.finalizers));
         }
         read
     }
 }
 
+fn read_finalizers(object: &str, finalizers: &[Finalizer]) -> Evidence {
+    let whose = |one: &Finalizer| match one.is_foreign() {
+        false => format!("{} (Kleym's)", one.name),
+        true => {
+            let set = one.set_by().replace(" (", "; ").replace(['`', ')'], "");
+            format!("{} (not Kleym's{set})", one.name)
+        }
+    };
+    let finalizers: Vec<String> = finalizers.iter().map(whose).collect();
+    Evidence::new(object, "metadata.finalizers", finalizers.join(", "))
+}
+
 /// The output of a binding that is being deleted, which is being deleted too and held by somebody else.
 fn held<'a>(question: &Question<'a>, live: &'a LiveOutput) -> Option<Deletion> {
     (question.output_deletion)(&live.name).filter(|deletion| deletion.foreign().next().is_some())
+}
+
+/// The finalizers on an output that is not being deleted yet: once it is, they keep it.
+fn kept(question: &Question<'_>, live: &LiveOutput) -> Option<Vec<Finalizer>> {
+    let made = (question.made)(&live.name).map(|made| made.finalizers).unwrap_or_default();
+    let set_by = |name: &str| made.iter().find(|one| one.name == name).cloned();
+    let plain = |name: &str| Finalizer { name: name.to_owned(), ..Finalizer::default() };
+    let all = live.finalizers.iter().map(|name| set_by(name).unwrap_or_else(|| plain(name)));
+    let all: Vec<Finalizer> = all.filter(Finalizer::is_foreign).collect();
+    (!all.is_empty()).then_some(all)
+}
+
+/// What is next in the way, once what is told first is mended.
+fn behind<'a>(object: &str, finalizers: impl Iterator<Item = &'a Finalizer>) -> String {
+    let finalizers: Vec<&Finalizer> = finalizers.collect();
+    let (noun, are, owner, them) = match finalizers.len() {
+        1 => ("finalizer", "is", "its owner", "it"),
+        _ => ("finalizers", "are", "their owners", "them"),
+    };
+    let finalizers = with_setters(finalizers);
+    format!(
+        "behind it: {object} has {noun} {finalizers}, which {are} not Kleym's: {owner} must release {them}"
+    )
 }
 
 /// The binding's link, at which the chain ends.
@@ -146,10 +178,16 @@ pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
             (code, message, hint, Vec::new())
         }
     };
-    // The operator is what lets go of it, where nobody else holds it.
-    let own_alone = !deletion.finalizers.is_empty() && deletion.foreign().next().is_none();
-    let idle =
-        if own_alone && held.is_none() { operator::at_rest(question, &binding.key.namespace) } else { None };
+    // The operator is what lets go of it, where nobody else holds it, and what withdraws the output before anybody can.
+    let own = deletion.finalizers.iter().any(|one| !one.is_foreign());
+    let by_others = deletion.foreign().next().is_some();
+    let its_turn = own && held.is_none() && (ours.is_some() || !by_others);
+    let idle = if its_turn { operator::at_rest(question, &binding.key.namespace) } else { None };
+    let of_binding = format!("InferenceIdentityBinding {}", Quoted(&binding.key.to_string()));
+    // What is told first may be of the binding's own finalizers already.
+    let told = held.is_none() && idle.is_none();
+    let then = (!told && by_others).then(|| behind(&of_binding, deletion.foreign()));
+    let waiting = ours.filter(|_| held.is_none()).and_then(|live| Some((live, kept(question, live)?)));
     let (seen, hint) = match idle {
         Some(idle) => (idle.read, format!("{}; {AGAIN}", idle.hint)),
         None => (Vec::new(), hint),
@@ -158,9 +196,27 @@ pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
         .about(&key)
         .at(key, FieldPath::dotted("metadata.deletionTimestamp"))
         .hint(hint);
-    finding.note = held.as_ref().and_then(|(live, of_output)| also_held(question, live, of_output));
+    let notes = [
+        held.as_ref().and_then(|(live, of_output)| {
+            also_held(question, live, &of_output.foreign().collect::<Vec<_>>())
+        }),
+        waiting.as_ref().map(|(live, finalizers)| {
+            let object = format!("ClusterSPIFFEID {}", Quoted(live.name.as_str()));
+            let others = also_held(question, live, &finalizers.iter().collect::<Vec<_>>());
+            behind(&object, finalizers.iter())
+                + &others.map(|others| format!("; {others}")).unwrap_or_default()
+        }),
+        then,
+    ];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
+    finding.note = (!notes.is_empty()).then(|| notes.join("; "));
     let object = format!("InferenceIdentityBinding {}", binding.key);
     let mut read = of_output;
+    read.extend(
+        waiting
+            .as_ref()
+            .map(|(live, finalizers)| read_finalizers(&format!("ClusterSPIFFEID {}", live.name), finalizers)),
+    );
     if let Some((live, _)) = held.as_ref().filter(|(live, _)| live.selects_nothing()) {
         let what = "kubernetes.io/metadata.name=withdrawn.kleym.sonda.red (matches none)";
         read.push(Evidence::new(format!("ClusterSPIFFEID {}", live.name), "spec.namespaceSelector", what));
@@ -231,11 +287,11 @@ fn of_a_held_binding(binding: &Binding, deletion: &Deletion) -> String {
 }
 
 /// That other outputs will be held likewise once they are deleted.
-fn also_held(question: &Question<'_>, live: &LiveOutput, deletion: &Deletion) -> Option<String> {
+fn also_held(question: &Question<'_>, live: &LiveOutput, by: &[&Finalizer]) -> Option<String> {
     let others = question.scene.outputs?.iter().filter(|other| other.name != live.name);
     let held = |other: &&LiveOutput| {
-        let by = |one: &Finalizer| other.finalizers.iter().any(|name| **name == *one.name);
-        other.wears_our_label() && deletion.foreign().any(by)
+        let carries = |one: &Finalizer| other.finalizers.iter().any(|name| **name == *one.name);
+        other.wears_our_label() && by.iter().copied().any(carries)
     };
     match others.filter(held).count() {
         0 => None,

@@ -58,6 +58,7 @@ pub(super) fn made(object: &Value) -> Made {
         created: object.pointer("/metadata/creationTimestamp").and_then(Value::as_str).map(str::to_owned),
         managers: managers.collect(),
         annotations: annotations.map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        finalizers: meta.finalizers().map(|name| finalizer(object, name)).collect(),
     }
 }
 

@@ -102,7 +102,7 @@ fn what_no_api_server_would_take_for_a_finalizer_goes_into_no_command() {
 }
 
 /// The lines of what was read.
-fn read(answer: &Answer) -> Vec<&str> {
+fn read_lines(answer: &Answer) -> Vec<&str> {
     let lines = answer.out.lines().skip_while(|line| !line.starts_with("read "));
     lines.take_while(|line| line.starts_with("read ") || line.starts_with("   ")).collect()
 }
@@ -114,5 +114,74 @@ fn what_the_status_says_of_a_binding_that_is_not_ready_is_shown_where_the_chain_
     let answer = dump.without("output.yaml").with("default.yaml", FALLBACK).explain();
     assert_eq!(cause(&answer), Some("KLM5010"), "{answer}");
     let said = "InferenceIdentityBinding llm/chat: status.conditions[Ready].message = the former ClusterSPIFFEID is kept by `vault.example/retain`";
-    assert!(read(&answer).iter().any(|line| line.ends_with(said)), "{answer}");
+    assert!(read_lines(&answer).iter().any(|line| line.ends_with(said)), "{answer}");
+}
+
+/// The binding is being deleted, and its output, which nobody deletes yet, carries a finalizer of somebody else. The operator
+/// watches other namespaces.
+fn waits_for_the_operator(more: &str) -> Dump {
+    let ends = format!("generation: 3, deletionTimestamp: '{LONG_AGO}', finalizers: [{OWN}{more}]");
+    let kept = "metadata:
+  uid: uid-of-output
+  finalizers: [mesh.example/propagated]
+  managedFields:
+  - manager: mesh-propagator
+    time: '2024-10-30T01:00:04Z'
+    fieldsV1: {f:metadata: {f:finalizers: {.: {}, 'v:\"mesh.example/propagated\"': {}}}}
+";
+    let operator = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: kleym, namespace: kleym-system, labels: {app.kubernetes.io/name: kleym, app.kubernetes.io/component: operator}}
+spec: {replicas: 1, template: {spec: {containers: [{name: operator, args: [--watch-namespace=web]}]}}}
+status: {readyReplicas: 1}
+";
+    h().edit("binding.yaml", "generation: 3", &ends)
+        .edit("output.yaml", "metadata:\n", kept)
+        .with("operator.yaml", operator)
+}
+
+/// The line that begins with `note`.
+fn note(answer: &Answer) -> &str {
+    answer.out.lines().find_map(|line| line.strip_prefix("note   ")).unwrap_or_default()
+}
+
+#[test]
+fn a_finalizer_on_an_output_that_nobody_deletes_yet_is_told_behind_the_first_cause() {
+    let behind = |answer: &Answer| {
+        let name = answer.out.split("output `").nth(1).and_then(|rest| rest.split('`').next()).unwrap();
+        format!(
+            "behind it: ClusterSPIFFEID `{name}` has finalizer `mesh.example/propagated` (set by `mesh-propagator` at 2024-10-30T01:00:04Z), which is not Kleym's: its owner must release it"
+        )
+    };
+    for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+        let answer = waits_for_the_operator("").kleym(asked);
+        assert_eq!((cause(&answer), answer.exit), (Some("KLM5101"), Some(0)), "{answer}");
+        assert!(fix(&answer).starts_with("kleym-operator does not work in namespace `llm`"), "{answer}");
+        assert_eq!(note(&answer), behind(&answer), "{answer}");
+        let read = "metadata.finalizers = mesh.example/propagated (not Kleym's; set by mesh-propagator at 2024-10-30T01:00:04Z)";
+        assert!(read_lines(&answer).iter().any(|line| line.ends_with(read)), "{answer}");
+    }
+    // While the operator works, too: it has not come to the output yet.
+    let works = waits_for_the_operator("").edit("operator.yaml", "=web", "=llm").explain();
+    assert_eq!((cause(&works), note(&works)), (Some("KLM5101"), behind(&works).as_str()), "{works}");
+}
+
+#[test]
+fn a_finalizer_on_the_binding_is_behind_what_its_output_waits_for() {
+    let answer = waits_for_the_operator(", backup.example/keep").explain();
+    assert_eq!(cause(&answer), Some("KLM5101"), "{answer}");
+    assert!(fix(&answer).starts_with("kleym-operator does not work in namespace `llm`"), "{answer}");
+    assert!(
+        note(&answer).ends_with("; behind it: InferenceIdentityBinding `llm/chat` has finalizer `backup.example/keep`, which is not Kleym's: its owner must release it"),
+        "{answer}"
+    );
+    // Where an output is held, that comes first.
+    let held = held(LONG_AGO, "withdrawn.kleym.sonda.red")
+        .edit("binding.yaml", OWN, &format!("{OWN}, backup.example/keep"))
+        .explain();
+    assert_eq!(cause(&held), Some("KLM5014"), "{held}");
+    assert!(
+        note(&held).contains("InferenceIdentityBinding `llm/chat` has finalizer `backup.example/keep`"),
+        "{held}"
+    );
 }
