@@ -22,6 +22,7 @@
 
 mod agent;
 mod code;
+mod count;
 mod declared;
 mod differs;
 mod fallback;
@@ -37,6 +38,7 @@ mod workload;
 
 pub use self::agent::{Agents, Elsewhere, image_name};
 pub use self::code::{Code, PAGES, Severity};
+pub use self::count::{Count, counted_in};
 pub use self::declared::{findings, refused};
 pub use self::differs::Difference;
 pub use self::fallback::{bind_too, unknown};

@@ -2,6 +2,7 @@
 
 use super::agent::unserved;
 use super::code::Code;
+use super::count::Count;
 use super::finding::{Finding, binding_key};
 use super::live::{about, names, object_reference};
 use super::place;
@@ -186,7 +187,12 @@ fn unmatched(scene: &Scene<'_>, binding: &Binding, identity: &Identity, pods: &[
             Quoted(item.value())
         ),
         _ => {
-            let are = if there.is_empty() { String::new() } else { format!("; {list}") };
+            let counts = Count::of(item.as_str()).zip(pods.first()).map(|(count, pod)| count.says(pod));
+            let are = match counts {
+                Some(counts) => format!(": {counts}"),
+                None if there.is_empty() => String::new(),
+                None => format!("; {list}"),
+            };
             format!(
                 "no container of the pods that `{}` selects has {}{are}",
                 binding.key,
@@ -200,5 +206,7 @@ fn unmatched(scene: &Scene<'_>, binding: &Binding, identity: &Identity, pods: &[
     };
     let field = place::selector_field(binding, item.as_str());
     let finding = about(code, binding, message).at(binding_key(&binding.key), field);
-    Some(finding.hint("correct the binding, or the pods").with_pods(pods.iter().copied()))
+    let count = Count::of(item.as_str()).map(|count| count.hint(binding, identity, pods));
+    let hint = count.unwrap_or_else(|| "correct the binding, or the pods".to_owned());
+    Some(finding.hint(hint).with_pods(pods.iter().copied()))
 }

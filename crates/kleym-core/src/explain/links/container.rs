@@ -8,7 +8,8 @@ use super::{Subject, number, own_labels, pod_object};
 use crate::fact::{Binding, DiscriminatorType};
 use crate::render::Identity;
 use crate::report::{
-    Code, Finding, Standing, anyone_holds, anyone_holds_all, bind_too, selector_field, unknown, workloads,
+    Code, Count, Finding, Standing, anyone_holds, anyone_holds_all, bind_too, counted_in, selector_field,
+    unknown, workloads,
 };
 use crate::resolve::Resolved;
 use crate::spire::{Answer, Container, Pod, item_matches, set_matches};
@@ -121,6 +122,9 @@ impl Subject<'_> {
         if let Some(link) = of_image.and_then(|item| self.without_image(binding, pod, item, asked)) {
             return link;
         }
+        if let Some((item, count)) = item.and_then(|item| Some((item, Count::of(item)?))) {
+            return self.without_count(binding, identity, pod, item, count);
+        }
         let names: Vec<&str> = candidates.iter().map(|container| &*container.name).collect();
         let what = match item {
             Some(item) => format!("has {}", Quoted(item)),
@@ -223,6 +227,31 @@ impl Subject<'_> {
             .read([selector(binding, item)])
     }
 
+    /// SPIRE counts another number of containers in the pod.
+    fn without_count(
+        &self,
+        binding: &Binding,
+        identity: &Identity,
+        pod: &Pod,
+        item: &str,
+        count: Count<'_>,
+    ) -> Link {
+        let message = format!("pod `{}` does not have {}: {}", pod.name, Quoted(item), count.says(pod));
+        let hint = count.hint(binding, identity, &[pod]);
+        let hint = match self.others_with(pod, item) {
+            0 => hint,
+            others => format!(
+                "{} {}, and no one number fits both: change this pod{}, or, when it is the others that are to go, {hint}",
+                number(others, "other pod has", "other pods have"),
+                Quoted(item),
+                in_its_template(pod)
+            ),
+        };
+        let mut finding = self.pod_finding(Code::NothingMatches, message, hint);
+        finding.note = self.note_of_fallback(binding);
+        Link::ends(LinkKind::Container, finding).read(counts_of(pod)).read([selector(binding, item)])
+    }
+
     /// No container has an image as the kubelet reports it, which is what counts; nothing where it has reported none.
     fn without_image(&self, binding: &Binding, pod: &Pod, item: &str, asked: &[&Container]) -> Option<Link> {
         let all: Vec<&Container> = pod.containers.iter().collect();
@@ -308,8 +337,12 @@ impl Subject<'_> {
                 pod.containers.iter().all(certain)
             })
         });
-        finding.hint = Some(correction(binding, item, &self.free(binding, different.iter().copied())));
         finding.note = self.note_of_fallbacks(binding);
+        if item.is_some_and(|item| Count::of(item).is_some()) {
+            let read: Vec<Evidence> = different.iter().take(SHOWN).flat_map(|pod| counts_of(pod)).collect();
+            return Link::ends(kind, finding).read(read).read(item.map(|item| selector(binding, item)));
+        }
+        finding.hint = Some(correction(binding, item, &self.free(binding, different.iter().copied())));
         let read = different.iter().take(SHOWN).map(|pod| {
             let all: Vec<&Container> = pod.containers.iter().collect();
             containers_of(pod, &all)
@@ -457,6 +490,11 @@ fn as_reported(binding: &Binding, item: &str, containers: &[&Container]) -> Opti
 fn containers_of(pod: &Pod, containers: &[&Container]) -> Evidence {
     let names = quoted_list(containers.iter().map(|container| &*container.name));
     Evidence::new(pod_object(pod), "spec.containers", names)
+}
+
+/// The containers of a pod, as SPIRE counts them.
+fn counts_of(pod: &Pod) -> [Evidence; 2] {
+    counted_in(pod).map(|(field, value)| Evidence::new(pod_object(pod), field, value))
 }
 
 /// Where a selector of the binding stands, with what stands there.

@@ -267,3 +267,104 @@ fn a_service_account_that_fits_no_pod_is_told_with_the_fallback_it_took_away() {
     assert_eq!(cause(&answer), Some("KLM2110"), "{answer}");
     assert!(answer.out.contains("note   `llm/chat` takes the fallback identity"), "{answer}");
 }
+
+/// The binding with more selectors, written.
+fn with_items(items: &str) -> Dump {
+    let dump = h()
+        .edit("binding.yaml", "'k8s:sa:llama'", &format!("'k8s:sa:llama', {items}"))
+        .without("output.yaml")
+        .with("default.yaml", FALLBACK);
+    let output = dump.kleym("render --instance default");
+    dump.with("output.yaml", &output.out)
+}
+
+/// What the kubelet reports of both containers.
+const REPORTED: &str = "status:
+  phase: Running
+  containerStatuses: [{name: vllm, image: 'docker.io/r/vllm:v1', imageID: 'docker.io/r/vllm@sha256:0'}]
+  initContainerStatuses: [{name: proxy, image: 'docker.io/r/proxy:v1', imageID: 'docker.io/r/proxy@sha256:1'}]";
+
+#[test]
+fn a_count_of_containers_is_told_with_what_spire_counts_and_the_number_to_write() {
+    let dump =
+        || with_items("'k8s:pod-image-count:2'").edit("pod.yaml", "status: {phase: Running}", REPORTED);
+    let write = "write `k8s:pod-image-count:1` instead of `k8s:pod-image-count:2` in `spec.workloadSelectorTemplates[2]` of `llm/chat`, and add `k8s:pod-init-image-count:1` beside it so that still nothing else can be injected; or take the count out";
+    for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+        let answer = dump().kleym(asked);
+        assert_eq!((cause(&answer), answer.exit), (Some("KLM2112"), Some(2)), "{answer}");
+        for said in [
+            " `k8s:pod-image-count:2`: that counts regular containers alone, and SPIRE counts 1 regular (`vllm`), 1 init (`proxy`, a native sidecar)\n",
+            "Pod llm/vllm-0: status.containerStatuses = 1 (`vllm`)\n",
+            "Pod llm/vllm-0: status.initContainerStatuses = 1 (`proxy`, a native sidecar)\n",
+            "InferenceIdentityBinding llm/chat: spec.workloadSelectorTemplates[2] = k8s:pod-image-count:2\n",
+            &format!("fix    {write}\n"),
+        ] {
+            assert!(answer.out.contains(said), "{said}: {answer}");
+        }
+    }
+    let status = dump().kleym("status");
+    assert!(status.err.contains(write), "{status}");
+    // What is advised does match.
+    for items in ["'k8s:pod-image-count:1', 'k8s:pod-init-image-count:1'", "'k8s:pod-image-count:1'"] {
+        let mended = with_items(items).edit("pod.yaml", "status: {phase: Running}", REPORTED).explain();
+        assert_eq!((cause(&mended), mended.exit), (None, Some(0)), "{mended}");
+    }
+}
+
+#[test]
+fn both_counts_are_mended_where_both_are_wrong_and_a_right_one_stays() {
+    for (items, fix) in [
+        (
+            "'k8s:pod-image-count:3', 'k8s:pod-init-image-count:2'",
+            "write `k8s:pod-image-count:1` instead of `k8s:pod-image-count:3` in `spec.workloadSelectorTemplates[2]` of `llm/chat`, and `k8s:pod-init-image-count:1` instead of `k8s:pod-init-image-count:2` in `spec.workloadSelectorTemplates[3]`",
+        ),
+        (
+            "'k8s:pod-image-count:3', 'k8s:pod-init-image-count:1'",
+            "write `k8s:pod-image-count:1` instead of `k8s:pod-image-count:3` in `spec.workloadSelectorTemplates[2]` of `llm/chat`",
+        ),
+    ] {
+        let answer = with_items(items).edit("pod.yaml", "status: {phase: Running}", REPORTED).explain();
+        assert!(answer.out.contains(&format!("fix    {fix}\n")), "{answer}");
+    }
+}
+
+#[test]
+fn a_container_beyond_the_count_may_be_one_that_does_not_belong_there() {
+    let dump = with_items("'k8s:pod-image-count:1'").edit(
+        "pod.yaml",
+        "containers: [{name: vllm, image: 'r/vllm:v1'}]",
+        "containers: [{name: vllm, image: 'r/vllm:v1'}, {name: injected, image: 'r/x:1'}]",
+    );
+    let answer = dump.edit("pod.yaml", "status: {phase: Running}", REPORTED).explain();
+    // Nothing is reported of it yet, so what will be counted is not known.
+    assert!(answer.out.contains(" 6 ?    container "), "{answer}");
+    let both = "containerStatuses: [{name: injected, image: 'r/x:1', imageID: 'r/x@sha256:2'}, ";
+    let reported = REPORTED.replace("containerStatuses: [", both);
+    let answer = with_items("'k8s:pod-image-count:1'")
+        .edit(
+            "pod.yaml",
+            "containers: [{name: vllm, image: 'r/vllm:v1'}]",
+            "containers: [{name: vllm, image: 'r/vllm:v1'}, {name: injected, image: 'r/x:1'}]",
+        )
+        .edit("pod.yaml", "status: {phase: Running}", &reported)
+        .explain();
+    assert_eq!(cause(&answer), Some("KLM2112"), "{answer}");
+    let fix = "fix    see first whether all of `vllm` and `injected` belong there, for the number keeps others out: if one does not, take it out of the pods; if all do, write `k8s:pod-image-count:2` instead";
+    assert!(answer.out.contains(fix), "{answer}");
+}
+
+#[test]
+fn no_one_number_fits_pods_of_two_forms() {
+    let former = super::POD
+        .replace("vllm-0", "vllm-1")
+        .replace("containers: [{", "containers: [{name: proxy, image: 'r/proxy:v1'}, {")
+        .replace("  initContainers: [{name: proxy, image: 'r/proxy:v1', restartPolicy: Always}]\n", "")
+        .replace("status: {phase: Running}", "status: {phase: Running, containerStatuses: [{name: proxy, image: 'r/proxy:v1', imageID: 'r/proxy@sha256:1'}, {name: vllm, image: 'r/vllm:v1', imageID: 'r/vllm@sha256:0'}]}");
+    let answer = with_items("'k8s:pod-image-count:2'")
+        .edit("pod.yaml", "status: {phase: Running}", REPORTED)
+        .with("pod-1.yaml", &former)
+        .explain();
+    assert_eq!(cause(&answer), Some("KLM2112"), "{answer}");
+    let fix = "fix    1 other pod has `k8s:pod-image-count:2`, and no one number fits both: change this pod, or, when it is the others that are to go, write `k8s:pod-image-count:1`";
+    assert!(answer.out.contains(fix), "{answer}");
+}
