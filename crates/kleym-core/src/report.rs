@@ -27,6 +27,7 @@ mod declared;
 mod differs;
 mod fallback;
 mod finding;
+mod image;
 mod live;
 mod neighbours;
 mod origin;
@@ -43,6 +44,7 @@ pub use self::declared::{findings, refused};
 pub use self::differs::Difference;
 pub use self::fallback::{bind_too, unknown};
 pub use self::finding::{Finding, Reference, Related, binding_key};
+pub use self::image::{digest, is_latest, meant, of_one_repository};
 pub use self::live::{
     CLASS_FLAG, Called, PATH_GRANT_FLAG, TRUST_DOMAIN_FLAG, output, poison, reported, still_there, stopped,
     typed, watched,

@@ -6,6 +6,7 @@ mod class;
 mod collision;
 mod container;
 mod hint;
+mod image;
 mod labels;
 mod manager;
 mod mend;

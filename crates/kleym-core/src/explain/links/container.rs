@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::chain::{Evidence, Link, LinkKind};
+use super::image::IMAGE;
 use super::labels::in_its_template;
 use super::{Subject, number, own_labels, pod_object};
 use crate::fact::{Binding, DiscriminatorType};
@@ -16,13 +17,10 @@ use crate::spire::{Answer, Container, Pod, item_matches, set_matches};
 use crate::text::{Quoted, quoted_list};
 
 /// The field of the discriminator's value.
-const DISCRIMINATOR: &str = "spec.containerDiscriminator.value";
+pub(super) const DISCRIMINATOR: &str = "spec.containerDiscriminator.value";
 
 /// How a selector for a label of the pod begins.
 const POD_LABEL: &str = "k8s:pod-label:";
-
-/// How a selector for the image of a container begins.
-const IMAGE: &str = "k8s:container-image:";
 
 /// The most pods whose containers are shown.
 const SHOWN: usize = 3;
@@ -37,7 +35,7 @@ pub(in crate::explain) fn is_of_another(binding: &Binding, pod: &Pod, container:
     literal.chain(named).any(|item| item_matches(&item, pod, container, None) == Answer::No)
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
     pub(super) fn container(&self) -> Link {
         let kind = LinkKind::Container;
         let (Some(binding), Some(identity)) = (self.binding, self.identity()) else {
@@ -99,7 +97,13 @@ impl Subject<'_> {
     }
 
     /// None of the containers that are asked about matches.
-    fn no_container(&self, binding: &Binding, identity: &Identity, pod: &Pod, asked: &[&Container]) -> Link {
+    fn no_container(
+        &self,
+        binding: &Binding,
+        identity: &Identity,
+        pod: &'a Pod,
+        asked: &[&'a Container],
+    ) -> Link {
         let space = self.scene.world.space(pod);
         let elsewhere = pod
             .containers
@@ -119,7 +123,11 @@ impl Subject<'_> {
             return self.without_label(binding, pod, item, label);
         }
         let of_image = item.filter(|item| !elsewhere && item.starts_with(IMAGE));
-        if let Some(link) = of_image.and_then(|item| self.without_image(binding, pod, item, asked)) {
+        if let Some(link) = of_image.and_then(|item| self.without_image(binding, identity, pod, item, asked))
+        {
+            return link;
+        }
+        if let Some(link) = item.and_then(|item| self.without_image_of_pod(binding, identity, pod, item)) {
             return link;
         }
         if let Some((item, count)) = item.and_then(|item| Some((item, Count::of(item)?))) {
@@ -167,7 +175,7 @@ impl Subject<'_> {
     }
 
     /// How many other pods of the binding's pool have a container with an item.
-    fn others_with(&self, pod: &Pod, item: &str) -> usize {
+    pub(super) fn others_with(&self, pod: &Pod, item: &str) -> usize {
         let pods = self.resolution().map(|resolved| self.pods_in(&resolved.pool.labels)).unwrap_or_default();
         let others = pods.into_iter().filter(|one| !std::ptr::eq(*one, pod));
         let has = |one: &&Pod| {
@@ -252,26 +260,6 @@ impl Subject<'_> {
         Link::ends(LinkKind::Container, finding).read(counts_of(pod)).read([selector(binding, item)])
     }
 
-    /// No container has an image as the kubelet reports it, which is what counts; nothing where it has reported none.
-    fn without_image(&self, binding: &Binding, pod: &Pod, item: &str, asked: &[&Container]) -> Option<Link> {
-        let all: Vec<&Container> = pod.containers.iter().collect();
-        let meant = meant(item, &all);
-        let there = images(asked)?;
-        let message =
-            format!("no container of pod `{}` has {}; the kubelet reports {there}", pod.name, Quoted(item));
-        let mut hint = as_reported(binding, item, if meant.is_empty() { asked } else { &meant })?;
-        let other = self.question.container.filter(|_| !meant.is_empty());
-        if let Some(other) = other.filter(|name| meant.iter().all(|one| *one.name != **name)) {
-            let names = quoted_list(meant.iter().map(|one| &*one.name));
-            hint =
-                format!("{hint} (of container {names}); and {}", bind_too(self.scene, binding, pod, other));
-        }
-        let mut finding = self.pod_finding(Code::NoSuchContainer, message, hint);
-        finding.note = self.note_of_fallback(binding);
-        let read = Evidence::new(pod_object(pod), "status.containerStatuses[].image", there);
-        Some(Link::ends(LinkKind::Container, finding).read([read, selector(binding, item)]))
-    }
-
     /// That the binding took the fallback identity away which the pod would have.
     pub(super) fn note_of_fallback(&self, binding: &Binding) -> Option<String> {
         if self.displaced(binding).is_none() {
@@ -323,7 +311,7 @@ impl Subject<'_> {
             return link;
         }
         let pods = self.resolution().map(|resolved| self.pods_in(&resolved.pool.labels)).unwrap_or_default();
-        let mut different: Vec<&Pod> = Vec::new();
+        let mut different: Vec<&'a Pod> = Vec::new();
         for pod in pods {
             let names = |pod: &Pod| pod.containers.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
             if different.iter().all(|other| names(other) != names(pod)) {
@@ -341,6 +329,13 @@ impl Subject<'_> {
         if item.is_some_and(|item| Count::of(item).is_some()) {
             let read: Vec<Evidence> = different.iter().take(SHOWN).flat_map(|pod| counts_of(pod)).collect();
             return Link::ends(kind, finding).read(read).read(item.map(|item| selector(binding, item)));
+        }
+        let of_pod =
+            item.and_then(|item| self.image_of_pod(binding, identity, different.first().copied()?, item));
+        if let Some((says, hint, image)) = of_pod {
+            finding.message = format!("{}: in pod `{}`, {says}", finding.message, different[0].name);
+            finding.hint = Some(hint);
+            return Link::ends(kind, finding).read([image]).read(item.map(|item| selector(binding, item)));
         }
         finding.hint = Some(correction(binding, item, &self.free(binding, different.iter().copied())));
         let read = different.iter().take(SHOWN).map(|pod| {
@@ -403,33 +398,6 @@ impl Subject<'_> {
         }
     }
 
-    /// No container of any pod has an image as the kubelet reports it: each report is shown once.
-    fn image_of_no_pod(
-        &self,
-        binding: &Binding,
-        finding: &Finding,
-        item: &str,
-        pods: &[&Pod],
-    ) -> Option<Link> {
-        let mut different: Vec<(&Pod, String)> = Vec::new();
-        for pod in pods {
-            let all: Vec<&Container> = pod.containers.iter().collect();
-            if let Some(images) = images(&all)
-                && different.iter().all(|(_, other)| *other != images)
-            {
-                different.push((pod, images));
-            }
-        }
-        let all: Vec<&Container> = pods.iter().flat_map(|pod| &pod.containers).collect();
-        let hint = Some(as_reported(binding, item, &all)?);
-        let finding = Finding { hint, note: self.note_of_fallbacks(binding), ..finding.clone() };
-        let read = different
-            .into_iter()
-            .take(SHOWN)
-            .map(|(pod, images)| Evidence::new(pod_object(pod), "status.containerStatuses[].image", images));
-        Some(Link::ends(LinkKind::Container, finding).read(read).read([selector(binding, item)]))
-    }
-
     /// The fallback object that gives the pod nothing because of the binding's output.
     fn displaced(&self, binding: &Binding) -> Option<&str> {
         let (index, _) = self.pod?;
@@ -462,30 +430,6 @@ impl Subject<'_> {
     }
 }
 
-/// The containers that an image is meant for: of the same name and tag, by another registry, by a mirror say.
-fn meant<'a>(item: &str, containers: &[&'a Container]) -> Vec<&'a Container> {
-    let last = |image: &str| image.rsplit('/').next().unwrap_or_default().to_owned();
-    let is = |one: &&&Container| one.running.as_ref().is_some_and(|it| last(&it.image) == last(item));
-    containers.iter().filter(is).copied().collect()
-}
-
-/// The images of containers, as the kubelet reports them.
-fn images(containers: &[&Container]) -> Option<String> {
-    let images = containers.iter().filter_map(|one| one.running.as_ref());
-    let images: BTreeSet<&str> = images.map(|running| &*running.image).collect();
-    (!images.is_empty()).then(|| quoted_list(images))
-}
-
-/// Which image to write instead, as the kubelet reports it.
-fn as_reported(binding: &Binding, item: &str, containers: &[&Container]) -> Option<String> {
-    Some(format!(
-        "write the image as the kubelet reports it, in `{}` of `{}`: {}",
-        selector_field(binding, item),
-        binding.key,
-        images(&meant(item, containers)).or_else(|| images(containers))?
-    ))
-}
-
 /// The containers of a pod that were looked at.
 fn containers_of(pod: &Pod, containers: &[&Container]) -> Evidence {
     let names = quoted_list(containers.iter().map(|container| &*container.name));
@@ -498,7 +442,7 @@ fn counts_of(pod: &Pod) -> [Evidence; 2] {
 }
 
 /// Where a selector of the binding stands, with what stands there.
-fn selector(binding: &Binding, item: &str) -> Evidence {
+pub(super) fn selector(binding: &Binding, item: &str) -> Evidence {
     let field = selector_field(binding, item).to_string();
     let discriminator = binding.spec.as_ref().ok().and_then(|spec| spec.discriminator.as_ref());
     let value = match discriminator {

@@ -196,11 +196,16 @@ fn an_image_from_a_mirror_is_that_of_the_container_that_is_meant() {
         "status: {phase: Running}",
         reported,
     );
-    let write = "fix    write the image as the kubelet reports it, in `spec.containerDiscriminator.value` of `llm/chat`: `mirror/r/vllm:v1`";
+    let name = "discriminate by `ContainerName: vllm` in `spec.containerDiscriminator` of `llm/chat`, which no other tag of the image changes";
+    let write = "write the image as the kubelet reports it, in `spec.containerDiscriminator.value` of `llm/chat`: `mirror/r/vllm:v1`";
     let answer = dump.explain();
-    assert!(answer.out.contains(&format!("{write}\n")), "{answer}");
+    assert!(answer.out.contains(&format!("fix    {name}; or {write}\n")), "{answer}");
+    // By their names both can be bound, by an image beside a name they could not.
     let proxy = dump.kleym("explain pod/vllm-0 -c proxy");
-    assert!(proxy.out.contains(&format!("{write} (of container `vllm`); and bind `proxy` too")), "{proxy}");
+    let both = format!(
+        "fix    for container `vllm`: {name}; and bind `proxy` too, by a binding of its own with `ContainerName: proxy`\n"
+    );
+    assert!(proxy.out.contains(&both), "{proxy}");
 }
 
 /// The binding by an image as it is written in the pod, which the kubelet reports with its registry.
@@ -355,7 +360,7 @@ fn a_container_beyond_the_count_may_be_one_that_does_not_belong_there() {
 
 #[test]
 fn no_one_number_fits_pods_of_two_forms() {
-    let former = super::POD
+    let former = POD
         .replace("vllm-0", "vllm-1")
         .replace("containers: [{", "containers: [{name: proxy, image: 'r/proxy:v1'}, {")
         .replace("  initContainers: [{name: proxy, image: 'r/proxy:v1', restartPolicy: Always}]\n", "")
@@ -367,4 +372,128 @@ fn no_one_number_fits_pods_of_two_forms() {
     assert_eq!(cause(&answer), Some("KLM2112"), "{answer}");
     let fix = "fix    1 other pod has `k8s:pod-image-count:2`, and no one number fits both: change this pod, or, when it is the others that are to go, write `k8s:pod-image-count:1`";
     assert!(answer.out.contains(fix), "{answer}");
+}
+
+/// Two pods of one image, which the node of the first reports by another tag.
+fn tagged(own: &str, digest: &str) -> Dump {
+    let other = POD
+        .replace("vllm-0", "vllm-1")
+        .replace("gpu-14", "gpu-15")
+        .replace("status: {phase: Running}", REPORTED)
+        .replace("sha256:0", DIGEST);
+    let dump = h()
+        .edit(
+            "binding.yaml",
+            "{type: ContainerName, value: vllm}",
+            "{type: ContainerImage, value: 'docker.io/r/vllm:v1'}",
+        )
+        .edit("pod.yaml", "status: {phase: Running}", &REPORTED.replace("docker.io/r/vllm:v1", own))
+        .edit("pod.yaml", "sha256:0", digest)
+        .with("pod-1.yaml", &other)
+        .with("node-1.yaml", &super::NODE.replace("gpu-14", "gpu-15"))
+        .with("default.yaml", FALLBACK)
+        .without("output.yaml");
+    let output = dump.kleym("render --instance default");
+    dump.with("output.yaml", &output.out)
+}
+
+const DIGEST: &str = "sha256:5f3c0a9d8e7b6f5a4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b";
+
+#[test]
+fn a_node_that_names_the_same_image_by_another_tag_is_told_with_what_does_not_depend_on_it() {
+    let answer = tagged("docker.io/r/vllm:latest", DIGEST).explain();
+    assert_eq!((cause(&answer), answer.exit), (Some("KLM2111"), Some(2)), "{answer}");
+    insta::assert_snapshot!(answer);
+    // Of the binding the same is told, beside the pod that has it.
+    let binding = tagged("docker.io/r/vllm:latest", DIGEST).kleym("explain binding/chat");
+    assert!(
+        binding.out.contains("node `gpu-14` names the same image of container `vllm` by another tag"),
+        "{binding}"
+    );
+    // Another container's identity is mended beside it by names alone.
+    let proxy = tagged("docker.io/r/vllm:latest", DIGEST).kleym("explain pod/vllm-0 -c proxy");
+    assert!(
+        proxy.out.contains("; and bind `proxy` too, by a binding of its own with `ContainerName: proxy`\n"),
+        "{proxy}"
+    );
+    assert!(!super::advice::fix(&proxy).contains("imageID"), "{proxy}");
+    // What is advised does match, both ways.
+    let image = "{type: ContainerImage, value: 'docker.io/r/vllm:v1'}";
+    for instead in [
+        "{type: ContainerName, value: vllm}".to_owned(),
+        format!("{{type: ContainerImage, value: 'docker.io/r/vllm@{DIGEST}'}}"),
+    ] {
+        let mended = tagged("docker.io/r/vllm:latest", DIGEST)
+            .edit("binding.yaml", image, &instead)
+            .without("output.yaml");
+        let output = mended.kleym("render --instance default");
+        let mended = mended.with("output.yaml", &output.out).kleym("explain pod/vllm-0 -c vllm");
+        assert_eq!((cause(&mended), mended.exit), (None, Some(0)), "{mended}");
+    }
+}
+
+#[test]
+fn another_image_is_not_taken_for_another_tag_and_nobody_is_told_to_write_one_that_moves() {
+    let other = DIGEST.replace('5', "6");
+    let answer = tagged("docker.io/r/vllm:latest", &other).explain();
+    assert_eq!(cause(&answer), Some("KLM2111"), "{answer}");
+    assert!(!answer.out.contains("another tag,"), "{answer}");
+    assert_eq!(
+        super::advice::fix(&answer),
+        "discriminate by `ContainerName: vllm` in `spec.containerDiscriminator` of `llm/chat`, which no other tag of the image changes"
+    );
+}
+
+#[test]
+fn a_name_that_another_binding_would_stand_in_the_way_of_is_not_advised() {
+    let sidecar =
+        BINDING.replace("name: chat", "name: sidecar").replace("uid-of-chat", "uid-of-sidecar").replace(
+            "{type: ContainerName, value: vllm}",
+            "{type: ContainerImage, value: 'docker.io/r/proxy:v1'}",
+        );
+    let answer = tagged("docker.io/r/vllm:latest", DIGEST)
+        .with("sidecar.yaml", &sidecar)
+        .with("objective-of-sidecar.yaml", &OBJECTIVE.replace("name: chat", "name: sidecar"))
+        .kleym("explain pod/vllm-0 -c vllm");
+    assert_eq!(cause(&answer), Some("KLM2111"), "{answer}");
+    let fix = super::advice::fix(&answer);
+    assert!(
+        fix.starts_with(&format!("write `docker.io/r/vllm@{DIGEST}` in `spec.containerDiscriminator.value`")),
+        "{answer}"
+    );
+    assert!(
+        fix.contains("; `ContainerName: vllm` would be refused because of `llm/sidecar` (KLM4001)"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn an_image_of_the_pod_is_told_with_the_value_to_write() {
+    for (item, says, write) in [
+        (
+            "k8s:pod-image:r/vllm:v1",
+            "of its regular containers the kubelet reports `docker.io/r/vllm:v1`",
+            "write `k8s:pod-image:docker.io/r/vllm:v1` instead of `k8s:pod-image:r/vllm:v1` in `spec.workloadSelectorTemplates[2]` of `llm/chat`",
+        ),
+        (
+            "k8s:pod-init-image:r/proxy:v0",
+            "of its init containers the kubelet reports `docker.io/r/proxy:v1`",
+            "write `k8s:pod-init-image:docker.io/r/proxy:v1` instead of `k8s:pod-init-image:r/proxy:v0` in `spec.workloadSelectorTemplates[2]` of `llm/chat`",
+        ),
+        // A native sidecar is an init container.
+        (
+            "k8s:pod-image:docker.io/r/proxy:v1",
+            "of its regular containers the kubelet reports `docker.io/r/vllm:v1`",
+            "that image is of sidecar `proxy`, which SPIRE counts among the init containers: write `k8s:pod-init-image:docker.io/r/proxy:v1` instead of `k8s:pod-image:docker.io/r/proxy:v1` in `spec.workloadSelectorTemplates[2]` of `llm/chat`",
+        ),
+    ] {
+        for asked in ["explain pod/vllm-0", "explain binding/chat"] {
+            let dump =
+                with_items(&format!("'{item}'")).edit("pod.yaml", "status: {phase: Running}", REPORTED);
+            let answer = dump.kleym(asked);
+            assert_eq!((cause(&answer), answer.exit), (Some("KLM2112"), Some(2)), "{answer}");
+            assert!(answer.out.contains(says), "{says}: {answer}");
+            assert_eq!(super::advice::fix(&answer), write, "{answer}");
+        }
+    }
 }
