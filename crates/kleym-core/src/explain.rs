@@ -7,6 +7,7 @@ mod differs;
 mod ending;
 mod links;
 mod operator;
+mod process;
 mod read;
 mod repair;
 mod role;
@@ -24,6 +25,7 @@ use crate::spire::{Access, Answer, Container, Entry, Manager};
 pub use self::chain::{Chain, Evidence, Link, LinkKind, Mark};
 pub use self::ending::{Deletion, Finalizer};
 pub use self::operator::{Configured, Operator, OperatorPod};
+pub use self::process::{Process, Started};
 
 /// What is asked, beside the scene.
 #[derive(Clone, Copy)]
@@ -47,6 +49,8 @@ pub struct Question<'a> {
     pub time: fn(i64) -> String,
     /// The Deployments of operators that can be seen. Asked only when an output is not as it should be.
     pub operators: &'a dyn Fn() -> Vec<Operator>,
+    /// What is seen of an SCM that runs. Asked only when it does not do what its configuration says.
+    pub process: &'a dyn Fn(&Manager) -> Option<Process>,
     /// Where a setting of SCM, by its name, was read.
     pub manager_at: &'a dyn Fn(&Manager, &str) -> String,
     /// Only this container of the pod.

@@ -4,6 +4,7 @@
 mod again;
 mod metadata;
 mod page;
+mod process;
 mod show;
 mod subject;
 
@@ -78,6 +79,7 @@ pub(super) fn run(
         let read = || scm.at.as_deref().unwrap_or("spire-controller-manager").to_owned();
         manager.flag_of(field).map_or_else(read, |flag| format!("flag {flag}"))
     };
+    let process = |scm: &Manager| process::process(&survey, scm);
     let question = explain::Question {
         scene,
         status: &status,
@@ -88,6 +90,7 @@ pub(super) fn run(
         live,
         time,
         operators: &operators,
+        process: &process,
         manager_at: &manager_at,
         container: container.as_deref(),
     };

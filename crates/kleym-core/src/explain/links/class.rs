@@ -1,9 +1,11 @@
 //! The output's class, and whether spire-controller-manager watches it.
 
 use super::super::chain::{Evidence, Link, LinkKind};
+use super::super::process::NotLoaded;
 use super::Subject;
+use crate::fact::Binding;
 use crate::report::{Code, reported};
-use crate::spire::Answer;
+use crate::spire::{Answer, Registration};
 
 impl Subject<'_> {
     pub(super) fn class(&self) -> Link {
@@ -29,6 +31,12 @@ impl Subject<'_> {
         }
         let stats = self.scene.output(&binding.key).map(|live| live.stats.is_some());
         let known = !manager.assumed.class && fate.watched == Answer::Yes;
+        if known
+            && stats == Some(false)
+            && let Some(link) = self.class_not_loaded(binding, object, &own)
+        {
+            return link;
+        }
         let not_known = || format!("{class}; the settings of spire-controller-manager are not known");
         match (known, stats) {
             (true, _) => {
@@ -48,5 +56,30 @@ impl Subject<'_> {
             },
             (_, None) => Link::unseen(kind, not_known()).read([own]),
         }
+    }
+
+    /// The class is what SCM's configuration says since a time at which SCM ran already, and SCM does not look at the output.
+    fn class_not_loaded(&self, binding: &Binding, object: &Registration, own: &Evidence) -> Option<Link> {
+        let manager = self.scene.world.manager_of(object);
+        let mut finding = reported(self.scene, binding).filter(|one| one.code == Code::NotPickedUp)?;
+        let class = manager.class.as_ref()?;
+        let setting = if object.class_name.is_empty() { "watchClassless" } else { "className" };
+        let NotLoaded { read, at, why, hint, .. } =
+            NotLoaded::of(self.question, manager, setting).filter(|one| one.outdated)?;
+        finding.message = format!(
+            "spire-controller-manager has reported nothing about the output of `{}`, though by {at} it watches {class}{why}",
+            binding.key
+        );
+        finding.hint = Some(hint);
+        let value = match setting {
+            "className" => class.name.to_string(),
+            _ => class.classless.to_string(),
+        };
+        let stats = Evidence::new(format!("ClusterSPIFFEID {}", object.name), "status.stats", "<none>");
+        Some(
+            Link::ends(LinkKind::Class, finding)
+                .read([own.clone(), self.manager_read(manager, setting, value), stats])
+                .read(read),
+        )
     }
 }

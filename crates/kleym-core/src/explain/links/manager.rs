@@ -1,6 +1,7 @@
 //! What spire-controller-manager makes of the output.
 
 use super::super::chain::{Evidence, Link, LinkKind, Mark};
+use super::super::process::NotLoaded;
 use super::super::{agent, operator};
 use super::{Subject, number, own_labels, pod_object};
 use crate::fact::Binding;
@@ -117,6 +118,9 @@ impl Subject<'_> {
         if !foreseen || !none {
             return None;
         }
+        if stats.pods_selected == 0 && stats.namespaces_ignored > 0 {
+            return Some(self.still_ignored(place, object, stats.namespaces_ignored));
+        }
         let (code, field, value, why, hint) = if stats.pods_selected > 0 {
             (
                 Code::EntryNotRendered,
@@ -124,14 +128,6 @@ impl Subject<'_> {
                 stats.pod_entry_render_failures,
                 "selects pods for the output and sets no entry",
                 "see the log of spire-controller-manager: a trust domain that is not its own looks like this",
-            )
-        } else if stats.namespaces_ignored > 0 {
-            (
-                Code::NoPodSelected,
-                "status.stats.namespacesIgnored",
-                stats.namespaces_ignored,
-                "selects no pod for the output and ignores its namespace",
-                "see `ignoreNamespaces` of the spire-controller-manager that runs: it is not what was read or typed here",
             )
         } else {
             (
@@ -147,6 +143,27 @@ impl Subject<'_> {
         );
         let read = Evidence::new(object, field, value.to_string());
         Some(Link::ends(LinkKind::Manager, self.pod_finding(code, message, hint.to_owned())).read([read]))
+    }
+
+    /// SCM ignores the namespace, and by what was read, typed or assumed it does not.
+    fn still_ignored(&self, place: usize, object: &str, ignored: i64) -> Link {
+        let setting = "ignoreNamespaces";
+        let manager = self.scene.world.manager_of(self.scene.object(place));
+        let reports = "spire-controller-manager reports that it selects no pod for the output and ignores its namespace";
+        let stats = Evidence::new(object, "status.stats.namespacesIgnored", ignored.to_string());
+        let Some(not_loaded) = NotLoaded::of(self.question, manager, setting) else {
+            let message = format!("{reports}, though by what was read there would be an entry");
+            let hint = "see `ignoreNamespaces` of the spire-controller-manager that runs: it is not what was read or typed here";
+            let finding = self.pod_finding(Code::NoPodSelected, message, hint.to_owned());
+            return Link::ends(LinkKind::Manager, finding).read([stats]);
+        };
+        let NotLoaded { read, at, why, hint, .. } = not_loaded;
+        let message = format!("{reports}, though no pattern of `{setting}` in {at} matches it{why}");
+        let patterns = manager.ignored.iter().flatten().map(|pattern| pattern.pattern());
+        let patterns = patterns.collect::<Vec<_>>().join(", ");
+        Link::ends(LinkKind::Manager, self.pod_finding(Code::NoPodSelected, message, hint))
+            .read([stats, self.manager_read(manager, setting, patterns)])
+            .read(read)
     }
 
     /// What there will be for one pod.

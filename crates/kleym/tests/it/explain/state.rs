@@ -59,7 +59,9 @@ fn counts_that_contradict_what_is_foreseen_are_told() {
     let ignored = counted("podsSelected: 0, entriesToSet: 0, namespacesIgnored: 1").explain();
     assert_eq!(cause(&ignored), Some("KLM6102"), "{ignored}");
     assert!(
-        ignored.out.contains("see `ignoreNamespaces` of the spire-controller-manager that runs"),
+        ignored.out.contains(
+            "fix    restart spire-controller-manager; before that see that `ignoreNamespaces` in ConfigMap"
+        ),
         "{ignored}"
     );
     let failing = counted("podsSelected: 1, entriesToSet: 0, podEntryRenderFailures: 1").explain();
