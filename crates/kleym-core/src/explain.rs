@@ -90,6 +90,8 @@ pub struct Given {
     pub kind: &'static str,
     /// Its SPIFFE IDs with the objects that give them, and how certain that is; sorted.
     pub identities: BTreeSet<(Box<str>, Box<str>, Answer)>,
+    /// Whether it may be given more than that, for the objects that give identities could not be read.
+    pub incomplete: bool,
     /// Its SPIFFE IDs once the outputs are as their bindings want them, and how certain each is; none where nothing is to be
     /// repaired.
     pub repaired: Option<BTreeSet<(Box<str>, Answer)>>,
@@ -335,6 +337,7 @@ fn given(question: &Question<'_>, pod: usize) -> Vec<Given> {
                 Some((id, scene.object(entry.by).name.clone(), answer))
             })
             .collect(),
+        incomplete: !ended && scene.in_cluster && scene.outputs.is_none() && !scene.no_output_kind,
         repaired: repairs.as_ref().map(|repair| {
             let gives = repair.gives(question, container).into_iter().filter(|_| served.possible());
             gives.map(|(id, answer)| (id, answer.and(served).and(scene.assumed()))).collect()
@@ -392,7 +395,8 @@ fn left(question: &Question<'_>, index: usize, given: &[Given]) -> Vec<Left> {
     let pod = &question.scene.world.pods[index];
     let holding = pod.containers.iter().filter(|container| pod.can_hold(container));
     let without = holding.filter(|container| {
-        given.iter().any(|one| one.container == container.name && one.identities.is_empty())
+        let none = |one: &Given| one.identities.is_empty() && !one.incomplete;
+        given.iter().any(|one| one.container == container.name && none(one))
     });
     let why = without.filter_map(|container| {
         let asked = Question { container: Some(&container.name), ..*question };

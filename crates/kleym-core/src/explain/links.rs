@@ -16,7 +16,7 @@ mod pool;
 mod socket;
 
 use super::Question;
-use super::chain::{Chain, Evidence, Link, LinkKind};
+use super::chain::{Chain, Evidence, Link, LinkKind, Mark};
 use crate::fact::{Binding, Pool};
 use crate::index::Verdict;
 use crate::label::Labels;
@@ -65,16 +65,18 @@ struct Subject<'a> {
 /// The chain of a pod, a binding, or a pod through a binding.
 pub(super) fn chain(question: &Question<'_>, pod: Option<usize>, binding: Option<&Binding>) -> Chain {
     let subject = Subject::of(question, pod, binding);
-    let links = LinkKind::ALL.into_iter().map(|kind| match kind {
-        LinkKind::Labels => subject.labels(),
-        LinkKind::ServiceAccount => subject.service_account(),
-        LinkKind::Pool => subject.pool(),
-        LinkKind::Objective => subject.objective(),
-        LinkKind::Binding => subject.binding(),
-        LinkKind::Container => subject.container(),
-        LinkKind::Output => subject.output(),
-        LinkKind::Class => subject.class(),
-        LinkKind::Manager => subject.manager(),
+    let links = LinkKind::ALL.into_iter().map(|kind| {
+        subject.if_decided(match kind {
+            LinkKind::Labels => subject.labels(),
+            LinkKind::ServiceAccount => subject.service_account(),
+            LinkKind::Pool => subject.pool(),
+            LinkKind::Objective => subject.objective(),
+            LinkKind::Binding => subject.binding(),
+            LinkKind::Container => subject.container(),
+            LinkKind::Output => subject.output(),
+            LinkKind::Class => subject.class(),
+            LinkKind::Manager => subject.manager(),
+        })
     });
     let mut chain = Chain::of(binding.map(|binding| binding.key.clone()), links);
     if let Some(binding) = binding {
@@ -184,6 +186,17 @@ impl<'a> Subject<'a> {
         let (place, _) = self.scene.fate(&binding.key).filter(|_| ownership == Ownership::Ours)?;
         let mut entries = self.scene.prediction.entries_by(place).iter();
         entries.find(|entry| entry.pod == index)?.spiffe_id.text()
+    }
+
+    /// What could not be seen because the binding is not decided is not known. That is not `none`.
+    fn if_decided(&self, link: Link) -> Link {
+        let waits = matches!(self.verdict, Verdict::Waiting(_));
+        let rests_on_it = link.mark == Mark::Unseen && link.kind != LinkKind::Binding;
+        if waits && rests_on_it {
+            Link::unseen(link.kind, "not known: the binding is not decided")
+        } else {
+            link
+        }
     }
 
     fn identity(&self) -> Option<&Identity> {

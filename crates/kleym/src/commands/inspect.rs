@@ -22,7 +22,7 @@ use crate::console::Console;
 use crate::declared::{Declared, Told};
 use crate::exit::{Exit, Failure};
 use crate::manager::KnownManager;
-use crate::output::{self, NONE, Table, counted};
+use crate::output::{self, NONE, Table, counted, harmless};
 use crate::reports::{
     BindingReport, ConditionView, DeclaredView, EngineView, FieldDifference, FindingEntry, OutputCounts,
     OutputState, OutputView, PeerView, PodView, Relation, SettingsInUse, VerdictName,
@@ -292,7 +292,7 @@ fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Resu
         report;
     let mut field = |name: &str, value: &str| {
         let name = if name.is_empty() { String::new() } else { format!("{name}:") };
-        writeln!(out, "{name:<16}{value}")
+        writeln!(out, "{name:<16}{}", harmless(value))
     };
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| NONE.to_owned());
     field("Name", &binding.name)?;
@@ -384,7 +384,7 @@ fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Resu
         for PeerView { name, spiffe_id, relation, comes_first, apart_by } in peers.iter().take(shown) {
             let because = match apart_by {
                 Some([own, theirs]) => format!("{own} / {theirs}"),
-                None => spiffe_id.clone(),
+                None => format!("{}: {spiffe_id}", because(*relation)),
             };
             let first = if *comes_first { "it" } else { "this" };
             table.row([format!("  {name}"), relation.as_str().to_owned(), first.to_owned(), because]);
@@ -393,6 +393,17 @@ fn people(out: &mut dyn Write, report: &BindingReport, shown: usize) -> io::Resu
         more(out, peers.len(), shown)?;
     }
     Ok(())
+}
+
+/// Why two bindings stand to each other so, where no selector tells it; the other one's SPIFFE ID follows.
+const fn because(relation: Relation) -> &'static str {
+    match relation {
+        Relation::IdentityCollision => "no selector proves the two apart, and it has",
+        Relation::DuplicateSpiffeId => "of another subject, and has the same",
+        Relation::Layered => "pool and objective do not compete, and it has",
+        Relation::SameIdentity => "of the same subject, and has the same",
+        Relation::Disjoint => "no workload matches both, and it has",
+    }
 }
 
 fn number(number: i64, one: &str, several: &str) -> String {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kleym_api::decode;
 use kleym_core::fact::Fact;
 use kleym_core::kind::Kind;
-use kleym_core::name::BindingKey;
+use kleym_core::name::{BindingKey, Namespace};
 use kleym_core::report::{self, Code, Finding, Severity};
 use kleym_core::settings::given::Environment;
 use kleym_core::status::Truth;
@@ -59,8 +59,10 @@ pub(super) fn run(
     let told = declared.told(together(found, declared), chosen);
 
     let namespaced = survey.scope.is_none();
+    // What `--watch` adds stands below the same titles.
+    let mut widths = Vec::new();
     match view {
-        None => table(&rows, namespaced, false).print(&mut console.out)?,
+        None => table(&rows, namespaced, false).print_below(&mut console.out, &mut widths)?,
         Some(View::Wide) => table(&rows, namespaced, true).print(&mut console.out)?,
         Some(View::Name) => names(&mut console.out, &rows)?,
         Some(View::Json) => {
@@ -78,10 +80,10 @@ pub(super) fn run(
     if console.verbose {
         output::what_was_surveyed(console, &survey);
     }
-    console.remark(&in_words(&rows, &told));
+    console.remark(&in_words(&rows, &told, survey.scope.as_ref()));
     output::tell(console, &declared.files, &told);
     if *watch {
-        follow(&survey, &labels, namespaced, console)?;
+        follow(&survey, &labels, namespaced, widths, console)?;
     }
     Ok(output::exit_of(&told, strictness.strict))
 }
@@ -170,10 +172,12 @@ fn summary(rows: &[BindingRow]) -> StatusSummary {
     StatusSummary { bindings: rows.len(), ready, refused, undecided: rows.len() - ready - refused }
 }
 
-fn in_words(rows: &[BindingRow], told: &[Told]) -> String {
+fn in_words(rows: &[BindingRow], told: &[Told], scope: Option<&Namespace>) -> String {
     let StatusSummary { bindings, ready, refused, undecided } = summary(rows);
+    // Nothing of a row says where it was looked, when there is none.
+    let place = scope.filter(|_| rows.is_empty()).map(|scope| format!(" in namespace `{scope}`"));
     let mut parts = vec![
-        counted(bindings, "binding", "bindings"),
+        counted(bindings, "binding", "bindings") + &place.unwrap_or_default(),
         format!("{ready} ready"),
         format!("{refused} refused"),
     ];
@@ -196,7 +200,13 @@ fn report(declared: &Declared, bindings: Vec<BindingRow>, told: &[Told]) -> Stat
 }
 
 /// Goes on printing the rows of bindings that change, as kubectl does.
-fn follow(survey: &Survey, labels: &Labels, namespaced: bool, console: &mut Console) -> Result<(), Failure> {
+fn follow(
+    survey: &Survey,
+    labels: &Labels,
+    namespaced: bool,
+    mut widths: Vec<usize>,
+    console: &mut Console,
+) -> Result<(), Failure> {
     let Some(cluster) = &survey.cluster else { return Ok(()) };
     let mut shown: std::collections::BTreeMap<BindingKey, BindingRow> = survey
         .declared
@@ -224,12 +234,9 @@ fn follow(survey: &Survey, labels: &Labels, namespaced: bool, console: &mut Cons
         } else if shown.insert(binding.key.clone(), row.clone()).as_ref() == Some(&row) {
             return ControlFlow::Continue(());
         }
-        let line = cells(&row, namespaced, false, Timestamp::now().as_second());
-        let line: Vec<String> = line
-            .into_iter()
-            .map(|cell| if cell.is_empty() { output::NONE.to_owned() } else { cell })
-            .collect();
-        let printed = writeln!(console.out, "{}", line.join("   ")).and_then(|()| console.out.flush());
+        let mut line = Table::bare();
+        line.row(cells(&row, namespaced, false, Timestamp::now().as_second()));
+        let printed = line.print_below(&mut console.out, &mut widths).and_then(|()| console.out.flush());
         match printed {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {

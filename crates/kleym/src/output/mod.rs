@@ -13,7 +13,7 @@ pub(crate) use self::findings::{findings, tell, write};
 pub(crate) use self::looked::{what_was_asked, what_was_looked_at};
 pub(crate) use self::objects::objects;
 pub(crate) use self::report::report;
-pub(crate) use self::table::{NONE, Table, age};
+pub(crate) use self::table::{NONE, Table, age, harmless};
 use crate::console::Console;
 use crate::declared::{Declared, Told};
 use crate::exit::Exit;

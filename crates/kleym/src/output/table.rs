@@ -1,4 +1,5 @@
-//! Tables as kubectl prints them: columns by their widest cell, three blanks between, nothing around.
+//! Tables as kubectl prints them: columns by their widest cell, three blanks between, nothing around. No text of an object
+//! gets into a cell that could disturb a terminal or pass for another row.
 
 use std::io::{self, Write};
 
@@ -24,25 +25,26 @@ impl Table {
 
     /// Adds a row; an empty cell says `<none>`.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let filled = |cell: String| if cell.is_empty() { NONE.to_owned() } else { cell };
+        let filled = |cell: String| if cell.is_empty() { NONE.to_owned() } else { harmless(&cell) };
         self.rows.push(cells.into_iter().map(filled).collect());
     }
 
     /// Prints it.
     pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        self.print_below(out, &mut Vec::new())
+    }
+
+    /// Prints it below rows that are printed already, whose columns are so wide; they grow with what is wider.
+    pub(crate) fn print_below(&self, out: &mut dyn Write, widths: &mut Vec<usize>) -> io::Result<()> {
+        for row in &self.rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            for (cell, width) in row.iter().zip(&mut *widths) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
         for row in &self.rows {
             let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
+            for (cell, width) in row.iter().zip(&*widths) {
                 line.push_str(cell);
                 line.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 3));
             }
@@ -50,6 +52,19 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// Text of an object as it may go to a terminal: what is no character of a line is escaped.
+pub(crate) fn harmless(text: &str) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars()
+        .flat_map(|c| {
+            let escaped = (c.is_control() || turns(c)).then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
 }
 
 /// How long ago something was, as kubectl says it: the two largest units while that is precise enough.

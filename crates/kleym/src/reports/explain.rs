@@ -100,6 +100,9 @@ pub struct ContainerIdentities {
     pub kind: String,
     /// Its identities.
     pub identities: Vec<GivenIdentity>,
+    /// Whether it may have more than these, for the objects that give identities could not be read; absent where not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<bool>,
     /// Its SPIFFE IDs once outputs that are not as their bindings want them are repaired; absent where none is to be.
     #[serde(rename = "afterRepair", skip_serializing_if = "Option::is_none")]
     pub after_repair: Option<Vec<String>>,
@@ -207,6 +210,7 @@ impl ContainerIdentities {
             container: given.container.to_string(),
             kind: given.kind.to_owned(),
             identities: identities.collect(),
+            incomplete: given.incomplete.then_some(true),
             after_repair: given
                 .repaired
                 .as_ref()

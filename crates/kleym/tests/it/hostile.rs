@@ -207,3 +207,39 @@ fn many_bindings_that_claim_one_container() {
         answer.err
     );
 }
+
+#[test]
+fn no_text_of_an_object_disturbs_a_terminal_or_forges_a_line() {
+    let hostile = "a\\e[31mb\\nForged: \\u202Ex";
+    let selector = good().replace("k8s:sa:server", hostile);
+    let container = good().replace("value: vllm", &format!("value: \"{hostile}\""));
+    let status = format!(
+        "{}status: {{conditions: [{{type: Ready, status: \"{hostile}\", reason: \"{hostile}\", message: m}}]}}\n",
+        chat()
+    );
+    let status = file([status.as_str(), GOAL, LLAMA]);
+    let folder = Folder::with(&[
+        ("selector.yaml", &selector),
+        ("container.yaml", &container),
+        ("status.yaml", &status),
+    ]);
+    for name in ["selector", "container", "status"] {
+        for command in
+            ["status -f", "inspect binding/chat -f", "explain binding/chat -f", "graph -f", "lint -f"]
+        {
+            let answer = folder.kleym(&format!("{command} {name}.yaml"));
+            assert!(matches!(answer.exit, Some(0 | 2)), "{answer}");
+            for text in [&answer.out, &answer.err] {
+                let turns = |c: char| c == '\u{202e}';
+                assert!(
+                    !text.chars().any(|c| c != '\n' && c.is_control() || turns(c)),
+                    "{command} {name}: {answer}"
+                );
+                assert!(
+                    !text.lines().any(|line| line.trim_start().starts_with("Forged")),
+                    "{command} {name}: {answer}"
+                );
+            }
+        }
+    }
+}

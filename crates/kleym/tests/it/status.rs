@@ -269,5 +269,6 @@ async fn a_watch_shows_what_changes_and_nothing_else() {
     let next = lines.next().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(next.starts_with("second   goal   PerObjective   True   Reconciled   "), "{next}");
+    // Below the same titles.
+    assert!(next.starts_with("second   goal     PerObjective   True      Reconciled   "), "{next}");
 }

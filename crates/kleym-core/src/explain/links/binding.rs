@@ -59,9 +59,15 @@ impl Subject<'_> {
             }
             Verdict::Deleting => ending::link(self.question, binding),
             Verdict::Waiting(kinds) => {
-                let kinds = quoted_list(kinds.keys().map(|kind| kind.kind()));
-                Link::unseen(kind, format!("{}   not decided: {kinds} could not be read", binding.key.name))
-                    .read(seen)
+                // Kinds of one name differ by their group.
+                let kinds: Vec<String> = kinds.keys().map(|kind| kind.crd_name()).collect();
+                let kinds = quoted_list(kinds.iter().map(String::as_str));
+                // What an operator has decided, which may read them, counts more than that nobody else can.
+                let says = match &status {
+                    Some(_) => format!("{}; not decided here: {kinds} could not be read", says()),
+                    None => format!("{}   not decided: {kinds} could not be read", binding.key.name),
+                };
+                Link::unseen(kind, says).read(seen)
             }
             Verdict::Gone => Link::unseen(kind, "gone"),
         }

@@ -9,7 +9,7 @@ use kleym_core::spire::Answer;
 
 use super::again::Again;
 use super::subject::Answered;
-use crate::output::Table;
+use crate::output::{Table, harmless};
 
 /// How marks look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,21 +48,11 @@ impl Marks {
     }
 }
 
+/// What a container is said to have when nobody could see what it has.
+const UNKNOWN: &str = "<unknown>";
+
 /// Where a chain that holds ends.
 const END: &str = "end    the registration ends here; the socket in the container, and the workload itself, are not looked at";
-
-/// Text of an object as it may go to a terminal: what is no character of a line is escaped.
-fn harmless(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars()
-        .flat_map(|c| {
-            let escaped = (c.is_control() || turns(c)).then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
-}
 
 /// Prints an answer.
 pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, marks: Marks) -> io::Result<()> {
@@ -155,7 +145,8 @@ fn containers(given: &[Given]) -> Table {
     for one in given {
         let row = |id: &str, from: &str| [&*one.container, one.kind, id, from].map(harmless);
         if one.identities.is_empty() {
-            table.row(row("", ""));
+            let nothing = if one.incomplete { UNKNOWN } else { "" };
+            table.row(row(nothing, nothing));
         }
         for (id, from, answer) in &one.identities {
             let from = if *answer == Answer::Yes { from.to_string() } else { format!("{from} (maybe)") };

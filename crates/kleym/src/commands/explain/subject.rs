@@ -254,7 +254,10 @@ fn of_binding(question: &explain::Question<'_>, survey: &Survey, name: &str) -> 
     let bindings = question.scene.index.bindings();
     let found = bindings.filter(|binding| binding.key.name.as_str() == name && survey.covers(&binding.key));
     match only("binding", name, found, |binding| binding.key.namespace.clone())? {
-        Some(binding) => Ok(through(question, binding)),
+        Some(binding) => match of_no_pod(question, &binding.key.namespace) {
+            Some(message) => Err(Unanswered::NotThere { message, help: None }),
+            None => Ok(through(question, binding)),
+        },
         None => {
             let others = question.scene.index.bindings().filter(|other| other.key.name.as_str() == name);
             Err(Unanswered::NotThere {
@@ -263,6 +266,16 @@ fn of_binding(question: &explain::Question<'_>, survey: &Survey, name: &str) -> 
             })
         }
     }
+}
+
+/// That the container which is asked for is none of any pod there: nobody is to be told to give an identity to it.
+fn of_no_pod(question: &explain::Question<'_>, namespace: &Namespace) -> Option<String> {
+    let container = question.container.filter(|_| question.scene.pods_known)?;
+    let mut pods = question.scene.world.pods.iter().filter(|pod| pod.namespace == *namespace).peekable();
+    pods.peek()?;
+    let has = |pod: &Pod| pod.containers.iter().any(|one| *one.name == *container);
+    (!pods.any(has))
+        .then(|| format!("no pod of namespace `{namespace}` has a container {}", Quoted(container)))
 }
 
 fn through(question: &explain::Question<'_>, binding: &Binding) -> Answered {
@@ -304,6 +317,7 @@ fn of_id(question: &explain::Question<'_>, id: &str) -> Result<Answered, Unanswe
                 container: format!("{}/{}", pod.path(), container.name).into(),
                 kind: container.kind.as_str(),
                 identities: [(id.into(), scene.object(entry.by).name.clone(), answer)].into(),
+                incomplete: false,
                 repaired: None,
             })
         })

@@ -1,6 +1,7 @@
 //! How it is asked, and what to type next.
 
 use super::{BINDING, FALLBACK, POD, SETTINGS, h};
+use crate::run::at_the_root;
 
 #[test]
 fn one_name_in_two_namespaces_has_to_be_said_which() {
@@ -202,4 +203,12 @@ fn the_code_of_a_finding_is_explained_without_files_or_a_cluster() {
     assert_eq!(unknown.exit, Some(4), "{unknown}");
     let data = crate::run::Folder::new().kleym("explain KLM4001 -o json");
     assert_eq!(data.exit, Some(4), "{data}");
+}
+
+#[test]
+fn a_container_that_no_pod_has_is_not_found_through_a_binding_either() {
+    let answer = at_the_root("explain binding/chat -c nobody -f examples/cluster");
+    assert_eq!(answer.exit, Some(3), "{answer}");
+    assert!(answer.err.contains("no pod of namespace `llm` has a container `nobody`"), "{answer}");
+    assert_eq!(at_the_root("explain binding/chat -c proxy -f examples/cluster").exit, Some(0));
 }
