@@ -27,7 +27,7 @@ use crate::source::{self, Document, Files, Outlines, Problem, Spot};
 pub(crate) type Live = BTreeMap<Resource, Found>;
 
 /// A finding, and where it stands in the files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Told {
     /// What is said.
     pub(crate) finding: Finding,

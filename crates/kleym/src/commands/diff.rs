@@ -8,7 +8,7 @@ use std::io::Write;
 
 use kleym_core::index::Verdict;
 use kleym_core::name::{BindingKey, output_name};
-use kleym_core::report::{self, Severity};
+use kleym_core::report::{self, Code, Reference, Severity};
 use kleym_core::settings::given::Environment;
 
 use crate::args::{self, DiffFormat, Format};
@@ -49,6 +49,9 @@ pub(super) fn run(
     let [was, is] = &foreseen;
     let (introduced, mended, unchanged) = sorted(all(before, was), all(after, is));
     let entries = |side: &Declared, told: &[Told]| FindingEntry::all(&side.files, told);
+    // It was so before, and yet nobody is to take silence on what could not be read for `nothing changes`.
+    let unread: Vec<Told> = unchanged.iter().filter(|told| is_unread(told)).cloned().collect();
+    let undecided = unchanged.iter().filter(|told| told.finding.code == Code::Undecided).count();
     let mut summary = DiffSummary {
         introduced: introduced.len(),
         mended: mended.len(),
@@ -82,7 +85,9 @@ pub(super) fn run(
 
     match typed.output {
         DiffFormat::Text => show::text(&mut console.out, &report)?,
-        DiffFormat::Markdown => show::markdown(&mut console.out, &report)?,
+        DiffFormat::Markdown => {
+            show::markdown(&mut console.out, &report, &entries(after, &unread), undecided)?;
+        }
         DiffFormat::Json => output::report(&mut console.out, Format::Json, report)?,
         DiffFormat::Yaml => output::report(&mut console.out, Format::Yaml, report)?,
     }
@@ -97,7 +102,11 @@ pub(super) fn run(
         }
     }
     console.remark(&show::in_words(&summary));
+    if let Some(doubt) = show::doubt(undecided) {
+        console.remark(&doubt);
+    }
     output::tell(console, &after.files, &introduced);
+    output::tell(console, &after.files, &unread);
     Ok(match (fatal, differs) {
         (true, _) => Exit::Findings,
         (false, true) => Exit::Differs,
@@ -128,9 +137,28 @@ fn both_sides(typed: &args::Diff, environment: Environment<'_>) -> Result<Sides,
     Sides::of_files(files, &home, settings, environment)
 }
 
-/// Which findings are new, which are gone, and which stay. A finding is known by what it says, not by where it stands.
+/// What a finding is known by: what it says, not where it stands. A conflict is known by who is in it: with another pool
+/// label both select something else, and nobody is refused who was not before.
+fn known_by(told: &Told) -> (Code, String) {
+    let finding = &told.finding;
+    let what = match finding.code {
+        Code::IdentityCollision | Code::DuplicateSpiffeId => {
+            let named = |one: &Reference| format!("{} {:?} {}", one.kind, one.namespace, one.name);
+            finding.references.iter().map(named).collect::<Vec<_>>().join(", ")
+        }
+        _ => finding.message.clone(),
+    };
+    (finding.code, what)
+}
+
+/// Whether a finding says that something could not be read, so that not all is known that would change.
+fn is_unread(told: &Told) -> bool {
+    matches!(told.finding.code, Code::LimitedByRbac | Code::Unreadable)
+}
+
+/// Which findings are new, which are gone, and which stay.
 fn sorted(before: Vec<Told>, after: Vec<Told>) -> (Vec<Told>, Vec<Told>, Vec<Told>) {
-    let key = |told: &Told| (told.finding.code, told.finding.message.clone());
+    let key = known_by;
     let mut gone: BTreeMap<_, Vec<Told>> = BTreeMap::new();
     for told in before {
         gone.entry(key(&told)).or_default().push(told);

@@ -196,3 +196,56 @@ async fn who_gains_and_who_loses_is_said_by_pod_and_container() {
     let id = "spiffe://kleym.sonda.red/ns/diff-impact/objective/goal";
     assert_eq!(lines, [format!("vllm-1   vllm        -       {id}")], "{answer}");
 }
+
+#[test]
+fn a_conflict_that_was_there_before_is_not_introduced_by_another_label() {
+    let later =
+        binding("later", &ENOUGH, &format!("{VLLM}  spiffeIDTemplate: spiffe://kleym.sonda.red/ns/llm/x\n"));
+    let pool = LLAMA.replace("app: llama", "app: llama-2");
+    let folder = Folder::with(&[
+        ("main/x.yaml", &file([chat().as_str(), &later, GOAL, LLAMA])),
+        ("pr/x.yaml", &file([chat().as_str(), &later, GOAL, &pool])),
+    ]);
+    let answer = folder.kleym("diff --from main -f pr");
+    assert!(answer.err.contains("findings: 0 introduced, 0 mended, 2 unchanged"), "{answer}");
+    assert_eq!(answer.exit, Some(1), "{answer}");
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_said_and_no_identity_is_said_to_stay() {
+    let cluster = Cluster::of(&[], "diff-limited", &homeless(&[&chat(), GOAL, LLAMA])).await;
+    cluster
+        .apply(
+            "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: some}
+rules:
+- {apiGroups: [kleym.sonda.red], resources: [inferenceidentitybindings], verbs: [list]}
+- {apiGroups: [llm-d.ai], resources: [inferenceobjectives], verbs: [list]}
+- {apiGroups: [''], resources: [pods], verbs: [list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: some}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: some}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader-of-diff-limited}]
+",
+        )
+        .await;
+    cluster.settled().await;
+    let other = binding("chat", &["k8s:ns:llm", "k8s:sa:other"], VLLM);
+    cluster.folder.put("pr/x.yaml", homeless(&[&other]).as_bytes());
+    assert_snapshot!("diff_limited", cluster.silent("diff -f pr"));
+    let markdown = cluster.silent("diff -f pr -o markdown");
+    assert!(markdown.out.contains("KLM9102") && markdown.out.contains("is not known"), "{markdown}");
+    // Nor is what could not be seen said to be none.
+    let pod = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: server}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: vllm-1, labels: {app: llama}}\nspec:\n  serviceAccountName: server\n  containers: [{name: vllm, image: vllm}]\n";
+    cluster.apply(pod).await;
+    cluster.report("chat", json!({"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True", "reason": "Reconciled", "message": "m", "lastTransitionTime": "2026-11-01T08:00:00Z"}]})).await;
+    assert_snapshot!("explain_limited", cluster.silent("explain pod/vllm-1"));
+    let data = cluster.silent("explain pod/vllm-1 -o json");
+    assert_eq!(crate::schemas::kind_of_valid(&data), "ExplainReport");
+    let data: Value = serde_json::from_str(&data.out).unwrap();
+    assert_eq!(data["containers"][0]["incomplete"], true, "{data}");
+}

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use crate::output::{NONE, Table, counted, lint};
 use crate::reports::{
-    BindingChange, ChangeName, DiffReport, DiffSummary, IdentitySide, SettingChange, VerdictName,
-    WorkloadChange,
+    BindingChange, ChangeName, DiffReport, DiffSummary, FindingEntry, IdentitySide, SettingChange,
+    VerdictName, WorkloadChange,
 };
 
 /// Prints the bindings, and then the containers.
@@ -47,8 +47,16 @@ pub(super) fn text(out: &mut dyn Write, report: &DiffReport) -> io::Result<()> {
 }
 
 /// Prints tables.
-pub(super) fn markdown(out: &mut dyn Write, report: &DiffReport) -> io::Result<()> {
+pub(super) fn markdown(
+    out: &mut dyn Write,
+    report: &DiffReport,
+    unread: &[FindingEntry],
+    undecided: usize,
+) -> io::Result<()> {
     writeln!(out, "**kleym diff**: {}", in_words(&report.summary))?;
+    if let Some(doubt) = doubt(undecided) {
+        writeln!(out, "\n{doubt}")?;
+    }
     if !report.setting_changes.is_empty() {
         writeln!(out, "\n| Of | Setting | Before | After |\n| --- | --- | --- | --- |")?;
         for SettingChange { of, setting, before, after } in &report.setting_changes {
@@ -80,11 +88,22 @@ pub(super) fn markdown(out: &mut dyn Write, report: &DiffReport) -> io::Result<(
             writeln!(out, "| {namespace}/{pod} | {container}{doubt} | {gains} | {loses} |")?;
         }
     }
-    if !report.findings.introduced.is_empty() {
+    let findings: Vec<FindingEntry> = report.findings.introduced.iter().chain(unread).cloned().collect();
+    if !findings.is_empty() {
         writeln!(out)?;
-        lint::findings_table(out, &report.findings.introduced)?;
+        lint::findings_table(out, &findings)?;
     }
     Ok(())
+}
+
+/// What the numbers leave out when there are bindings that are not decided on either side.
+pub(super) fn doubt(undecided: usize) -> Option<String> {
+    let bindings = match undecided {
+        0 => return None,
+        1 => "1 binding is not decided, with the change or without it".to_owned(),
+        number => format!("{number} bindings are not decided, with the change or without it"),
+    };
+    Some(format!("{bindings}: who would gain or lose their identities is not known"))
 }
 
 fn said(value: &Option<String>) -> &str {
@@ -116,6 +135,9 @@ fn becomes(change: &BindingChange) -> String {
 
 fn details(change: &BindingChange) -> String {
     let (Some(before), Some(after)) = (&change.before, &change.after) else { return "-".to_owned() };
+    if before == after && before.verdict == VerdictName::Undecided {
+        return "its identity is not known".to_owned();
+    }
     let mut parts = Vec::new();
     if before != after {
         parts.push(format!("was {}", side(before)));

@@ -75,10 +75,17 @@ impl Limit {
         match &self.why {
             Why::Unauthorized => "log in again, or choose another context with --context".to_owned(),
             Why::Forbidden => {
-                let group = Quoted(self.resource.group());
+                let group = match self.resource.group() {
+                    "" => "the core API group".to_owned(),
+                    group => format!("the API group {}", Quoted(group)),
+                };
                 let (plural, scope) = (
                     self.resource.plural(),
                     match &self.namespace {
+                        // Its namespace is not the one that -n names.
+                        Some(namespace) if self.resource == Resource::ConfigMaps => {
+                            format!("in namespace `{namespace}`, or name another with --scm-namespace")
+                        }
                         Some(namespace) => format!("in namespace `{namespace}`, or look elsewhere with -n"),
                         None if self.resource.namespaced() => {
                             "in all namespaces, or name one with -n".to_owned()
@@ -86,7 +93,7 @@ impl Limit {
                         None => "by a ClusterRole".to_owned(),
                     },
                 );
-                format!("ask for the verb `list` on `{plural}` of the API group {group} {scope}")
+                format!("ask for the verb `list` on `{plural}` of {group} {scope}")
             }
             Why::NotServed => match self.resource.definition() {
                 Some(name) => format!(
