@@ -20,6 +20,7 @@
 //!
 //! Within a group, `n0nn` are errors and `n1nn` warnings and remarks. [`Code`] is the table of them all.
 
+mod account;
 mod agent;
 mod code;
 mod count;
@@ -37,6 +38,7 @@ mod scene;
 mod stale;
 mod workload;
 
+pub use self::account::account_of_pods;
 pub use self::agent::{Agents, Elsewhere, image_name};
 pub use self::code::{Code, PAGES, Severity};
 pub use self::count::{Count, counted_in};
@@ -69,5 +71,6 @@ pub fn everything(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = declarations(scene.index, scene.in_cluster);
     found.extend(scene.index.bindings().filter_map(|binding| stale::stale(scene, binding)));
     found.extend(live::live(scene));
+    account::name_them(scene, &mut found);
     found
 }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::agent::is_agent;
 use crate::fact::Binding;
 use crate::index::{Index, Verdict};
+use crate::label::Labels;
 use crate::name::{BindingKey, Namespace, ObjectName, output_name};
 use crate::output::{LABEL_BINDING_NAMESPACE, LiveOutput, Ownership, WantedOutput};
 use crate::render::Identity;
@@ -207,6 +208,20 @@ impl<'a> Scene<'a> {
             labels.all(|(key, value)| pod.labels.get(key).is_some_and(|own| **own == *value))
         };
         fewest.iter().map(|pod| &self.world.pods[*pod]).filter(has).collect()
+    }
+
+    /// The pods of a namespace with these labels that have not ended.
+    pub fn pods_with(&self, namespace: &Namespace, labels: &Labels) -> Vec<&'a Pod> {
+        let of_label = labels.iter().next().and_then(|(key, value)| {
+            self.places.pods.get(namespace)?.get(&(Box::from(key.as_str()), Box::from(value.as_str())))
+        });
+        let has = |pod: &&'a Pod| {
+            let mut labels = labels.iter();
+            labels
+                .all(|(key, value)| pod.labels.get(key.as_str()).is_some_and(|own| **own == *value.as_str()))
+        };
+        let pods = of_label.into_iter().flatten().map(|place| &self.world.pods[*place]);
+        pods.filter(|pod| !pod.phase.ended()).filter(has).collect()
     }
 
     /// Whether SCM looks at an object and makes entries of it for certain: not only as far as its settings are assumed, and

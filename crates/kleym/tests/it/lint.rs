@@ -143,3 +143,39 @@ fn what_is_ignored_is_counted_in_words() {
     let says = "ignored 1 document that is no Kubernetes object, 2 objects of kind Service (v1)";
     assert!(answer.err.contains(says), "{answer}");
 }
+
+#[test]
+fn the_account_that_the_pods_run_as_is_named_where_a_binding_names_none() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: llm, labels: {app: llama}}\nspec:\n  serviceAccountName: model\n  containers: [{name: vllm, image: vllm}]\n";
+    let none = binding("chat", &["k8s:ns:llm"], VLLM);
+    let folder = Folder::with(&[("x.yaml", &file([none.as_str(), GOAL, LLAMA, pod]))]);
+    let hint = "add `k8s:sa:model` to spec.workloadSelectorTemplates: the pool's pods run as that";
+    for command in ["lint", "status", "inspect binding/chat"] {
+        let answer = folder.kleym(&format!("{command} -f x.yaml"));
+        assert!(format!("{answer}").contains(hint), "{answer}");
+    }
+    let answer = folder.kleym("explain binding/chat -f x.yaml");
+    assert!(answer.out.contains("for the pool's pods run as that"), "{answer}");
+    // Of two accounts, or of everybody's, nobody is told to take one.
+    for other in ["other", "default"] {
+        let second = pod.replace("name: p,", "name: q,").replace("model", other);
+        let first = if other == "default" { second.as_str() } else { pod };
+        let folder = Folder::with(&[(
+            "x.yaml",
+            &file([none.as_str(), GOAL, LLAMA, first, &second.replace("name: q,", "name: r,")]),
+        )]);
+        let answer = folder.kleym("lint -f x.yaml");
+        assert!(answer.out.contains("k8s:sa:<service account of the pods>"), "{answer}");
+    }
+}
+
+#[test]
+fn whose_a_path_is_is_said_where_the_grants_are_given() {
+    let outside = format!("{VLLM}  spiffeIDTemplate: spiffe://{{{{ .TrustDomain }}}}/team/x\n");
+    let folder =
+        Folder::with(&[("x.yaml", &file([binding("chat", &ENOUGH, &outside).as_str(), GOAL, LLAMA]))]);
+    let answer = folder.kleym("lint -f x.yaml --path-grant other=/team");
+    assert!(answer.out.contains("note: `/team` is granted to namespace `other` alone"), "{answer}");
+    let answer = folder.kleym("lint -f x.yaml");
+    assert!(answer.out.contains("KLM3002") && !answer.out.contains("is granted to namespace"), "{answer}");
+}

@@ -23,6 +23,9 @@ use crate::text::{Quoted, quoted_list};
 /// The most pools that are listed beside the nearest.
 const OTHERS: usize = 5;
 
+/// Of a pod that serves no model.
+const NOTHING_TO_DO: &str = "any other pod has nothing to do with pools, nor with Kleym";
+
 /// How far a pool's selector is from a pod's labels.
 struct Distance<'a> {
     /// Labels that the pod has as the pool wants them.
@@ -308,7 +311,14 @@ impl<'a> Subject<'a> {
         if others.is_empty() {
             let message =
                 format!("pod `{}` is not in pool `{}`: {}", pod.name, nearest.pool.name, nearest.in_words());
-            return (message, self.way_into(pod, nearest, "the pool's selector"));
+            let way = self.way_into(pod, nearest, "the pool's selector");
+            // A pool that has pods is likely not short of one that has nothing in common with them.
+            let a_stranger = nearest.shared.is_empty() && !nearest.siblings;
+            if a_stranger && !self.pods_in(nearest.labels).is_empty() {
+                let hint = format!("if it serves the pool's model, {way}; {NOTHING_TO_DO}");
+                return (message, hint);
+            }
+            return (message, way);
         }
         let as_near = others.iter().filter(|other| other.order() == nearest.order());
         let as_near: Vec<&Distance<'_>> = std::iter::once(nearest).chain(as_near).collect();
@@ -321,7 +331,7 @@ impl<'a> Subject<'a> {
                 quoted_list(names)
             );
             let hint = format!(
-                "if it serves a model, label the pod{template} as the pool selects that it is meant for, whose requests go to it then{}; any other pod has nothing to do with pools, nor with Kleym",
+                "if it serves a model, label the pod{template} as the pool selects that it is meant for, whose requests go to it then{}; {NOTHING_TO_DO}",
                 self.or_correct(std::iter::once(nearest).chain(others))
             );
             return (message, hint);

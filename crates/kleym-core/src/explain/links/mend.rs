@@ -5,7 +5,7 @@ use crate::fact::{Binding, Objective, Pool};
 use crate::kind::ObjectiveGroup;
 use crate::name::ObjectName;
 use crate::refusal::Refusal;
-use crate::report::Finding;
+use crate::report::{Finding, account_of_pods};
 use crate::selector::SetError;
 use crate::spiffe::SpiffeIdError;
 use crate::text::Quoted;
@@ -75,9 +75,12 @@ impl Subject<'_> {
                 Some(format!("write {} instead of {} in {templates}", Quoted(wanted), Quoted(item)))
             }
             SetError::NoServiceAccount => {
-                let (_, pod) = self.pod?;
-                let item = format!("k8s:sa:{}", pod.service_account);
-                Some(format!("add {} to {templates}, for this pod runs as that", Quoted(&item)))
+                let (account, who) = match self.pod {
+                    Some((_, pod)) => (&*pod.service_account, "this pod runs"),
+                    None => (account_of_pods(self.scene, binding)?, "the pool's pods run"),
+                };
+                let item = format!("k8s:sa:{account}");
+                Some(format!("add {} to {templates}, for {who} as that", Quoted(&item)))
             }
             SetError::TwoValues(..) | SetError::CaseTwins(..) => None,
         }

@@ -52,6 +52,21 @@ fn a_pool_that_has_pods_is_never_said_to_be_what_is_wrong() {
 }
 
 #[test]
+fn a_pod_that_has_nothing_in_common_with_a_pool_that_has_pods_is_told_to_join_it_only_if_it_serves_its_model()
+{
+    let dump = h()
+        .without("pod.yaml")
+        .with("pod.yaml", &pod("vllm-0", "app: console", "console", "7d9"))
+        .with("old.yaml", &pod("vllm-1", "app: vllm", "vllm", "5c8"))
+        .without("output.yaml");
+    let answer = written(dump).explain();
+    assert_eq!(cause(&answer), Some("KLM2113"), "{answer}");
+    let fix = fix(&answer);
+    assert!(fix.starts_with("if it serves the pool's model, label the pod"), "{answer}");
+    assert!(fix.ends_with("any other pod has nothing to do with pools, nor with Kleym"), "{answer}");
+}
+
+#[test]
 fn a_label_is_taken_out_of_a_selector_only_where_nobody_comes_in_who_is_not_meant() {
     let dump =
         || rollout("{serving: 'yes', app: vllm}", "serving: 'yes', app: vllm", "serving: 'yes', app: fp8");
