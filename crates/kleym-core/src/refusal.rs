@@ -121,16 +121,16 @@ pub struct Lead {
     pub to: String,
 }
 
-/// How writing an output failed.
+/// How writing an output, or a binding's finalizers, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WriteFailure {
     /// The API server or a webhook rejects the object; trying the same again is pointless.
     Rejected,
     /// The installed ClusterSPIFFEID CRD cannot hold a field Kleym writes.
     FieldUnknown,
-    /// The operator may not write ClusterSPIFFEIDs.
+    /// The operator may not write it.
     Forbidden,
-    /// The API server does not serve ClusterSPIFFEIDs in the version Kleym writes.
+    /// The API server does not serve its kind in the version Kleym writes.
     NotServed,
     /// The API server or a webhook does not answer, or answers with a server error.
     Unavailable,
@@ -254,6 +254,11 @@ pub enum Refusal {
         /// How it failed.
         failure: WriteFailure,
     },
+    /// Writing: Kleym's finalizer, without which no output is made, could not be put on the binding.
+    FinalizerWrite {
+        /// How it failed.
+        failure: WriteFailure,
+    },
 }
 
 impl Refusal {
@@ -295,7 +300,7 @@ impl Refusal {
             Refusal::Conflict(conflict) => conflict.cause().reason(),
             Refusal::OutputCrdMissing => Reason::ClusterSpiffeIdCrdMissing,
             Refusal::OutputForeign { .. } => Reason::ManagedOutputConflict,
-            Refusal::OutputWrite { .. } => Reason::ManagedOutputApplyFailed,
+            Refusal::OutputWrite { .. } | Refusal::FinalizerWrite { .. } => Reason::ManagedOutputApplyFailed,
         }
     }
 
@@ -318,7 +323,7 @@ impl Refusal {
                 Refusal::OutputWrite {
                     failure: WriteFailure::Unavailable | WriteFailure::NotServed | WriteFailure::Forbidden,
                     ..
-                }
+                } | Refusal::FinalizerWrite { .. }
             ),
             _ => false,
         }

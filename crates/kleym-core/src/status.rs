@@ -5,6 +5,7 @@ use crate::fact::{Mode, Trouble};
 use crate::index::Decision;
 use crate::kind::Kind;
 use crate::name::{BindingKey, ObjectName, Uid};
+use crate::output::FINALIZER;
 use crate::plan::{Granting, Remnant, Standing, Wait};
 use crate::refusal::{Condition, Refusal, WriteFailure};
 use crate::relation::Peer;
@@ -173,6 +174,16 @@ fn waits_for(wait: &Wait) -> String {
         Wait::Absence => "the identity is granted as soon as the former ClusterSPIFFEID is gone".to_owned(),
         Wait::Finalizers(finalizers) => kept(finalizers),
         Wait::Withdrawal(granting) => still_grants(granting),
+        Wait::Proof { output, failure } => format!(
+            "the binding is being deleted and is kept until ClusterSPIFFEID `{output}` is proved gone, which cannot be looked up, because {}; {}",
+            why_not(*failure, "listed", Kind::Output),
+            what_then(*failure)
+        ),
+        Wait::Release(failure) => format!(
+            "the binding is being deleted and its ClusterSPIFFEID is gone, but the operator's finalizer `{FINALIZER}` stays on it, because {}; {}",
+            why_not(*failure, "taken off", Kind::Binding),
+            what_then(*failure)
+        ),
         Wait::Undone(output) => undone(output),
         Wait::Cooling => {
             "the identity was withdrawn a moment ago and is granted again after a short back-off".to_owned()
@@ -198,14 +209,7 @@ fn kept(finalizers: &[Box<str>]) -> String {
 fn still_grants(granting: &Granting) -> String {
     let Granting { output, spiffe_id, failure, kept_by } = granting;
     let verb = if kept_by.is_empty() { "deleted" } else { "changed" };
-    let why = match failure {
-        WriteFailure::Forbidden => format!("it may not be {verb} with the operator's permissions"),
-        WriteFailure::Rejected | WriteFailure::FieldUnknown => {
-            format!("the API server or an admission webhook does not let it be {verb}")
-        }
-        WriteFailure::NotServed => format!("the API server does not serve {}", served_as(Kind::Output)),
-        WriteFailure::Unavailable => "the API server or an admission webhook does not answer".to_owned(),
-    };
+    let why = why_not(*failure, verb, Kind::Output);
     let kept = match &**kept_by {
         [] => String::new(),
         finalizers => {
@@ -213,6 +217,26 @@ fn still_grants(granting: &Granting) -> String {
             format!("; whoever set its finalizers {finalizers} must remove them")
         }
     };
+    let then = what_then(*failure);
+    // The name alone can have a quarter of what a message may have.
+    let id = cut_to(Quoted(spiffe_id).to_string(), MAX_MESSAGE_BYTES / 4);
+    format!("ClusterSPIFFEID `{output}` still grants {id}, because {why}; {then}{kept}")
+}
+
+/// Why something of a kind cannot be done, which stands in the passive: `deleted`.
+pub(crate) fn why_not(failure: WriteFailure, done: &str, kind: Kind) -> String {
+    match failure {
+        WriteFailure::Forbidden => format!("it may not be {done} with the operator's permissions"),
+        WriteFailure::Rejected | WriteFailure::FieldUnknown => {
+            format!("the API server or an admission webhook does not let it be {done}")
+        }
+        WriteFailure::NotServed => format!("the API server does not serve {}", served_as(kind)),
+        WriteFailure::Unavailable => "the API server or an admission webhook does not answer".to_owned(),
+    }
+}
+
+/// What is to be done about that.
+pub(crate) fn what_then(failure: WriteFailure) -> String {
     let then = match failure {
         WriteFailure::Forbidden => "give the operator the permissions of its ClusterRole",
         WriteFailure::Rejected | WriteFailure::FieldUnknown => {
@@ -220,11 +244,7 @@ fn still_grants(granting: &Granting) -> String {
         }
         WriteFailure::NotServed | WriteFailure::Unavailable => "mend what does not answer",
     };
-    // The name alone can have a quarter of what a message may have.
-    let id = cut_to(Quoted(spiffe_id).to_string(), MAX_MESSAGE_BYTES / 4);
-    format!(
-        "ClusterSPIFFEID `{output}` still grants {id}, because {why}; {then}, and the operator tries again by itself{kept}"
-    )
+    format!("{then}, and the operator tries again by itself")
 }
 
 /// The message of a refusal, after a word on the grant that still stands, if one does: who reads it must know that first.

@@ -112,7 +112,7 @@ const fn words(reason: Reason) -> Words {
             STALLED,
         ),
         Reason::ManagedOutputApplyFailed => (
-            "The output could not be written: rejected by the API server or a webhook, a field that the installed definition cannot hold, no permission, or no answer.",
+            "The output, or the finalizer on the binding without which none is made, could not be written: rejected by the API server or a webhook, a field that the installed definition cannot hold, no permission, or no answer. The message says which of the two.",
             "Rejected: see the operator's log for the answer, then change the binding's spec; or the webhook, and restart the operator, which does not try again before. Unknown field: upgrade the definition to spire-controller-manager 0.6.0 or newer. No permission: give the operator its ClusterRole. No answer: the operator tries again by itself.",
             "`Reconciling` when it can pass by itself (no answer, no permission), else `Stalled`",
         ),
@@ -220,7 +220,7 @@ pub(super) fn page() -> String {
         ),
         (
             REASON_INITIALIZING,
-            "Not decided yet, or decided and waiting: for a kind that cannot be read yet, for the outputs of other bindings to go, for the binding's own former output to go, or for the back-off after a withdrawal. The message says which.",
+            "Not decided yet, or decided and waiting: for a kind that cannot be read yet, for the outputs of other bindings to go, for the binding's own former output to go, for the operator's finalizer to come off a binding that is being deleted, or for the back-off after a withdrawal. The message says which.",
         ),
         (
             REASON_API_UNAVAILABLE,

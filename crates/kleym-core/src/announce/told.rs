@@ -205,6 +205,13 @@ impl Told {
                     }
                 }
             }
+            Standing::Leaving | Standing::Released { .. } | Standing::Waiting(Wait::Release(_)) => {
+                self.refused = None;
+                if let Some(lost) = lost {
+                    let note = note::withdrawn_by_deletion(&teller.output, &lost.spiffe_id);
+                    self.withdrawn(&mut teller, &lost, Weight::Normal, note);
+                }
+            }
             Standing::Waiting(wait) => {
                 self.refused = None;
                 // Where its own former output is all it waits for, a change is under way and is told when it is done.
@@ -212,13 +219,6 @@ impl Told {
                 if let Some(lost) = lost.filter(|_| lasts) {
                     let note = note::withdrawn_for_a_while(&teller.output, &lost.spiffe_id, wait);
                     self.withdrawn(&mut teller, &lost, Weight::Warning, note);
-                }
-            }
-            Standing::Leaving | Standing::Released { .. } => {
-                self.refused = None;
-                if let Some(lost) = lost {
-                    let note = note::withdrawn_by_deletion(&teller.output, &lost.spiffe_id);
-                    self.withdrawn(&mut teller, &lost, Weight::Normal, note);
                 }
             }
         }

@@ -10,6 +10,7 @@ use crate::fact::{
 use crate::index::{Index, Verdict};
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::{BindingKey, ObjectName};
+use crate::output::FINALIZER;
 use crate::refusal::Refusal;
 use crate::relation::{Cause, Conflict};
 use crate::report::Finding;
@@ -75,6 +76,9 @@ pub(super) fn of_refusal(question: &Question<'_>, binding: &Binding, refusal: &R
         }
         Refusal::Conflict(conflict) => reader.conflict(conflict),
         Refusal::OutputCrdMissing => vec![no_definition(Kind::Output)],
+        Refusal::FinalizerWrite { .. } => {
+            vec![reader.own("metadata.finalizers", if binding.finalizer { FINALIZER } else { NONE })]
+        }
         Refusal::OutputForeign { name } | Refusal::OutputWrite { name, .. } => {
             vec![Evidence::new(format!("ClusterSPIFFEID {name}"), "metadata.name", name.as_str())]
         }

@@ -255,6 +255,15 @@ pub enum Wait {
     Finalizers(Vec<Box<str>>),
     /// Its own former output, which cannot be taken away and still grants.
     Withdrawal(Granting),
+    /// The proof that its own former output is gone, which cannot be had.
+    Proof {
+        /// The output's name.
+        output: ObjectName,
+        /// How looking for it failed.
+        failure: WriteFailure,
+    },
+    /// Kleym's finalizer, which cannot be taken off although the output is gone.
+    Release(WriteFailure),
     /// Its own back-off after a withdrawal.
     Cooling,
     /// A pause, because somebody undoes again and again what is written to this output.
@@ -336,9 +345,22 @@ pub struct Turn {
     released: Option<Uid>,
     /// The failure that ended the turn.
     failure: Option<Failure>,
+    /// What failed then.
+    failed_at: Option<FailedAt>,
     /// It was a rejection of what is to be written, which a further try alone does not change.
     refused: bool,
     calls: u8,
+}
+
+/// At which of the steps that are no writing of an output a turn ended, because what is told of it depends on that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum FailedAt {
+    /// Kleym's finalizer could not be put on.
+    Holding,
+    /// Kleym's finalizer could not be taken off.
+    Releasing,
+    /// Outputs of the name could not be listed.
+    Looking,
 }
 
 /// The most calls of one turn; a turn that needs more is fighting somebody and backs off.
@@ -407,6 +429,12 @@ impl Turn {
             (Step::NeutraliseOutput { .. }, Reply::Failed(failure)) => self.still_selects = Some(*failure),
             (_, Reply::Failed(failure)) => {
                 self.failure = Some(*failure);
+                self.failed_at = match step {
+                    Step::AddFinalizer => Some(FailedAt::Holding),
+                    Step::RemoveFinalizer { .. } => Some(FailedAt::Releasing),
+                    Step::LookAtOutput { .. } => Some(FailedAt::Looking),
+                    _ => None,
+                };
                 let writes =
                     matches!(step, Step::TryOutput(_) | Step::CreateOutput(_) | Step::ReplaceOutput(_));
                 self.refused = writes && !failure.passes();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Failure, Granting, LiveBinding, Remnant, Situation, Standing, Step, Turn, Wait};
+use super::{FailedAt, Failure, Granting, LiveBinding, Remnant, Situation, Standing, Step, Turn, Wait};
 use crate::fact::{Availability, Known, Trouble};
 use crate::index::Verdict;
 use crate::kind::Kind;
@@ -154,6 +154,7 @@ impl<'a> Plan<'a> {
             Availability { known: Known::Absent, trouble: None } if holds => return release,
             Availability { known: Known::Absent, trouble: None } => return Self::released(binding),
             Availability { known: Known::Listed, .. } => {}
+            Availability { trouble, .. } if holds => return Step::Settle(Self::unlisted(trouble)),
             _ => return at_rest,
         }
         if self.turn.surprised {
@@ -170,13 +171,31 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Nothing can be told of any output before the first list of them.
+    fn unlisted(trouble: Option<Trouble>) -> Standing {
+        Standing::Undecided(Troubles::from([(Kind::Output, trouble.unwrap_or(Trouble::Starting))]))
+    }
+
     /// A deleting binding whose output could not be taken away in this turn, or not yet.
     fn left(&self) -> Step {
         Step::Settle(match self.remnant() {
-            Remnant::Nothing => Standing::Leaving,
+            Remnant::Nothing => self.unreleased().map_or(Standing::Leaving, Standing::Waiting),
             Remnant::Kept(finalizers) => Standing::Waiting(Wait::Finalizers(finalizers)),
             Remnant::Granting(granting) => Standing::Waiting(Wait::Withdrawal(granting)),
         })
+    }
+
+    /// What keeps a deleting binding although nothing of its output is known to stand. That somebody else was faster says
+    /// nothing; all else is told as [`Plan::remnant`] tells it.
+    fn unreleased(&self) -> Option<Wait> {
+        let failure =
+            self.turn.failure.filter(|failure| *failure != Failure::Stale && self.lasts(*failure))?;
+        let failure = failure.as_write_failure();
+        match self.turn.failed_at? {
+            FailedAt::Releasing => Some(Wait::Release(failure)),
+            FailedAt::Looking => Some(Wait::Proof { output: self.name.clone(), failure }),
+            FailedAt::Holding => None,
+        }
     }
 
     /// A deleting binding that is not ours to keep any more. The API server removes it, unless somebody else keeps it.
@@ -235,10 +254,9 @@ impl<'a> Plan<'a> {
         }
         let (ended, neutralising) = (self.turn.failure, self.turn.still_selects);
         let failure = if live.deleting { neutralising.or(ended) } else { ended.or(neutralising) };
-        let lasts = |failure: &Failure| !failure.is_momentary() || self.situation.out_of_patience;
         // Of what was deleted nobody knows that it stands.
         let deleted = !live.deleting && self.turn.deleted.as_ref() == Some(&live.uid);
-        match failure.filter(lasts) {
+        match failure.filter(|failure| self.lasts(*failure)) {
             Some(failure) if !deleted => Remnant::Granting(Granting {
                 output: self.name.clone(),
                 spiffe_id: live.spec.spiffe_id.clone(),
@@ -247,6 +265,11 @@ impl<'a> Plan<'a> {
             }),
             _ => Remnant::Nothing,
         }
+    }
+
+    /// Whether a failure does not pass by itself as a rule, or has lasted.
+    fn lasts(&self, failure: Failure) -> bool {
+        !failure.is_momentary() || self.situation.out_of_patience
     }
 
     /// What stands against writing: a failure of this turn, or a rejection of an earlier one.
@@ -261,8 +284,7 @@ impl<'a> Plan<'a> {
                 return refused(Refusal::OutputCrdMissing);
             }
             Availability { known: Known::Nothing | Known::Absent, trouble } => {
-                let troubles = Troubles::from([(Kind::Output, trouble.unwrap_or(Trouble::Starting))]);
-                return self.keep(Standing::Undecided(troubles));
+                return self.keep(Self::unlisted(trouble));
             }
             Availability { known: Known::Listed, .. } => {}
         }
@@ -382,7 +404,11 @@ impl<'a> Plan<'a> {
 
     fn failed(&self) -> Step {
         let Some(failure) = self.write_failure() else { return Step::Settle(Standing::Leaving) };
-        let refusal = Refusal::OutputWrite { name: self.name.clone(), failure: failure.as_write_failure() };
+        let failure = failure.as_write_failure();
+        let refusal = match self.turn.failed_at {
+            Some(FailedAt::Holding) => Refusal::FinalizerWrite { failure },
+            _ => Refusal::OutputWrite { name: self.name.clone(), failure },
+        };
         // What could not be replaced and is kept, grants no more than is wanted, or may stand for a moment.
         let remnant = if self.turn.undeleted { self.remnant() } else { Remnant::Nothing };
         Step::Settle(Standing::Refused { refusal, remnant })

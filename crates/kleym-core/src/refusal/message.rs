@@ -4,7 +4,8 @@
 use super::{Refusal, WriteFailure};
 use crate::fact::{PoolSelectorError, ValueProblem};
 use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
-use crate::status::served_as;
+use crate::output::FINALIZER;
+use crate::status::{served_as, what_then, why_not};
 use crate::text::{MAX_MESSAGE_BYTES, Quoted, bounded, cut_to, quoted_list};
 
 impl Refusal {
@@ -133,6 +134,10 @@ impl Refusal {
                 };
                 format!("ClusterSPIFFEID {} {what}", Quoted(name.as_str()))
             }
+            Refusal::FinalizerWrite { failure } => format!(
+                "the binding lacks the finalizer `{FINALIZER}`, without which no ClusterSPIFFEID is made, and {}",
+                why_not(*failure, "added", Kind::Binding)
+            ),
         }
     }
 
@@ -198,6 +203,7 @@ impl Refusal {
                 WriteFailure::Unavailable => "the operator tries again by itself",
             }
             .to_owned(),
+            Refusal::FinalizerWrite { failure } => what_then(*failure),
             Refusal::Conflict(conflict) => conflict.hint(),
             Refusal::Discriminator { .. }
             | Refusal::SelectorTemplate { .. }

@@ -193,6 +193,7 @@ pub(super) fn of_refusal(index: &Index, binding: &Binding, refusal: &Refusal) ->
         Refusal::OutputCrdMissing | Refusal::OutputForeign { .. } | Refusal::OutputWrite { .. } => {
             of_binding(FieldPath::name())
         }
+        Refusal::FinalizerWrite { .. } => of_binding(FieldPath::name()),
     }
 }
 

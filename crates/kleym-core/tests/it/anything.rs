@@ -71,6 +71,7 @@ fn refusals(text: &str) -> Vec<Refusal> {
         WriteFailure::Unavailable,
     ] {
         all.push(Refusal::OutputWrite { name: name(&"o".repeat(253)), failure });
+        all.push(Refusal::FinalizerWrite { failure });
     }
     all.push(Refusal::OutputForeign { name: name(&"o".repeat(253)) });
     all.push(Refusal::OutputCrdMissing);

@@ -308,7 +308,9 @@ fn remnant(step: Step) -> Remnant {
     match step {
         Step::Settle(Standing::Refused { remnant, .. }) => remnant,
         Step::Settle(Standing::Waiting(Wait::Withdrawal(granting))) => Remnant::Granting(granting),
-        Step::Settle(Standing::Leaving | Standing::Waiting(Wait::Absence)) => Remnant::Nothing,
+        Step::Settle(Standing::Leaving | Standing::Waiting(Wait::Absence | Wait::Proof { .. })) => {
+            Remnant::Nothing
+        }
         step => panic!("{step:?}"),
     }
 }
@@ -333,6 +335,61 @@ fn a_grant_that_cannot_be_withdrawn_is_told_when_that_does_not_pass_by_itself_or
             assert_eq!(scene.next(), delete());
             let told = told.map_or(Remnant::Nothing, |failure| granting(failure, &[]));
             assert_eq!(remnant(scene.after(&Reply::Failed(failure))), told, "{failure:?}, {patience}");
+        }
+    }
+}
+
+#[test]
+fn what_keeps_a_deleted_binding_is_told_when_that_does_not_pass_by_itself_or_has_lasted() {
+    let release = Step::RemoveFinalizer { uid: uid("b-1") };
+    for (failure, patience, told) in [
+        (Failure::Forbidden, false, Some(WriteFailure::Forbidden)),
+        (Failure::Rejected, false, Some(WriteFailure::Rejected)),
+        (Failure::Transient, false, None),
+        (Failure::Transient, true, Some(WriteFailure::Unavailable)),
+        // Somebody writes the binding all the time; that is not for him to be told.
+        (Failure::Stale, true, None),
+    ] {
+        let leaving = || Step::Settle(Standing::Leaving);
+        let waits = |wait| Step::Settle(Standing::Waiting(wait));
+        let mut scene = Scene { out_of_patience: patience, ..Scene::deleting() };
+        assert_eq!(scene.next(), look());
+        assert_eq!(scene.after(&Reply::ProvedAbsent), release);
+        let wanted = told.map_or_else(leaving, |failure| waits(Wait::Release(failure)));
+        assert_eq!(scene.after(&Reply::Failed(failure)), wanted, "{failure:?}, {patience}");
+        assert!(scene.turn.tries_again());
+
+        let mut scene = Scene { out_of_patience: patience, ..Scene::deleting().with("b-1", "vllm") };
+        assert_eq!(scene.after(&Reply::Done), look());
+        let output = output_of("b-1", "vllm").name;
+        let wanted = told.map_or_else(leaving, |failure| waits(Wait::Proof { output, failure }));
+        assert_eq!(scene.after(&Reply::Failed(failure)), wanted, "{failure:?}, {patience}");
+        assert!(scene.turn.tries_again());
+    }
+}
+
+#[test]
+fn a_deleted_binding_says_what_it_waits_for_while_outputs_were_never_listed() {
+    let outputs = Availability { known: Known::Nothing, trouble: Some(Trouble::Forbidden) };
+    let scene = Scene { outputs, ..Scene::deleting() };
+    let troubles = Troubles::from([(Kind::Output, Trouble::Forbidden)]);
+    assert_eq!(scene.next(), Step::Settle(Standing::Undecided(troubles)));
+}
+
+#[test]
+fn a_finalizer_that_cannot_be_put_on_is_told_as_that_and_nothing_is_made_or_taken_away() {
+    for output in [None, Some(output_of("b-1", "vllm"))] {
+        for (failure, told) in [
+            (Failure::Forbidden, WriteFailure::Forbidden),
+            (Failure::Rejected, WriteFailure::Rejected),
+            (Failure::Transient, WriteFailure::Unavailable),
+        ] {
+            let mut scene = Scene { output: output.clone(), ..Scene::new().without_our_finalizer() };
+            assert_eq!(scene.next(), Step::AddFinalizer);
+            let refusal = Refusal::FinalizerWrite { failure: told };
+            let wanted = Step::Settle(Standing::Refused { refusal, remnant: Remnant::Nothing });
+            assert_eq!(scene.after(&Reply::Failed(failure)), wanted, "{failure:?}");
+            assert!(scene.turn.tries_again());
         }
     }
 }

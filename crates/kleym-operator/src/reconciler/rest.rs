@@ -159,7 +159,7 @@ impl Reconciler {
             // That somebody else was faster is no failure, and ends none.
             Standing::Refused { .. } if failure == Some(Failure::Stale) => {}
             // What cannot be taken away is said to stand until it is gone, however the next try fails.
-            Standing::Waiting(Wait::Withdrawal(_))
+            Standing::Waiting(Wait::Withdrawal(_) | Wait::Proof { .. } | Wait::Release(_))
             | Standing::Refused { remnant: Remnant::Granting(_), .. } => {
                 self.memory.entry(key.clone()).or_default().stuck(now);
             }

@@ -8,7 +8,8 @@ use kleym_testenv::eventually;
 use serde_json::json;
 
 use crate::world::{
-    Operator, SOON, World, objective, per_objective, pool, resolved, status_of, text, undecided,
+    Kstatus, Operator, SOON, World, objective, per_objective, pool, pool_only, ready, refused, resolved,
+    status_of, text, undecided, waiting,
 };
 
 #[tokio::test]
@@ -87,6 +88,93 @@ async fn without_the_right_to_delete_outputs_a_deleted_binding_stays_until_it_is
     world.give_all_rights().await;
     world.gone(Kind::Binding, "chat").await;
     assert_eq!(world.find_output("chat").await, None);
+}
+
+#[tokio::test]
+async fn a_kind_that_may_not_be_read_keeps_nobody_waiting_who_does_not_need_it() {
+    let world = World::new("one-blind-eye").await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let of_pool = |name: &str| pool_only(name, "llama").with("/spec/targetRef/kind", json!("InferencePool"));
+    world.create_all([of_pool("before"), per_objective("chat", "chat", "vllm")]).await;
+    // At the start, and while it runs.
+    let operator = world.start_operator_without("inferenceobjectives", &["list", "watch"]).await;
+    world.ready("before").await;
+    world.create(of_pool("after")).await;
+    world.ready("after").await;
+    world.delete(Kind::Binding, "before").await;
+    world.gone(Kind::Binding, "before").await;
+    world
+        .reported("who needs it is undecided", "chat", |binding| {
+            ensure!(ready(binding) == ("Unknown", "Initializing"), "{:?}", ready(binding));
+            Ok(())
+        })
+        .await;
+    assert_eq!(world.find_output("chat").await, None);
+    world.give_all_rights().await;
+    world.ready("chat").await;
+    operator.ready().await;
+}
+
+const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
+
+#[tokio::test]
+async fn a_deleted_binding_says_that_its_finalizer_may_not_be_taken_off_and_goes_when_it_may() {
+    let world = World::new("unreleased").await;
+    let _operator = world.start_operator_without("", &[]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    world.revoke("inferenceidentitybindings", &["patch"]).await;
+    world.may_not("patch", Kind::Binding).await;
+    world.delete(Kind::Binding, "chat").await;
+    let message = format!(
+        "the binding is being deleted and its ClusterSPIFFEID is gone, but the operator's finalizer `{FINALIZER}` stays \
+         on it, because it may not be taken off with the operator's permissions; give the operator the permissions of \
+         its ClusterRole, and the operator tries again by itself"
+    );
+    let kept = world
+        .reported("it says what keeps it", "chat", |binding| {
+            // A deletion is another generation.
+            ensure!(status_of(binding) == resolved(2, &world.instance, waiting(2, &message)), "not yet");
+            Ok(())
+        })
+        .await;
+    assert_eq!(kept["metadata"]["finalizers"], json!([FINALIZER]));
+    assert_eq!(world.find_output("chat").await, None);
+    world.give_all_rights().await;
+    world.gone(Kind::Binding, "chat").await;
+}
+
+#[tokio::test]
+async fn a_binding_says_that_its_finalizer_may_not_be_put_on_and_is_granted_when_it_may() {
+    let world = World::new("unheld").await;
+    let _operator = world.start_operator_without("inferenceidentitybindings", &["patch"]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.may_not("patch", Kind::Binding).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    let failed = world.refused("chat", "ManagedOutputApplyFailed").await;
+    let message = format!(
+        "the binding lacks the finalizer `{FINALIZER}`, without which no ClusterSPIFFEID is made, and it may not be \
+         added with the operator's permissions; give the operator the permissions of its ClusterRole, and the operator \
+         tries again by itself"
+    );
+    let conditions = refused(1, "RenderFailure", "ManagedOutputApplyFailed", &message, Kstatus::Reconciling);
+    assert_eq!(status_of(&failed), resolved(1, &world.instance, conditions));
+    assert_eq!((failed["metadata"].get("finalizers"), world.find_output("chat").await), (None, None));
+    world.give_all_rights().await;
+    world.ready("chat").await;
+    // Nor can it be put back on what is granted.
+    world.revoke("inferenceidentitybindings", &["patch"]).await;
+    world.may_not("patch", Kind::Binding).await;
+    let output = world.output("chat").await;
+    world.edit(Kind::Binding, "chat", json!({"metadata": {"finalizers": null}})).await;
+    let failed = world.refused("chat", "ManagedOutputApplyFailed").await;
+    assert_eq!(text(&failed["status"]["conditions"][0]["message"]), message);
+    assert_eq!(world.output("chat").await, output);
+    world.give_all_rights().await;
+    let held = world.ready("chat").await;
+    assert_eq!(held["metadata"]["finalizers"], json!([FINALIZER]));
+    assert_eq!(world.output("chat").await, output);
 }
 
 /// What the operator is for, from the beginning to the end; from wherever it stands.

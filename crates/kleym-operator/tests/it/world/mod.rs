@@ -13,6 +13,7 @@ mod recorder;
 mod report;
 mod snapshot;
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
@@ -33,7 +34,7 @@ use operator::Log;
 pub(crate) use operator::program;
 pub(crate) use operator::{Operator, refused_start, unheard};
 pub(crate) use plane::{Plane, definition, install, install_as, permissive, remove};
-pub(crate) use report::{Kstatus, granted, ready, refused, resolved, status_of, text, undecided};
+pub(crate) use report::{Kstatus, granted, ready, refused, resolved, status_of, text, undecided, waiting};
 
 /// How long anything may take that is expected to happen: long, because the machine may be busy.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -393,6 +394,12 @@ impl World {
         self.plane.grant_all_but(&self.user, resource, verbs).await;
     }
 
+    /// Waits until the operator that has its rights by itself may no longer do this with a kind.
+    pub(crate) async fn may_not(&self, verb: &str, kind: Kind) {
+        let user = self.plane.client_as(&self.user, &[]).unwrap();
+        plane::wait_until(user, (kind.group(), kind.plural(), verb), false).await;
+    }
+
     /// A proxy between this world's operator and the API server.
     pub(crate) async fn proxy(&self) -> Proxy {
         let config = self.plane.config_as(&self.user, &[plane::OPERATORS]).unwrap();
@@ -420,7 +427,23 @@ impl World {
 
     /// What does not hold of that.
     pub(crate) async fn unsettled(&self) -> Vec<String> {
-        checker::settled(self, &self.all(Kind::Binding).await, &self.all(Kind::Output).await)
+        let (bindings, outputs) = (self.all(Kind::Binding).await, self.all(Kind::Output).await);
+        checker::settled(self, &bindings, &outputs, &self.pools().await)
+    }
+
+    /// The pool of each objective whose kind is served; of two of one name, that of the group that comes first.
+    async fn pools(&self) -> BTreeMap<String, String> {
+        let mut pools = BTreeMap::new();
+        for kind in [OBJECTIVE, OBJECTIVE_X] {
+            let Ok(objectives) = self.api(kind).list(&ListParams::default()).await else { continue };
+            for objective in objectives {
+                if let Some(pool) = objective.data["spec"]["poolRef"]["name"].as_str() {
+                    let name = objective.metadata.name.unwrap_or_default();
+                    pools.entry(name).or_insert_with(|| pool.to_owned());
+                }
+            }
+        }
+        pools
     }
 
     /// Ends the world, when thousands share a control plane: no rule was broken, and nothing of it is left behind.

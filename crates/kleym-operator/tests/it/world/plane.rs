@@ -191,18 +191,23 @@ async fn prepare(plane: &ControlPlane, kinds: &[Kind]) {
 
 /// Waits until a user may create events, as operators may.
 async fn in_force(user: Client) {
+    wait_until(user, ("events.k8s.io", "events", "create"), true).await;
+}
+
+/// Waits until a user may, or may not, do something: an API group, a resource of it, and a verb.
+pub(super) async fn wait_until(user: Client, (group, resource, verb): (&str, &str, &str), allowed: bool) {
     let attributes = ResourceAttributes {
-        group: Some("events.k8s.io".to_owned()),
-        resource: Some("events".to_owned()),
-        verb: Some("create".to_owned()),
+        group: Some(group.to_owned()),
+        resource: Some(resource.to_owned()),
+        verb: Some(verb.to_owned()),
         ..ResourceAttributes::default()
     };
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
     let question = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let reviews = Api::<SelfSubjectAccessReview>::all(user);
-    eventually("operators have their rights", SOON, || async {
+    eventually(&format!("operators may {verb} {resource}: {allowed}"), SOON, || async {
         let answer = reviews.create(&PostParams::default(), &question).await?;
-        ensure!(answer.status.is_some_and(|status| status.allowed), "they may not create events yet");
+        ensure!(answer.status.is_some_and(|status| status.allowed == allowed), "not yet");
         Ok(())
     })
     .await

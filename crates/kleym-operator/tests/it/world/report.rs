@@ -82,6 +82,14 @@ pub(crate) fn undecided(generation: i64, message: &str) -> Value {
     at(generation, conditions)
 }
 
+/// The conditions of a binding that waits for something, or keeps its object waiting.
+pub(crate) fn waiting(generation: i64, message: &str) -> Value {
+    let mut conditions = vec![condition("Ready", "Unknown", "Initializing", message)];
+    conditions.extend(FAILURES.map(|kind| condition(kind, "False", "Resolved", "")));
+    conditions.push(condition("Reconciling", "True", "Initializing", message));
+    at(generation, conditions)
+}
+
 /// A status without a grant: these conditions, and the configuration of an operator with defaults and this instance.
 pub(crate) fn resolved(generation: i64, instance: &str, conditions: Value) -> Value {
     let mut status = json!({

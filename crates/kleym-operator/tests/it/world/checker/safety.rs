@@ -38,7 +38,7 @@ fn holds_finalizer(object: &Value) -> bool {
 }
 
 /// Whether an output selects no namespace that can exist.
-fn is_neutral(spec: &Value) -> bool {
+pub(super) fn is_neutral(spec: &Value) -> bool {
     let pin = &spec["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"];
     pin.as_str().is_some_and(|namespace| namespace.contains('.'))
 }
@@ -258,7 +258,7 @@ impl<'a> History<'a> {
 }
 
 /// Whether a key that a container has one value of has different ones in both.
-fn apart(one: &Value, two: &Value) -> bool {
+pub(super) fn apart(one: &Value, two: &Value) -> bool {
     items(one).filter_map(single).any(|(key, value)| {
         items(two).filter_map(single).any(|(other, theirs)| key == other && value != theirs)
     })

@@ -6,6 +6,7 @@ use kleym_core::kind::Kind;
 use kleym_testenv::Call;
 use serde_json::{Value, json};
 
+use super::settled::{Grant, overlaps};
 use super::{Evidence, Testimony, violations};
 use crate::world::recorder::Version;
 
@@ -236,4 +237,28 @@ fn outputs_that_overlap_at_some_revision_are_named() {
         of(["x", "x"], "kleym-operator"),
         [format!("S4: `{}` and `{}` overlap at 4", names.0, names.1)]
     );
+}
+
+#[test]
+fn what_overlaps_when_nothing_happens_any_more_is_named() {
+    let grant = |binding, mode, pool, spec| {
+        let subject = if mode == "PoolOnly" { ("pool", pool) } else { ("objective", binding) };
+        Grant { binding, mode, subject, pool: Some(pool), spec }
+    };
+    let broken = |one: Grant<'_>, two: Grant<'_>| overlaps(&[one, two]).len();
+    let (vllm, router) = (spec("vllm"), spec("router"));
+    let other_id = |id: &str| {
+        let mut other = vllm.clone();
+        other["spiffeIDTemplate"] = json!(id);
+        other
+    };
+    let other = other_id("spiffe://x/ns/llm/other");
+    let one = grant("a", "PerObjective", "llama", &vllm);
+    assert_eq!(broken(one, grant("b", "PerObjective", "llama", &router)), 0, "other containers");
+    assert_eq!(broken(one, grant("b", "PerObjective", "llama", &other)), 1, "one container, two IDs");
+    assert_eq!(broken(one, grant("b", "PoolOnly", "llama", &other)), 0, "layers of one pool");
+    assert_eq!(broken(one, grant("b", "PoolOnly", "qwen", &other)), 1, "two modes over two pools");
+    let twin = other_id("spiffe://x/ns/llm/VLLM");
+    assert_eq!(broken(one, grant("b", "PerObjective", "llama", &twin)), 1, "one ID of two objectives");
+    assert_eq!(broken(one, Grant { binding: "b", ..one }), 0, "one identity in two bindings");
 }
