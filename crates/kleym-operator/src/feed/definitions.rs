@@ -1,6 +1,7 @@
 //! Which CustomResourceDefinitions exist, told to the watch of each kind. One metadata watch for all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use http::Request;
 use kleym_core::fact::Trouble;
@@ -8,7 +9,7 @@ use kleym_core::kind::Kind;
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::stream::{self, Collection, Report};
 use super::went_back;
@@ -31,11 +32,18 @@ pub(super) enum Definition {
     Unreadable(Trouble),
 }
 
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// The watch of CustomResourceDefinitions.
 pub(super) struct Definitions {
     kinds: BTreeMap<String, watch::Sender<Definition>>,
     changes: u64,
     horizon: Horizon,
+    /// Definitions that are missing, of which it could not be told yet whether they are absent.
+    unproved: BTreeSet<String>,
+    /// How long it is until they are looked for again.
+    pause: Duration,
 }
 
 impl Definitions {
@@ -43,7 +51,8 @@ impl Definitions {
     pub(super) fn new() -> Self {
         let kinds =
             Kind::ALL.into_iter().map(|kind| (kind.crd_name(), watch::Sender::new(Definition::Unknown)));
-        Self { kinds: kinds.collect(), changes: 0, horizon: Horizon::default() }
+        let (unproved, pause) = (BTreeSet::new(), FIRST_PAUSE);
+        Self { kinds: kinds.collect(), changes: 0, horizon: Horizon::default(), unproved, pause }
     }
 
     /// What is known of a kind's definition, from now on.
@@ -68,7 +77,29 @@ impl Definitions {
         };
         let follow = tokio::spawn(stream::follow(client.clone(), collection, reports));
         let mut listing: Option<BTreeSet<String>> = None;
-        while let Some(report) = received.recv().await {
+        let mut look_again: Option<Instant> = None;
+        loop {
+            // No event tells when an absence can be looked up again.
+            look_again = match (self.unproved.is_empty(), look_again) {
+                (true, _) => None,
+                (false, None) => Some(Instant::now() + self.pause),
+                (false, Some(at)) => Some(at),
+            };
+            let due = async {
+                match look_again {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let report = tokio::select! {
+                report = received.recv() => report,
+                () = due => {
+                    look_again = None;
+                    self.look_again(&client).await;
+                    continue;
+                }
+            };
+            let Some(report) = report else { break };
             match report {
                 Report::ListBegins => listing = Some(BTreeSet::new()),
                 Report::ListItem(object) => {
@@ -105,15 +136,30 @@ impl Definitions {
     }
 
     fn exists(&mut self, object: &Value) {
-        if let Some(sender) = name_of(object).and_then(|name| self.kinds.get(name)) {
+        let Some(name) = name_of(object) else { return };
+        if let Some(sender) = self.kinds.get(name) {
+            self.unproved.remove(name);
             self.changes += 1;
             sender.send_replace(Definition::Exists(self.changes));
         }
     }
 
-    /// Looks at one name live. Only an empty list proves absence; whatever goes wrong leaves what was known.
+    /// Looks at what could not be told before, with ever longer pauses while that goes on.
+    async fn look_again(&mut self, client: &Client) {
+        for name in std::mem::take(&mut self.unproved) {
+            self.confirm_absent(client, &name).await;
+        }
+        self.pause = match self.unproved.is_empty() {
+            true => FIRST_PAUSE,
+            false => (self.pause * 2).min(LONGEST_PAUSE),
+        };
+    }
+
+    /// Looks at one name live. Only an empty list proves absence; whatever goes wrong leaves what was known, and is looked
+    /// at again.
     async fn confirm_absent(&mut self, client: &Client, name: &str) {
         let Some(sender) = self.kinds.get(name) else { return };
+        self.unproved.remove(name);
         match list_by_name(client, &self.horizon, name).await {
             Ok(true) => {
                 sender.send_replace(Definition::Absent);
@@ -125,6 +171,7 @@ impl Definitions {
             Err(error) => {
                 tracing::warn!(definition = name, error, "cannot tell whether the definition is gone");
                 sender.send_if_modified(unreadable(Trouble::Failing));
+                self.unproved.insert(name.to_owned());
             }
         }
     }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use kleym_core::kind::Kind;
+use kleym_testenv::eventually;
+use kleym_testenv::proxy::{Asked, Fault, Proxy, Reply};
 use serde_json::{Value, json};
 
 use crate::world::{
-    Kstatus, OBJECTIVE, POOL, World, definition, install, install_as, objective, per_objective, pool,
+    Kstatus, OBJECTIVE, POOL, SOON, World, definition, install, install_as, objective, per_objective, pool,
     refused, remove, resolved, status_of, text,
 };
 
@@ -203,4 +205,49 @@ async fn a_definition_that_does_not_serve_our_version_holds_what_was_granted() {
         })
         .await;
     assert_eq!(world.output("chat").await, output);
+}
+
+/// Whether one definition is looked for by its name.
+fn looks_for_one(asked: &Asked) -> bool {
+    asked.is("list", "customresourcedefinitions") && asked.uri.contains("fieldSelector")
+}
+
+/// Fails every look for one definition, until the operator has looked so often again.
+async fn fail_looks(proxy: &Proxy, times: usize) {
+    let since = proxy.asked().len();
+    eventually("definitions are looked for", SOON, || async {
+        let looks = proxy.asked()[since..].iter().filter(|asked| looks_for_one(asked)).count();
+        ensure!(looks >= times, "{looks} of {times} times");
+        Ok(())
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error:#}"));
+    proxy.heal();
+}
+
+#[tokio::test]
+async fn a_definition_whose_absence_could_not_be_looked_up_is_looked_for_again_until_it_could() {
+    let world = World::with_only("unproved", &NEEDED).await;
+    let proxy = world.proxy().await;
+    let deny = || {
+        let failing = Reply::status(500, "InternalError", "etcdserver: request timed out");
+        proxy.always(looks_for_one, Fault::Answer(failing));
+    };
+    // At the start, of the groups that nobody installed.
+    deny();
+    let operator = world.start_operator_by(&proxy, &[]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    fail_looks(&proxy, 4).await;
+    world.ready("chat").await;
+    operator.ready().await;
+
+    // And of one that goes while it runs.
+    deny();
+    remove(&world.client, POOL).await;
+    fail_looks(&proxy, 2).await;
+    missing(&world, "InvalidRef", "InferencePoolCRDMissing", NO_POOLS).await;
+    assert_eq!(world.find_output("chat").await, None);
+    world.at_rest().await;
+    assert_eq!(operator.probe("/readyz").await.0, 200);
 }
