@@ -3,8 +3,10 @@
 //!
 //! Guarantees: a list is read without a resourceVersion, so it is as new as the request; a watch goes on from the last
 //! resourceVersion it was told; whatever could have lost a change (410, an unreadable event, a missing API) is followed by
-//! a new list. A page that is too large to be read is asked for again with fewer objects. A watch that broke is opened again only when the API server is not behind what was seen: one whose store was
-//! restored from an older snapshot would keep it open and tell nothing. It never ends by itself.
+//! a new list, and lists that follow upon each other have ever longer pauses between them. A page that is too large to be
+//! read is asked for again with fewer objects. A watch that broke is opened again only when the API server is not behind
+//! what was seen: one whose store was restored from an older snapshot would keep it open and tell nothing. It never ends by
+//! itself.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -108,14 +110,22 @@ impl<T> From<mpsc::error::SendError<T>> for Broken {
 
 /// Lists and watches until nobody listens.
 pub(super) async fn follow(client: Client, collection: Collection, reports: mpsc::Sender<Report>) {
-    let mut source = Source { client, collection, reports, version: None, broke: false, behind: 0 };
-    let mut pause = FIRST_PAUSE;
+    let mut source =
+        Source { client, collection, reports, version: None, listed: None, broke: false, behind: 0 };
+    let (mut pause, mut between_lists) = (FIRST_PAUSE, FIRST_PAUSE);
     loop {
         let trouble = match source.once(&mut pause).await {
             Ok(()) => continue,
             Err(Broken::Ending) => return,
             Err(Broken::Gap(trouble)) => {
                 source.version = None;
+                // A gap that follows upon a list is there after the next one too, as a rule.
+                if trouble.is_none() && source.listed.is_some_and(|at| at.elapsed() < LONGEST_PAUSE) {
+                    source.rest_for(between_lists).await;
+                    between_lists = (between_lists * 2).min(LONGEST_PAUSE);
+                } else {
+                    between_lists = FIRST_PAUSE;
+                }
                 trouble
             }
             Err(Broken::Watch(trouble)) => {
@@ -127,10 +137,7 @@ pub(super) async fn follow(client: Client, collection: Collection, reports: mpsc
             if source.reports.send(Report::Failed(trouble)).await.is_err() {
                 return;
             }
-            // Between half and all of it, so that watches that failed together do not come back together.
-            let jitter =
-                std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &source.collection.path);
-            sleep(pause / 2 + pause / 2 * u32::from((jitter & 0xff) as u8) / 255).await;
+            source.rest_for(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -142,6 +149,8 @@ struct Source {
     reports: mpsc::Sender<Report>,
     /// The resourceVersion to watch from; none when a list is due.
     version: Option<String>,
+    /// When the last list was complete.
+    listed: Option<Instant>,
     /// Whether the last watch broke, or ended before its time.
     broke: bool,
     /// How many lists in a row were older than what was seen before them.
@@ -149,6 +158,12 @@ struct Source {
 }
 
 impl Source {
+    /// Does nothing for between half and all of a time, so that watches that failed together do not come back together.
+    async fn rest_for(&self, pause: Duration) {
+        let jitter = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &self.collection.path);
+        sleep(pause / 2 + pause / 2 * u32::from((jitter & 0xff) as u8) / 255).await;
+    }
+
     /// One list, if one is due, and one watch until it ends.
     async fn once(&mut self, pause: &mut Duration) -> Result<(), Broken> {
         let version = match self.version.clone() {
@@ -219,6 +234,7 @@ impl Source {
                 self.broke = false;
                 self.collection.horizon.saw(&version);
                 self.reports.send(Report::ListEnds).await?;
+                self.listed = Some(Instant::now());
                 return Ok(version);
             }
         }

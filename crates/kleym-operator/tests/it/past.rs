@@ -1,12 +1,16 @@
 //! Answers from the past: a store that was restored from an older snapshot, and lists from a cache on the way. What was seen
 //! once is not forgotten for the sake of the latter, and nothing of it is believed any more after the former.
 
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
 use kleym_core::kind::Kind;
 use kleym_testenv::proxy::{Asked, Fault, Reply};
+use kleym_testenv::{Call, eventually};
 use serde_json::{Value, json};
 
 use crate::snapshot::{copy, put_back, restart_etcd};
-use crate::world::{OBJECTIVE, POOL, World, objective, per_objective, pool};
+use crate::world::{OBJECTIVE, POOL, SOON, World, objective, per_objective, pool};
 
 /// The list of a kind as it is now, to be replayed.
 async fn list(world: &World, kind: Kind) -> Value {
@@ -128,6 +132,52 @@ async fn a_delete_that_only_seems_to_have_happened_is_asked_again() {
     world.gone(Kind::Binding, "deleted").await;
     world.refused("refused", "TargetObjectiveNotFound").await;
     world.gone(Kind::Output, &world.output_name("refused")).await;
+    world.at_rest().await;
+    world.is_settled().await;
+}
+
+#[tokio::test]
+async fn a_watch_that_is_too_old_each_time_has_its_kind_listed_ever_more_rarely_and_what_lists_show_counts() {
+    let world = World::new("too-old").await;
+    let proxy = world.proxy().await;
+    let operator = world.operator_by(&proxy).await;
+    world.create(pool("llama", &[("app", "vllm")])).await;
+    granted(&world, "chat").await;
+    let mark = world.at_rest().await;
+    let watches =
+        |asked: &Asked| asked.is("watch", "inferencepools") && asked.resource.starts_with(POOL.group());
+    let expired = Reply::status(410, "Expired", "too old resource version: 1 (2)");
+    proxy.always(watches, Fault::Answer(expired));
+    assert!(proxy.expire(watches) > 0);
+    let lists = || -> Vec<Call> {
+        let of_pools = format!("{}/inferencepools", POOL.group());
+        let lists = |call: &Call| call.verb == "list" && call.resource == of_pools;
+        world.calls_so_far(mark).into_iter().filter(lists).collect()
+    };
+    eventually("pools are listed again and again", SOON, || async {
+        let count = lists().len();
+        ensure!(count >= 6, "{count} times");
+        Ok(())
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error:#}"));
+    // A pause of at least 50 ms, and each time one of twice that.
+    let six = lists();
+    let took = six[5].received.duration_since(six[0].answered).unsigned_abs();
+    assert!(took >= Duration::from_millis(50 * 31), "{took:?}");
+    world.edit(POOL, "llama", json!({"spec": {"selector": {"matchLabels": {"app": "sglang"}}}})).await;
+    world
+        .until("what a list shows counts", Kind::Output, &world.output_name("chat"), |output| {
+            let labels = &output.context("it is gone")?["spec"]["podSelector"]["matchLabels"];
+            ensure!(*labels == json!({"app": "sglang"}), "{labels}");
+            Ok(())
+        })
+        .await;
+    world.ready("chat").await;
+    assert_eq!(operator.probe("/readyz").await.0, 200);
+    proxy.heal();
+    world.edit(POOL, "llama", json!({"spec": {"selector": {"matchLabels": {"app": "vllm"}}}})).await;
+    world.ready("chat").await;
     world.at_rest().await;
     world.is_settled().await;
 }
