@@ -1,11 +1,14 @@
-//! Faults that are no single call: an API server that dies under churn, definitions that go and come back, a hostile
-//! writer, and a long rest.
+//! What is no fault of a single call: an API server that dies under churn, definitions that go and come back, a hostile
+//! writer, a SPIRE that leaves outputs alone, and a long rest.
 
 use std::time::Duration;
 
 use futures::{StreamExt, future, stream};
+use k8s_openapi::api::events::v1::Event;
 use kleym_core::kind::Kind;
 use kleym_testenv::eventually;
+use kube::Api;
+use kube::api::ListParams;
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
@@ -176,4 +179,54 @@ async fn at_rest_for_a_minute_a_leader_renews_its_lease_and_asks_nothing_else() 
         (20..=27).contains(&renewals.len()) && renewals.iter().all(|call| call == "update leases"),
         "{renewals:?}"
     );
+}
+
+/// What was told about what SPIRE makes of outputs, as `<reason> <binding>`, with the seconds since the output was created.
+async fn told_of_spire(world: &World) -> Vec<(String, i64)> {
+    let events = Api::<Event>::namespaced(world.client.clone(), &world.namespace);
+    let mut told = Vec::new();
+    for event in events.list(&ListParams::default()).await.unwrap() {
+        let reason = event.reason.unwrap_or_default();
+        if !["NotPickedUp", "NotIssued"].contains(&reason.as_str()) {
+            continue;
+        }
+        assert_eq!(event.type_.as_deref(), Some("Warning"));
+        let binding = event.regarding.and_then(|regarding| regarding.name).unwrap();
+        let created = world.output(&binding).await["metadata"]["creationTimestamp"].clone();
+        let created: jiff::Timestamp = created.as_str().unwrap().parse().unwrap();
+        let since = event.event_time.unwrap().0.as_second() - created.as_second();
+        told.push((format!("{reason} {binding}"), since));
+    }
+    told.sort();
+    told
+}
+
+#[tokio::test]
+async fn what_spire_leaves_alone_is_told_once_after_two_minutes_and_stays_one_event_over_a_restart() {
+    let world = World::new("vigil").await;
+    let operator = world.operator().await;
+    world.create(pool("llama", &[("app", "vllm")])).await;
+    for name in ["silent", "failing", "served"] {
+        world.create_all([objective(name, "llama"), per_objective(name, name, name)]).await;
+        world.ready(name).await;
+    }
+    for (name, entries) in [("failing", 0), ("served", 3)] {
+        let stats = json!({"namespacesSelected": 1, "podsSelected": 3, "entriesToSet": entries});
+        world.edit_status(Kind::Output, &world.output_name(name), json!({"status": {"stats": stats}})).await;
+    }
+    let told = eventually("it is told", Duration::from_secs(240), || async {
+        let told = told_of_spire(&world).await;
+        anyhow::ensure!(told.len() >= 2, "{told:?}");
+        Ok(told)
+    });
+    let told = told.await.unwrap_or_else(|error| panic!("{error:#}"));
+    let what: Vec<&str> = told.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(what, ["NotIssued failing", "NotPickedUp silent"]);
+    // Times of objects have no parts of a second.
+    assert!(told.iter().all(|(_, since)| *since >= 119), "{told:?}");
+    world.at_rest().await;
+    operator.terminate().await;
+    let _operator = world.operator().await;
+    world.at_rest_for(Duration::from_secs(3)).await;
+    assert_eq!(told_of_spire(&world).await, told);
 }

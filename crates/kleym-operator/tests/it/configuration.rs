@@ -1,6 +1,7 @@
 //! Another configuration after a restart: it moves every output in place, unless identities that are in use would go.
 
 use kleym_core::kind::Kind;
+use kleym_testenv::proxy::{Fault, Reply};
 use serde_json::{Value, json};
 
 use crate::world::{Object, Operator, World, objective, pool, pool_only};
@@ -88,6 +89,86 @@ async fn a_class_that_no_issued_output_carries_stops_the_start() {
     let said = braked(&world, &["--clusterspiffeid-class-name=silver"]).await;
     assert!(said.contains("--clusterspiffeid-class-name is `silver`"), "{said}");
     assert_eq!(world.output("chat").await, before);
+}
+
+/// The world of [`settled`] whose binding `chat` has an ID below a path that is granted to its namespace by the flag that is
+/// given too.
+async fn granted_a_path(name: &str) -> (World, Operator, String) {
+    let world = World::new(name).await;
+    let flag = format!("--path-grant={0}=/teams/{0}", world.namespace);
+    let operator = world.operator_with(&[&flag]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let template = "spiffe://{{ .TrustDomain }}/teams/{{ .Namespace }}/{{ .PoolName }}";
+    world.create(pool_only("chat", "chat").with("/spec/spiffeIDTemplate", json!(template))).await;
+    let ready = world.ready("chat").await;
+    assert_eq!(ready["status"]["pathGrants"], json!([format!("/teams/{}", world.namespace)]));
+    (world, operator, flag)
+}
+
+/// Waits until `chat` has lost the ID that no path is granted for any more.
+async fn has_lost_its_path(world: &World) {
+    let refused = world.refused("chat", "InvalidSPIFFEID").await;
+    assert_eq!(refused["status"].get("pathGrants"), None);
+    assert_eq!(world.find_output("chat").await, None);
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_longer_granted_is_withdrawn_and_one_that_is_granted_again_comes_back() {
+    let (world, operator, flag) = granted_a_path("ungranted").await;
+    let spec = world.output("chat").await["spec"].clone();
+    operator.terminate().await;
+    let operator = world.operator().await;
+    has_lost_its_path(&world).await;
+    operator.terminate().await;
+    let _operator = world.operator_with(&[&flag]).await;
+    world.ready("chat").await;
+    assert_eq!(world.output("chat").await["spec"], spec);
+}
+
+#[tokio::test]
+async fn path_grants_that_cover_no_issued_output_stop_the_start_until_it_is_allowed() {
+    let (world, operator, _) = granted_a_path("paths").await;
+    operator.terminate().await;
+    let before = issued(&world).await;
+    let elsewhere = format!("--path-grant={}=/elsewhere", world.namespace);
+    for flags in [&[] as &[&str], &[&elsewhere]] {
+        let said = braked(&world, flags).await;
+        let id = format!("spiffe://kleym.sonda.red/teams/{}/llama", world.namespace);
+        assert!(
+            said.contains("no --path-grant covers any of the 1 issued outputs") && said.contains(&id),
+            "{said}"
+        );
+        assert_eq!(world.output("chat").await, before);
+    }
+    let _operator = world.operator_with(&["--allow-configuration-change"]).await;
+    has_lost_its_path(&world).await;
+}
+
+#[tokio::test]
+async fn of_a_class_change_that_would_be_rejected_nothing_is_deleted() {
+    let (world, operator) = settled("class-rejected", &[]).await;
+    operator.terminate().await;
+    let before = world.output("chat").await;
+    let proxy = world.proxy().await;
+    let denied = Reply::status(422, "Invalid", "admission webhook denied the request: no");
+    proxy.always(|asked| asked.is("create", "clusterspiffeids"), Fault::Answer(denied));
+    let _operator = world.start_operator_by(&proxy, &["--clusterspiffeid-class-name=gold"]).await;
+    world.refused("chat", "ManagedOutputApplyFailed").await;
+    world.at_rest().await;
+    assert_eq!(world.output("chat").await, before);
+    let asked = proxy.asked();
+    let writes: Vec<&str> = asked
+        .iter()
+        .filter(|asked| asked.writes() && asked.resource.ends_with("/clusterspiffeids"))
+        .map(|asked| asked.uri.as_str())
+        .collect();
+    assert!(writes.len() == 1 && writes[0].contains("dryRun=All"), "{writes:?}");
+    proxy.heal();
+    // A rejection is tried again when something changes.
+    let template = "spiffe://{{ .TrustDomain }}/ns/{{ .Namespace }}/model/x";
+    world.edit(Kind::Binding, "chat", json!({"spec": {"spiffeIDTemplate": template}})).await;
+    world.ready("chat").await;
+    assert_eq!(world.output("chat").await["spec"]["className"], "gold");
 }
 
 #[tokio::test]

@@ -143,3 +143,40 @@ async fn twin_pools_of_both_groups_are_one_pool_and_disagreeing_ones_are_ambiguo
     let conditions = refused(1, "InvalidRef", "AmbiguousTargetRef", message, Kstatus::Stalled);
     assert_eq!(status_of(&ambiguous), resolved(1, &world.instance, conditions));
 }
+
+#[tokio::test]
+async fn an_objective_or_a_pool_that_is_being_deleted_counts_as_not_found_although_it_is_there() {
+    let world = World::new("going").await;
+    let _operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(pool_only("chat", "chat")).await;
+    let held = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    let let_go = json!({"metadata": {"finalizers": null}});
+    for (kind, name, reason, what) in [
+        (
+            POOL,
+            "llama",
+            "TargetPoolNotFound",
+            "InferencePool `llama` of inference.networking.k8s.io, named by InferenceObjective `chat`,",
+        ),
+        (OBJECTIVE, "chat", "TargetObjectiveNotFound", "InferenceObjective `chat`"),
+    ] {
+        world.ready("chat").await;
+        world.edit(kind, name, held.clone()).await;
+        world.delete(kind, name).await;
+        let gone = world.refused("chat", reason).await;
+        let message = format!(
+            "{what} is being deleted in namespace `{}`; create it again or point elsewhere",
+            world.namespace
+        );
+        let conditions = refused(1, "InvalidRef", reason, &message, Kstatus::Reconciling);
+        assert_eq!(status_of(&gone), resolved(1, &world.instance, conditions));
+        assert_eq!(world.find_output("chat").await, None);
+        assert!(world.find(kind, name).await.is_some());
+        world.edit(kind, name, let_go.clone()).await;
+        world.gone(kind, name).await;
+        let again = if kind == POOL { pool("llama", &[("app", "vllm")]) } else { objective("chat", "llama") };
+        world.create(again).await;
+    }
+    world.ready("chat").await;
+}
