@@ -94,6 +94,7 @@ pub(super) fn print(out: &mut dyn Write, answered: &Answered, again: &Again, mar
         matches!(
             finding.code,
             Code::ForeignIdentity
+                | Code::MeshIdentityReplaced
                 | Code::PodNotInPool
                 | Code::AccountNotUsed
                 | Code::NoSuchContainer
@@ -204,5 +205,6 @@ fn cause(out: &mut dyn Write, chain: &Chain) -> io::Result<()> {
     if let Some(hint) = &finding.hint {
         writeln!(out, "fix    {}", harmless(hint))?;
     }
-    writeln!(out, "see    {}", finding.code.page())
+    // The page is in the program too, for who has no network at hand.
+    writeln!(out, "see    `kleym explain {}`, or {}", finding.code, finding.code.page())
 }
