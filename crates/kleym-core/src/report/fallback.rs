@@ -75,15 +75,32 @@ pub(super) fn displaced(
         return maybe_displaced(scene, binding, place, only);
     };
     let fallback = &scene.object(fallback).name;
+    let astray = astray(scene, binding, place, &containers, &pods);
+    let others: Vec<&str> =
+        containers.iter().copied().filter(|name| astray.is_none_or(|(_, own)| own != *name)).collect();
+    let leaves = match (others.as_slice(), astray) {
+        ([], _) | (_, None) => {
+            let what = if containers.len() == 1 { "a container" } else { "containers" };
+            format!("{what} without any: {}", quoted_list(containers.iter().copied()))
+        }
+        (others, Some((pod, own))) => format!(
+            "{} without any: {}, and in pod `{}` `{own}` too, which it is for",
+            if others.len() == 1 { "a container" } else { "containers" },
+            quoted_list(others.iter().copied()),
+            pod.name
+        ),
+    };
     let message = format!(
-        "`{}` takes the fallback identity of {} ({}) away, and leaves {} without any: {}",
+        "`{}` takes the fallback identity of {} ({}) away, and leaves {leaves}",
         binding.key,
         Quoted(fallback),
         names(pods.iter().copied()),
-        if containers.len() == 1 { "a container" } else { "containers" },
-        quoted_list(containers.iter().copied())
     );
     let hint = match meant_for(scene, binding, &containers, &pods) {
+        None if let Some((pod, own)) = astray => format!(
+            "`{}` gives container `{own}` its identity in other pods and not in `{}`: correct that first, as `kleym explain pod/{} -n {}` says; another binding of that container would give it a second identity, or be refused",
+            binding.key, pod.name, pod.name, pod.namespace
+        ),
         Some((other, what)) => format!(
             "`{other}` {what} and gives it nothing in these pods: correct that binding or the pods, for another one of the same container would compete with it{}",
             if containers.len() > 1 { "; bind the other containers too" } else { "" }
@@ -96,6 +113,27 @@ pub(super) fn displaced(
             .with(object_reference(fallback))
             .with_pods(pods),
     )
+}
+
+/// A container that the binding gives its identity in other pods, and not in this one: it is not left out on purpose.
+fn astray<'a>(
+    scene: &Scene<'a>,
+    binding: &Binding,
+    place: usize,
+    containers: &[&'a str],
+    pods: &[&'a Pod],
+) -> Option<(&'a Pod, &'a str)> {
+    let Verdict::Wanted(identity) = scene.index.verdict(&binding.key).verdict else { return None };
+    let gives = |pod: &Pod, name: &str| {
+        let mut own = pod.containers.iter().filter(|one| *one.name == *name);
+        own.any(|one| {
+            set_matches(identity.selectors.texts(), pod, one, scene.world.space(pod)) == Answer::Yes
+        })
+    };
+    let entries = || scene.prediction.entries_by(place).iter().map(|entry| &scene.world.pods[entry.pod]);
+    let own = containers.iter().copied().find(|name| entries().any(|pod| gives(pod, name)))?;
+    let has = |pod: &&&Pod| pod.containers.iter().any(|one| *one.name == *own) && !gives(pod, own);
+    pods.iter().find(has).map(|pod| (*pod, own))
 }
 
 /// The same, where it is not known whether anybody had that fallback identity.

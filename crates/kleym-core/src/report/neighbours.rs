@@ -94,6 +94,10 @@ fn same_hint(scene: &Scene<'_>, binding: &Binding, place: usize, others: &[Other
     let shares = |by: usize| !hint.is_empty() && scene.object(by).hint == *hint;
     let (pod, container, by, id) =
         others.iter().find(|(_, _, by, _)| scene.binding_of(*by).is_none() && shares(*by))?;
+    // Of another instance of Kleym the hint is the same when the binding is, and that it is there at all is what is wrong.
+    if scene.other_instance(*by).is_some() {
+        return None;
+    }
     let object = Quoted(&scene.object(*by).name).to_string();
     let message = format!(
         "ClusterSPIFFEID {object}, which is not Kleym's, gives container `{}` of pod `{}` the identity {}, with the hint {} that the output of `{}` has too: of entries that share a hint SPIRE's agent hands out one alone, the oldest",

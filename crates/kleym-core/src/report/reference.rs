@@ -42,7 +42,8 @@ fn of_binding(index: &Index, binding: &Binding, llm_d_is_read: bool) -> Vec<Find
     let read = hits.iter().find(|hit| pinned.is_none_or(|group| hit.group == group));
     let Some(read) = read else { return found };
     if read.group == ObjectiveGroup::InferenceX && llm_d_is_read {
-        found.push(not_read(binding, read));
+        let new = hits.iter().find(|hit| hit.group == ObjectiveGroup::LlmD).copied();
+        found.push(not_read(binding, read, new, pinned.is_some()));
     }
     if let Ok(pool_ref) = &read.pool_ref
         && pool_ref.group.is_none()
@@ -82,7 +83,7 @@ fn served_twice(binding: &Binding, name: &ObjectName, hits: &[&Objective]) -> Fi
 }
 
 /// The router of llm-d reads `llm-d.ai` and ignores the older group when both are installed.
-fn not_read(binding: &Binding, objective: &Objective) -> Finding {
+fn not_read(binding: &Binding, objective: &Objective, new: Option<&Objective>, pinned: bool) -> Finding {
     let key = binding_key(&binding.key);
     let own = object(binding, Kind::Objective(objective.group), &objective.name);
     let message = format!(
@@ -92,10 +93,32 @@ fn not_read(binding: &Binding, objective: &Objective) -> Finding {
         objective.group,
         ObjectiveGroup::LlmD
     );
+    let group = ObjectiveGroup::LlmD;
+    let pool = |of: &Objective| of.pool_ref.as_ref().ok().map(|to| to.name.clone());
+    let hint = match (new, pinned) {
+        (Some(new), _)
+            if let (Some(old_pool), Some(new_pool)) = (pool(objective), pool(new))
+                && old_pool != new_pool =>
+        {
+            format!(
+                "the one of that name in `{group}` leads to pool `{new_pool}`, not to `{old_pool}`: set `spec.targetRef.group: {group}` in `{}` when the identity is to go to the pods of `{new_pool}`, and remove the old objective after that, for before that it withdraws the identity",
+                binding.key
+            )
+        }
+        (Some(_), _) => format!(
+            "set `spec.targetRef.group: {group}` in `{}`, and then remove the old one, for before that it withdraws the identity",
+            binding.key
+        ),
+        (None, true) => format!(
+            "create it again in `{group}`, then set `spec.targetRef.group: {group}` in `{}`, and only then remove the old one",
+            binding.key
+        ),
+        (None, false) => format!("create it again in `{group}`, and then remove the old one"),
+    };
     Finding::new(Code::ObjectiveNotRead, message)
         .about(&key)
         .about(&own)
-        .hint(format!("create it again in `{}`, and then remove the old one", ObjectiveGroup::LlmD))
+        .hint(hint)
         .at(own, FieldPath::dotted("apiVersion"))
 }
 

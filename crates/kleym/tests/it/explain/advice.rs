@@ -331,3 +331,18 @@ fn pools_that_select_no_label_of_the_pod_are_no_reason_to_label_it() {
     let answer = h().edit("pod.yaml", "{app: vllm}", "{team: search}").with("bge.yaml", &other).explain();
     assert!(fix(&answer).starts_with("if it serves a model, label the pod"), "{answer}");
 }
+
+#[test]
+fn a_container_that_has_its_identity_in_other_pods_is_not_told_to_be_bound_once_more() {
+    let status = "status: {phase: Running, containerStatuses: [{name: vllm, image: 'r/vllm:latest', imageID: 'r/vllm@sha256:0'}], initContainerStatuses: [{name: proxy, image: 'r/proxy:v1', imageID: 'r/proxy@sha256:1'}]}";
+    let second = POD.replace("vllm-0", "vllm-1").replace("status: {phase: Running}", status);
+    let dump = lost("{type: ContainerImage, value: 'r/vllm:v1'}", "").with("second.yaml", &second);
+    let lint = dump.kleym("lint");
+    for said in [
+        "and leaves a container without any: `proxy`, and in pod `vllm-1` `vllm` too, which it is for",
+        "`llm/chat` gives container `vllm` its identity in other pods and not in `vllm-1`: correct that first, as `kleym explain pod/vllm-1 -n llm` says",
+    ] {
+        assert!(lint.out.contains(said), "{said}: {lint}");
+    }
+    assert!(!lint.out.contains("be no fallback"), "{lint}");
+}

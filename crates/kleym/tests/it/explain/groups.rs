@@ -31,6 +31,9 @@ fn a_binding_that_names_the_group_an_objective_has_left_is_named_with_the_group_
         line(&answer, "fix").starts_with("set `spec.targetRef.group: llm-d.ai` in `llm/chat`"),
         "{answer}"
     );
+    // The advice on the old objective does not break what this one mends.
+    let lint = dump.kleym("lint");
+    assert!(lint.out.contains("KLM1103") && lint.out.contains("the one of that name in `llm-d.ai` leads to pool `llama`, not to `old`: set `spec.targetRef.group: llm-d.ai` in `llm/chat`"), "{lint}");
     // What it warns of is so, and what it says helps.
     let group = ", group: inference.networking.x-k8s.io";
     let unpinned = dump.edit("binding.yaml", group, "");
