@@ -31,6 +31,8 @@ pub struct Finalizer {
 
 const AGAIN: &str = "when the binding is gone, create it again if the identity is still wanted";
 
+const KEEP_OURS: &str = "leave Kleym's finalizer on the binding, for without it the output stays, and grants, and nobody takes it away";
+
 impl Finalizer {
     fn is_foreign(&self) -> bool {
         self.name != FINALIZER
@@ -189,7 +191,7 @@ pub(super) fn link(question: &Question<'_>, binding: &Binding) -> Link {
     let then = (!told && by_others).then(|| behind(&of_binding, deletion.foreign()));
     let waiting = ours.filter(|_| held.is_none()).and_then(|live| Some((live, kept(question, live)?)));
     let (seen, hint) = match idle {
-        Some(idle) => (idle.read, format!("{}; {AGAIN}", idle.hint)),
+        Some(idle) => (idle.read, format!("{}; {KEEP_OURS}; {AGAIN}", idle.hint)),
         None => (Vec::new(), hint),
     };
     let mut finding = Finding::new(code, message)

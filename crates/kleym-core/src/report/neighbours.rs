@@ -109,7 +109,7 @@ fn same_hint(scene: &Scene<'_>, binding: &Binding, place: usize, others: &[Other
     );
     let fallback = if scene.serves_alone(*by) { "" } else { ", or set `fallback: true` in it" };
     let advice = format!(
-        "let whoever relies on {} move to the other identity, then delete {object}{fallback}; another hint alone leaves the workload with two identities, of which it takes one by default; making the binding or the pods anew helps nobody, for the entry of {object} stays the older, or becomes as old",
+        "let whoever relies on {} accept the binding's identity too, which is handed out once {object} is gone; then delete that{fallback}; another hint alone leaves the workload with two identities, of which it takes one by default; making the binding or the pods anew helps nobody, for the entry of {object} stays the older, or becomes as old",
         Quoted(id),
     );
     Some(
