@@ -13,7 +13,7 @@ use crate::kind::{Kind, ObjectiveGroup, PoolGroup};
 use crate::name::{BindingKey, Namespace, ObjectName};
 use crate::refusal::Refusal;
 use crate::relation::Conflict;
-use crate::spiffe::{PathPrefix, SpiffeIdError};
+use crate::spiffe::SpiffeIdError;
 use crate::text::{Quoted, quoted_list};
 
 /// The service account that every pod has that names none.
@@ -146,14 +146,10 @@ pub fn refused(index: &Index, binding: &Binding, refusal: &Refusal) -> Finding {
 fn granted_to(index: &Index, namespace: &Namespace, id: &str) -> Option<String> {
     let path = id.strip_prefix("spiffe://")?;
     let path = &path[path.find('/')?..];
-    let grants = &index.settings_in(namespace).path_grants;
-    // As the engine compares them: ignoring case, and deeper than the prefix.
-    let below = |(_, prefix): &(&Namespace, &PathPrefix)| {
-        let prefix = prefix.to_string();
-        path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(&prefix))
-            && path[prefix.len()..].starts_with('/')
-    };
-    let (holder, prefix) = grants.iter().filter(|(holder, _)| *holder != namespace).find(below)?;
+    let (holder, prefix) = index.settings_in(namespace).path_grants.holder(path)?;
+    if holder == namespace {
+        return None;
+    }
     Some(format!("{} is granted to namespace `{holder}` alone", Quoted(&prefix.to_string())))
 }
 

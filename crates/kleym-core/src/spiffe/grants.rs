@@ -46,9 +46,9 @@ impl PathPrefix {
         }
     }
 
-    /// Whether a path is this prefix or lies deeper, case ignored.
-    fn covers(&self, path: &[&str]) -> bool {
-        self.0.len() <= path.len() && self.0.iter().zip(path).all(|(a, b)| a.eq_ignore_ascii_case(b))
+    /// Whether a path lies deeper than this prefix, case ignored.
+    fn is_above(&self, path: &[&str]) -> bool {
+        self.0.len() < path.len() && self.0.iter().zip(path).all(|(a, b)| a.eq_ignore_ascii_case(b))
     }
 
     fn meets(&self, other: &PathPrefix) -> bool {
@@ -161,13 +161,22 @@ impl PathGrants {
 
     /// Whether a path, such as `/team/x`, lies deeper than a prefix granted to the namespace.
     pub fn covers(&self, namespace: &Namespace, path: &str) -> bool {
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
-        self.cover(namespace, &segments)
+        self.cover(namespace, &segments(path))
     }
 
     pub(super) fn cover(&self, namespace: &Namespace, path: &[&str]) -> bool {
-        self.of(namespace).any(|prefix| prefix.covers(path) && path.len() > prefix.0.len())
+        self.of(namespace).any(|prefix| prefix.is_above(path))
     }
+
+    /// Whose a path is, such as `/team/x`: the one namespace to which a prefix above it is granted, and that prefix.
+    pub fn holder(&self, path: &str) -> Option<(&Namespace, &PathPrefix)> {
+        let path = segments(path);
+        self.iter().find(|(_, prefix)| prefix.is_above(&path))
+    }
+}
+
+fn segments(path: &str) -> Vec<&str> {
+    path.split('/').skip(1).collect()
 }
 
 #[cfg(test)]
@@ -199,6 +208,23 @@ mod tests {
             "a=/{{",
         ] {
             assert!(parse(&[bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_has_one_holder_or_none() {
+        let grants = PathGrants::parse(["a=/org/a", "a=/org/a/deep", "b=/org/b"]).unwrap();
+        let holder = |path| grants.holder(path).map(|(holder, prefix)| format!("{holder}={prefix}"));
+        assert_eq!(holder("/org/a/x").as_deref(), Some("a=/org/a"));
+        assert_eq!(holder("/ORG/B/x/y").as_deref(), Some("b=/org/b"));
+        for path in ["/org/a", "/org", "/org/ab/x", "/", ""] {
+            assert_eq!(holder(path), None, "{path:?}");
+        }
+        for path in ["/org/a/x", "/org/a/deep/x", "/org/b/x", "/org/b", "/org/c/x"] {
+            for namespace in ["a", "b", "c"].map(|name| Namespace::parse(name).unwrap()) {
+                let holds = grants.holder(path).is_some_and(|(holder, _)| *holder == namespace);
+                assert_eq!(grants.covers(&namespace, path), holds, "{namespace} {path}");
+            }
         }
     }
 
