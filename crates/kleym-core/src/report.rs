@@ -51,7 +51,7 @@ pub use self::live::{
     CLASS_FLAG, Called, PATH_GRANT_FLAG, TRUST_DOMAIN_FLAG, output, poison, reported, still_there, stopped,
     typed, watched,
 };
-pub use self::neighbours::{Only, neighbours};
+pub use self::neighbours::{Only, neighbours, shared_hint};
 pub use self::place::{FieldPath, Place, Step, selector_field};
 pub use self::reference::references;
 pub use self::scene::{Places, Reported, Scene, Standing, Statuses};

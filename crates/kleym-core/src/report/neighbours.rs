@@ -41,6 +41,12 @@ pub fn neighbours(scene: &Scene<'_>, binding: &Binding, only: Option<Only<'_>>) 
     .collect()
 }
 
+/// That SPIRE's agent hands out the ID of a foreign object instead of the binding's, as their hints are equal.
+pub fn shared_hint(scene: &Scene<'_>, binding: &Binding, only: Option<Only<'_>>) -> Option<Finding> {
+    let (place, _) = scene.fate(&binding.key)?;
+    same_hint(scene, binding, place, &others(scene, place, only))
+}
+
 /// Another object that gives a container another ID: the pod, the container, the object, the ID.
 type Other<'a> = (&'a Pod, &'a Container, usize, &'a str);
 

@@ -3,14 +3,13 @@
 use super::super::chain::{Evidence, Link, LinkKind};
 use super::Subject;
 use crate::fact::Binding;
-use crate::report::{Code, Only, neighbours};
+use crate::report::{Only, shared_hint};
 
 impl Subject<'_> {
     /// That the identity of the binding stands behind another one, of an object with the same hint.
     pub(super) fn hidden(&self, binding: &Binding, place: usize) -> Option<Link> {
         let only = self.pod.map(|(pod, _)| Only { pod, container: self.question.container });
-        let all = neighbours(self.scene, binding, only).into_iter();
-        let finding = all.into_iter().find(|finding| finding.code == Code::SharedHint)?;
+        let finding = shared_hint(self.scene, binding, only)?;
         let own = self.scene.object(place);
         let named =
             finding.references.iter().find(|one| one.kind == "ClusterSPIFFEID" && one.name != own.name)?;
