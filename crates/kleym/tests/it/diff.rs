@@ -214,26 +214,9 @@ fn a_conflict_that_was_there_before_is_not_introduced_by_another_label() {
 #[tokio::test]
 async fn what_may_not_be_read_is_said_and_no_identity_is_said_to_stay() {
     let cluster = Cluster::of(&[], "diff-limited", &homeless(&[&chat(), GOAL, LLAMA])).await;
-    cluster
-        .apply(
-            "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: some}
-rules:
-- {apiGroups: [kleym.sonda.red], resources: [inferenceidentitybindings], verbs: [list]}
-- {apiGroups: [llm-d.ai], resources: [inferenceobjectives], verbs: [list]}
-- {apiGroups: [''], resources: [pods], verbs: [list]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: some}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: some}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader-of-diff-limited}]
-",
-        )
-        .await;
-    cluster.settled().await;
+    let some =
+        [("kleym.sonda.red", "inferenceidentitybindings"), ("llm-d.ai", "inferenceobjectives"), ("", "pods")];
+    cluster.allow_to_list(&some).await;
     let other = binding("chat", &["k8s:ns:llm", "k8s:sa:other"], VLLM);
     cluster.folder.put("pr/x.yaml", homeless(&[&other]).as_bytes());
     assert_snapshot!("diff_limited", cluster.silent("diff -f pr"));

@@ -115,6 +115,24 @@ impl Cluster {
         apply_yaml(&self.client, objects).await.unwrap();
     }
 
+    /// Lets the reader list these resources of its namespace, each after its API group, bindings among them; and waits until
+    /// the API server does.
+    pub(crate) async fn allow_to_list(&self, resources: &[(&str, &str)]) {
+        let rules = resources.iter().map(
+            |(group, resource)| json!({"apiGroups": [group], "resources": [resource], "verbs": ["list"]}),
+        );
+        let rbac = "rbac.authorization.k8s.io";
+        let (version, metadata) = (format!("{rbac}/v1"), json!({"name": "some"}));
+        let role = json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules.collect::<Value>()});
+        let given = json!({
+            "apiVersion": version, "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "some"},
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": self.user}],
+        });
+        self.apply(&format!("{role}\n---\n{given}")).await;
+        self.settled().await;
+    }
+
     /// Waits until the API server lets the reader list bindings of the namespace.
     pub(crate) async fn settled(&self) {
         eventually("the reader has its rights", Duration::from_secs(30), || async {

@@ -180,25 +180,8 @@ async fn what_may_not_be_read_is_named_and_the_rest_is_answered() {
     let objects = homeless(&[&chat(), GOAL, LLAMA]);
     let cluster = Cluster::of(&[], "status-limited", &objects).await;
     assert_snapshot!("nothing_permitted", cluster.kleym("status"));
-    cluster
-        .apply(
-            "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: some}
-rules:
-- {apiGroups: [kleym.sonda.red], resources: [inferenceidentitybindings], verbs: [list]}
-- {apiGroups: [llm-d.ai], resources: [inferenceobjectives], verbs: [list]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: some}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: some}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader-of-status-limited}]
-",
-        )
-        .await;
-    cluster.settled().await;
+    let some = [("kleym.sonda.red", "inferenceidentitybindings"), ("llm-d.ai", "inferenceobjectives")];
+    cluster.allow_to_list(&some).await;
     assert_snapshot!("some_permitted", cluster.kleym("status"));
 }
 
