@@ -1,6 +1,7 @@
 //! What can be done to a call, to its answer, and to an event of a watch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -85,6 +86,21 @@ impl Reply {
     }
 }
 
+/// How often a fault has struck. Clones count the same.
+#[derive(Debug, Clone, Default)]
+pub struct Strikes(Arc<AtomicUsize>);
+
+impl Strikes {
+    /// How often so far.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn strike(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// A gate that is closed until it is opened, and then open for ever. Clones are the same gate.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -109,6 +125,11 @@ impl Gate {
         self.opened.send_replace(true);
     }
 
+    /// Whether something stands before the gate, or has passed it.
+    pub fn is_reached(&self) -> bool {
+        *self.waiting.borrow() > 0
+    }
+
     /// Waits until something stands before the gate, or has passed it.
     pub async fn reached(&self) {
         // The sender lives in `self`, so that this cannot fail.
@@ -118,6 +139,11 @@ impl Gate {
     /// Waits until it is open.
     pub(super) async fn pass(&self) {
         self.waiting.send_modify(|count| *count += 1);
+        self.opens().await;
+    }
+
+    /// The same for what does not count as having come to the gate.
+    pub(super) async fn opens(&self) {
         let _ = self.opened.subscribe().wait_for(|open| *open).await;
     }
 }

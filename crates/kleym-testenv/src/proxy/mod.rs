@@ -15,6 +15,7 @@ mod fault;
 mod serve;
 mod streams;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use asked::Asked;
-pub use fault::{EventFault, Fault, Gate, Reply};
+pub use fault::{EventFault, Fault, Gate, Reply, Strikes};
 use streams::{Streams, Word};
 
 type Calls = Box<dyn Fn(&Asked) -> bool + Send>;
@@ -37,6 +38,7 @@ struct Rule {
     calls: Calls,
     fault: Fault,
     left: Option<usize>,
+    strikes: Strikes,
 }
 
 /// Where the world stops in the life of a call.
@@ -132,14 +134,20 @@ impl Proxy {
         self.state().asked.clone()
     }
 
-    /// Does something to the next call of this kind.
-    pub fn once(&self, calls: impl Fn(&Asked) -> bool + Send + 'static, fault: Fault) {
-        self.state().rules.push(Rule { calls: Box::new(calls), fault, left: Some(1) });
+    /// Does something to the next call of this kind; answers who knows whether it came.
+    pub fn once(&self, calls: impl Fn(&Asked) -> bool + Send + 'static, fault: Fault) -> Strikes {
+        self.rule(Box::new(calls), fault, Some(1))
     }
 
-    /// Does something to every call of this kind, until [`Proxy::heal`].
-    pub fn always(&self, calls: impl Fn(&Asked) -> bool + Send + 'static, fault: Fault) {
-        self.state().rules.push(Rule { calls: Box::new(calls), fault, left: None });
+    /// Does something to every call of this kind, until [`Proxy::heal`]; answers who knows how many came.
+    pub fn always(&self, calls: impl Fn(&Asked) -> bool + Send + 'static, fault: Fault) -> Strikes {
+        self.rule(Box::new(calls), fault, None)
+    }
+
+    fn rule(&self, calls: Calls, fault: Fault, left: Option<usize>) -> Strikes {
+        let strikes = Strikes::default();
+        self.state().rules.push(Rule { calls, fault, left, strikes: strikes.clone() });
+        strikes
     }
 
     /// Forgets every fault, rule and trap; what a trap has stopped is thrown away, and what stands frozen flows again.
@@ -164,17 +172,34 @@ impl Proxy {
         receiver
     }
 
-    /// Does something to the next event of this kind in watches of this kind.
+    /// Does something to the next event of this kind in watches of this kind; answers who knows whether it came.
     pub fn on_event(
         &self,
         watches: impl Fn(&Asked) -> bool + Send + Sync + 'static,
         events: impl Fn(&Value) -> bool + Send + 'static,
         fault: EventFault,
-    ) {
-        self.shared.streams.on_event(Box::new(watches), Box::new(events), fault);
+    ) -> Strikes {
+        self.shared.streams.on_event(Box::new(watches), Box::new(events), fault, true)
     }
 
-    /// Stops the events of watches of this kind, those that are opened later too; they wait until the gate opens.
+    /// Does something to every event of this kind in watches of this kind, until [`Proxy::heal`]; answers who knows how many
+    /// came.
+    pub fn on_events(
+        &self,
+        watches: impl Fn(&Asked) -> bool + Send + Sync + 'static,
+        events: impl Fn(&Value) -> bool + Send + 'static,
+        fault: EventFault,
+    ) -> Strikes {
+        self.shared.streams.on_event(Box::new(watches), Box::new(events), fault, false)
+    }
+
+    /// How many events of each resource came from the API server so far, bookmarks apart.
+    pub fn events(&self) -> BTreeMap<String, usize> {
+        self.shared.streams.events()
+    }
+
+    /// Stops the events of watches of this kind, those that are opened later too; they wait until the gate opens. The gate is
+    /// reached when an event that is no bookmark waits.
     pub fn freeze(&self, watches: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Gate {
         let gate = Gate::new();
         self.shared.streams.freeze(Box::new(watches), gate.clone());
@@ -193,6 +218,12 @@ impl Proxy {
             "message": "too old resource version: 1 (2)", "reason": "Expired", "code": 410,
         }});
         self.shared.streams.say(&watches, &Word::Last(format!("{event}\n").into()))
+    }
+
+    /// Breaks the connection of every open watch of this kind in the middle of an event; answers of how many.
+    pub fn tear_watches(&self, watches: impl Fn(&Asked) -> bool) -> usize {
+        let half = r#"{"type":"MODIFIED","object":{"apiVersion":"v1","metada"#;
+        self.shared.streams.say(&watches, &Word::Half(half.into()))
     }
 
     /// Breaks the connection of every open watch of this kind; answers of how many.
@@ -243,6 +274,7 @@ impl Shared {
         };
         let rule = &mut state.rules[place];
         let fault = rule.fault.clone();
+        rule.strikes.strike();
         if let Some(left) = &mut rule.left {
             *left -= 1;
             if *left == 0 {

@@ -1,5 +1,6 @@
 //! The open watches: every event passes here on its way to the client, and can be lost, doubled, delayed or frozen.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::Asked;
-use super::fault::{EventFault, Gate};
+use super::fault::{EventFault, Gate, Strikes};
 
 type Watches = Box<dyn Fn(&Asked) -> bool + Send + Sync>;
 type Events = Box<dyn Fn(&Value) -> bool + Send>;
@@ -22,6 +23,8 @@ pub(super) enum Word {
     Line(Bytes),
     /// The last event; the stream then ends well.
     Last(Bytes),
+    /// The first half of an event; the connection then breaks.
+    Half(Bytes),
     /// The connection breaks.
     Break,
 }
@@ -30,7 +33,19 @@ pub(super) enum Word {
 struct State {
     open: Vec<(Arc<Asked>, mpsc::UnboundedSender<Word>)>,
     frozen: Vec<(Watches, Gate)>,
-    faults: Vec<(Watches, Events, EventFault)>,
+    faults: Vec<Rule>,
+    /// How many events came, by resource.
+    events: BTreeMap<String, usize>,
+}
+
+/// Which events of which watches suffer what.
+struct Rule {
+    watches: Watches,
+    events: Events,
+    fault: EventFault,
+    /// Whether only the next one does.
+    once: bool,
+    strikes: Strikes,
 }
 
 /// All open watches.
@@ -50,8 +65,24 @@ impl Streams {
         }
     }
 
-    pub(super) fn on_event(&self, watches: Watches, events: Events, fault: EventFault) {
-        self.state().faults.push((watches, events, fault));
+    pub(super) fn on_event(
+        &self,
+        watches: Watches,
+        events: Events,
+        fault: EventFault,
+        once: bool,
+    ) -> Strikes {
+        let strikes = Strikes::default();
+        self.state().faults.push(Rule { watches, events, fault, once, strikes: strikes.clone() });
+        strikes
+    }
+
+    pub(super) fn events(&self) -> BTreeMap<String, usize> {
+        self.state().events.clone()
+    }
+
+    fn count(&self, asked: &Asked) {
+        *self.state().events.entry(asked.resource.clone()).or_insert(0) += 1;
     }
 
     pub(super) fn freeze(&self, watches: Watches, gate: Gate) {
@@ -89,8 +120,14 @@ impl Streams {
             return None;
         }
         let event: Value = serde_json::from_slice(line).ok()?;
-        let place = state.faults.iter().position(|(watches, events, _)| watches(asked) && events(&event))?;
-        Some(state.faults.remove(place).2)
+        let place = state.faults.iter().position(|rule| (rule.watches)(asked) && (rule.events)(&event))?;
+        let rule = &state.faults[place];
+        rule.strikes.strike();
+        let fault = rule.fault.clone();
+        if rule.once {
+            state.faults.remove(place);
+        }
+        Some(fault)
     }
 }
 
@@ -112,6 +149,10 @@ impl Passage {
                     let (line, ends) = match word {
                         Word::Line(line) => (Ok(line), false),
                         Word::Last(line) => (Ok(line), true),
+                        Word::Half(half) => {
+                            let _ = self.lines.send(Ok(half)).await;
+                            (Err(io::ErrorKind::ConnectionReset.into()), true)
+                        }
                         Word::Break => (Err(io::ErrorKind::ConnectionReset.into()), true),
                     };
                     if self.lines.send(line).await.is_err() || ends {
@@ -141,8 +182,12 @@ impl Passage {
 
     /// Lets one event through, or what a fault makes of it; whether anybody still listens.
     async fn event(&self, line: Bytes) -> bool {
+        let says_nothing = line.starts_with(br#"{"type":"BOOKMARK""#);
+        if !says_nothing {
+            self.streams.count(&self.asked);
+        }
         for gate in self.streams.gates(&self.asked) {
-            gate.pass().await;
+            if says_nothing { gate.opens().await } else { gate.pass().await }
         }
         let copies = match self.streams.fault(&self.asked, &line) {
             None => 1,

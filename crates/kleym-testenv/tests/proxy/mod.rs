@@ -99,16 +99,19 @@ async fn without_a_fault_calls_are_numbered_and_passed_on() {
 async fn a_call_is_answered_by_the_proxy_before_or_after_it_is_carried_out() {
     let field = Field::new().await;
     let away = Reply::status(503, "ServiceUnavailable", "away").with_header("retry-after", "1");
-    field.proxy.once(creates, Fault::Answer(away.clone()));
-    field.proxy.once(creates, Fault::AnswerAfter(away));
+    let before = field.proxy.once(creates, Fault::Answer(away.clone()));
+    let after = field.proxy.once(creates, Fault::AnswerAfter(away));
     assert_eq!(code(field.create("a").await), 503);
     assert_eq!(field.names().await, Vec::<String>::new());
     assert_eq!(code(field.create("b").await), 503);
     assert_eq!(field.names().await, ["b"]);
     // Each was meant for one call.
     field.create("c").await.unwrap();
-    field.proxy.always(creates, Fault::Answer(Reply::text(404, "text/plain", "404 page not found")));
+    assert_eq!([before.count(), after.count()], [1, 1]);
+    let always =
+        field.proxy.always(creates, Fault::Answer(Reply::text(404, "text/plain", "404 page not found")));
     assert_eq!([code(field.create("d").await), code(field.create("e").await)], [404, 404]);
+    assert_eq!(always.count(), 2);
     field.proxy.heal();
     field.create("f").await.unwrap();
     assert_eq!(field.names().await, ["b", "c", "f"]);
@@ -192,18 +195,22 @@ async fn events_of_a_watch_are_lost_doubled_frozen_and_injected() {
     let version = list.metadata.resource_version.unwrap();
     let named =
         |name: &'static str| move |event: &serde_json::Value| event["object"]["metadata"]["name"] == name;
-    field.proxy.on_event(watches, named("lost"), EventFault::Drop);
-    field.proxy.on_event(watches, named("twice"), EventFault::Twice);
+    let lost = field.proxy.on_event(watches, named("lost"), EventFault::Drop);
+    let never = field.proxy.on_event(watches, named("nobody"), EventFault::Drop);
+    let twice = field.proxy.on_events(watches, named("twice"), EventFault::Twice);
     let mut events = field.through.watch(&WatchParams::default(), &version).await.unwrap().boxed();
     for name in ["lost", "twice", "plain"] {
         field.direct.create(&PostParams::default(), &map(name)).await.unwrap();
     }
     assert_eq!([next(&mut events).await, next(&mut events).await], ["twice", "twice"]);
     assert_eq!(next(&mut events).await, "plain");
+    assert_eq!([lost.count(), never.count(), twice.count()], [1, 0, 1]);
+    assert_eq!(field.proxy.events()["configmaps"], 3);
 
     let gate = field.proxy.freeze(watches);
     field.direct.create(&PostParams::default(), &map("frozen")).await.unwrap();
     gate.reached().await;
+    assert!(gate.is_reached());
     gate.open();
     assert_eq!(next(&mut events).await, "frozen");
     let injected = json!({"type": "ADDED", "object": {
@@ -214,13 +221,16 @@ async fn events_of_a_watch_are_lost_doubled_frozen_and_injected() {
     assert_eq!(field.proxy.expire(watches), 1);
     assert_eq!([next(&mut events).await, next(&mut events).await], ["error 410", "end"]);
 
-    let mut events = field.through.watch(&WatchParams::default(), &version).await.unwrap().boxed();
-    assert_eq!(next(&mut events).await, "lost");
-    assert_eq!(field.proxy.break_watches(watches), 1);
-    // The client takes a connection that breaks for the end of the watch.
-    let mut rest = Vec::new();
-    while rest.last().is_none_or(|last| last != "end" && last != "broken") {
-        rest.push(next(&mut events).await);
+    for torn in [false, true] {
+        let mut events = field.through.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+        assert_eq!(next(&mut events).await, "lost");
+        let broken = if torn { Proxy::tear_watches } else { Proxy::break_watches };
+        assert_eq!(broken(&field.proxy, &watches), 1);
+        // The client takes a connection that breaks for the end of the watch.
+        let mut rest = Vec::new();
+        while rest.last().is_none_or(|last| last != "end" && last != "broken") {
+            rest.push(next(&mut events).await);
+        }
+        assert!(field.names().await.len() == 4 && rest.len() <= 4, "{rest:?}");
     }
-    assert!(field.names().await.len() == 4 && rest.len() <= 4, "{rest:?}");
 }
