@@ -44,6 +44,7 @@ async fn all_end(runs: Vec<(Run, String)>) {
     stream::iter(runs)
         .for_each_concurrent(8, |(run, end)| async move {
             run.ends(&end).await;
+            run.lives().await;
             run.close().await;
         })
         .await;

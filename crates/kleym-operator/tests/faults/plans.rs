@@ -4,7 +4,7 @@
 //! `KLEYM_FAULTS_PLANS` at most so many of them, mixed by `KLEYM_FAULTS_SEED`, and
 //! `KLEYM_FAULTS_REPLAY=<scenario>/<call>/<fault>` runs one. `KLEYM_FAULTS_AT_ONCE` says how many worlds live side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,16 @@ use futures::{FutureExt, StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::fault::{Hand, Wrong, at_a_call, of_the_whole, rejects};
-use crate::runs::{Run, reference};
+use crate::runs::{Deeds, END_WITHIN, Reference, Run, reference};
 use crate::scenario::Scenario;
 use crate::world::World;
 use crate::wrong::{At, go_wrong};
 
 /// How many worlds live side by side when nobody says otherwise.
 const AT_ONCE: usize = 12;
+/// How long after its fault a plan may take until everything is as it should be: ten seconds, as long as the longest back-off
+/// of few bindings, and some for a busy machine.
+const SETTLES_WITHIN: Duration = Duration::from_secs(15);
 /// How many plans of one hundred may find that their call is not made: what two bindings do at the same time differs from
 /// run to run, and a second kill may find nothing left to do.
 const NOT_REACHED: usize = 15;
@@ -38,6 +41,8 @@ struct Plan {
 enum Outcome {
     Passed,
     NotReached,
+    /// It passed, but took too long.
+    Late,
     Failed,
 }
 
@@ -55,9 +60,50 @@ impl Plan {
     fn flags(&self) -> &'static [&'static str] {
         if let Wrong::Lease(_) = self.wrong { &["--leader-elect"] } else { &[] }
     }
+
+    /// Whether outputs were created and deleted as often as when nothing goes wrong, or as the fault makes it.
+    fn explains(&self, found: &Deeds, expected: &Deeds) -> bool {
+        // What grants more than is wanted and cannot be replaced is deleted, and made again when it can be.
+        let instead = match &self.wrong {
+            Wrong::Call(_) => self.at_an_update() && rejects(&self.fault),
+            Wrong::BlackHole => self.at_an_update(),
+            Wrong::Spell(_) | Wrong::Minute(_) => true,
+            Wrong::Revoked(resource, verbs) => *resource == "clusterspiffeids" && verbs.contains(&"update"),
+            // Which of several that move at once makes way depends on whose edit is seen first.
+            _ => [Scenario::Swap, Scenario::Shift].contains(&self.scenario),
+        };
+        let by_hand = matches!(self.wrong, Wrong::Hand(Hand::DeletesOutputs));
+        let bindings: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
+        bindings.into_iter().all(|binding| {
+            let of = |deeds: &Deeds| deeds.get(binding).copied().unwrap_or_default();
+            let ((created, deleted), (creates, deletes)) = (of(found), of(expected));
+            (created, deleted) == (creates, deletes)
+                || instead && (created, deleted) == (creates + 1, deletes + 1)
+                // What a foreign finalizer keeps can be deleted once more.
+                || self.scenario == Scenario::Orphan && (created, deleted) == (creates, deletes + 1)
+                || by_hand && created <= creates + 1 && deleted <= deletes
+        })
+    }
+
+    fn at_an_update(&self) -> bool {
+        self.at.as_ref().is_some_and(|(call, _)| call.starts_with("update-clusterspiffeids-"))
+    }
+
+    /// How long after the fault everything must be as it should be.
+    fn within(&self) -> Duration {
+        match self.wrong {
+            // A lease that nobody gave back is waited for.
+            Wrong::Lease(_) => END_WITHIN,
+            // A watch that was refused again and again is opened ever more rarely.
+            Wrong::Revoked(_, verbs) if verbs.contains(&"watch") => END_WITHIN,
+            _ => SETTLES_WITHIN,
+        }
+    }
 }
 
-async fn run(plan: &Plan, expected: &str) -> Outcome {
+async fn run(plan: &Plan, reference: &Reference) -> Outcome {
+    let expected = reference.end.as_str();
+    let mut late = false;
     let world = World::new(&plan.scenario.name()).await;
     match plan.wrong {
         // A write that lands late, that nobody could hold back, may overlap until it is swept.
@@ -67,19 +113,26 @@ async fn run(plan: &Plan, expected: &str) -> Outcome {
     }
     let mut run = Run::prepared_with(plan.scenario, world, plan.alone(), plan.flags()).await;
     let reached = go_wrong(&mut run, &plan.at, &plan.wrong, expected).await;
-    if rejects(&plan.fault) {
-        // What was rejected is not tried again by itself.
+    if rejects(&plan.fault) && !plan.fault.ends_with("-after") {
+        // What was rejected is not tried again by itself. What was carried out all the same is seen.
         run.world.at_rest().await;
         run.start().await;
     }
     if let Wrong::Hand(Hand::DeletesNamespace) = plan.wrong {
         run.world.at_rest().await;
-        assert_eq!(run.operator().probe("/healthz").await.0, 200);
     } else {
-        run.ends(expected).await;
+        let took = run.ends(expected).await;
+        late = took > plan.within();
+        let deeds = run.deeds().await;
+        assert!(plan.explains(&deeds, &reference.deeds), "{deeds:?} instead of {:?}", reference.deeds);
     }
+    run.lives().await;
     run.close().await;
-    if reached { Outcome::Passed } else { Outcome::NotReached }
+    match (reached, late) {
+        (_, true) => Outcome::Late,
+        (true, false) => Outcome::Passed,
+        (false, false) => Outcome::NotReached,
+    }
 }
 
 /// The calls that are not alike, each with how many like it came before it. Of many that are alike, because as many bindings
@@ -144,15 +197,15 @@ fn chosen(mut all: Vec<Plan>) -> Vec<Plan> {
 async fn whatever_goes_wrong_every_scenario_comes_to_its_end() {
     let at_once = number("KLEYM_FAULTS_AT_ONCE").unwrap_or(AT_ONCE);
     let scenarios: Vec<Scenario> = Scenario::MAIN.into_iter().chain(Scenario::FURTHER).collect();
-    let mut references: Vec<_> = stream::iter(scenarios)
+    let mut played: Vec<_> = stream::iter(scenarios)
         .map(|scenario| async move { (scenario, reference(scenario).await) })
         .buffer_unordered(at_once)
         .collect()
         .await;
-    references.sort_by_key(|(scenario, _)| scenario.name());
+    played.sort_by_key(|(scenario, _)| scenario.name());
     let mut all = Vec::new();
-    let mut expected = BTreeMap::new();
-    for (scenario, reference) in references {
+    let mut references = BTreeMap::new();
+    for (scenario, reference) in played {
         let distinct = distinct(&reference.calls);
         println!("{}: {} calls, not alike: {distinct:?}", scenario.name(), reference.calls.len());
         let plan = |at: &At, (fault, wrong)| Plan { scenario, at: at.clone(), fault, wrong };
@@ -162,35 +215,47 @@ async fn whatever_goes_wrong_every_scenario_comes_to_its_end() {
             all.extend(faults.into_iter().map(|fault| plan(&at, fault)));
         }
         all.extend(of_the_whole(scenario).into_iter().map(|fault| plan(&None, fault)));
-        expected.insert(scenario.name(), reference.end);
+        references.insert(scenario.name(), reference);
     }
     let plans = chosen(all);
-    let expected = Arc::new(expected);
+    let references = Arc::new(references);
     let began = Instant::now();
-    let outcomes: Vec<(Plan, Outcome, Duration)> = stream::iter(plans)
-        .map(|plan| {
-            let expected = Arc::clone(&expected);
-            // A task of its own, so that one that is busy holds up no other.
-            tokio::spawn(async move {
-                let began = Instant::now();
-                let outcome = AssertUnwindSafe(run(&plan, &expected[&plan.scenario.name()])).catch_unwind();
-                let outcome = outcome.await.unwrap_or(Outcome::Failed);
-                if outcome == Outcome::Failed {
-                    println!("FAILED: KLEYM_FAULTS_REPLAY={} make test-faults", plan.name());
-                }
-                (plan, outcome, began.elapsed())
-            })
-        })
-        .buffer_unordered(at_once)
-        .map(Result::unwrap)
-        .collect()
-        .await;
+    let mut outcomes = run_all(plans, &references, at_once).await;
+    // Beside eleven others a machine can be slow; nobody is beside these.
+    let late: Vec<Plan> =
+        outcomes.extract_if(.., |(_, outcome, _)| *outcome == Outcome::Late).map(|(plan, ..)| plan).collect();
+    for (plan, outcome, took) in run_all(late, &references, 1).await {
+        let outcome = if outcome == Outcome::Late { Outcome::Failed } else { outcome };
+        outcomes.push((plan, outcome, took));
+    }
     tell(&outcomes, began.elapsed());
     let of = |wanted| outcomes.iter().filter(move |(_, outcome, _)| *outcome == wanted);
     let failed: Vec<String> = of(Outcome::Failed).map(|(plan, ..)| plan.name()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     let missed = of(Outcome::NotReached).count();
     assert!(missed * 100 <= outcomes.len() * NOT_REACHED, "{missed} of {} met no fault", outcomes.len());
+}
+
+/// Runs plans, so many at a time.
+async fn run_all(
+    plans: Vec<Plan>,
+    references: &Arc<BTreeMap<String, Reference>>,
+    at_once: usize,
+) -> Vec<(Plan, Outcome, Duration)> {
+    let run_one = |plan: Plan| {
+        let references = Arc::clone(references);
+        // A task of its own, so that one that is busy holds up no other.
+        tokio::spawn(async move {
+            let began = Instant::now();
+            let outcome = AssertUnwindSafe(run(&plan, &references[&plan.scenario.name()])).catch_unwind();
+            let outcome = outcome.await.unwrap_or(Outcome::Failed);
+            if [Outcome::Failed, Outcome::Late].contains(&outcome) {
+                println!("{outcome:?}: KLEYM_FAULTS_REPLAY={} make test-faults", plan.name());
+            }
+            (plan, outcome, began.elapsed())
+        })
+    };
+    stream::iter(plans).map(run_one).buffer_unordered(at_once).map(Result::unwrap).collect().await
 }
 
 /// Says what ran, and what of it took longest.

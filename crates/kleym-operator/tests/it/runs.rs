@@ -1,19 +1,23 @@
 //! A scenario on its way: where it begins, what it calls when nothing goes wrong, and that it has come to its end. What
 //! every test begins from, and compares with, that lets something go wrong in one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use kleym_testenv::eventually;
 use kleym_testenv::proxy::{Asked, Point, Proxy};
+use kleym_testenv::{Call, Mark, eventually};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::scenario::Scenario;
 use crate::world::{Operator, World};
 
 /// How long a scenario may take to its end after the last fault: as long as the longest back-off of a watch, and some.
-const END_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const END_WITHIN: Duration = Duration::from_secs(60);
+
+const OUTPUTS: &str = "spire.spiffe.io/clusterspiffeids";
 
 /// A call that counts: everything but watches and the lease.
 pub(crate) fn counts(asked: &Asked) -> bool {
@@ -32,7 +36,12 @@ pub(crate) struct Run {
     pub(crate) world: World,
     /// Further flags of the next operator.
     pub(crate) flags: Vec<String>,
+    /// Where in the audit log the scenario begins.
+    begins: Mark,
 }
+
+/// How often an operator created, and how often deleted, the output of each binding that had either.
+pub(crate) type Deeds = BTreeMap<String, (usize, usize)>;
 
 impl Run {
     /// A scenario that is prepared and at rest.
@@ -44,11 +53,12 @@ impl Run {
     pub(crate) async fn prepared_with(scenario: Scenario, world: World, alone: bool, flags: &[&str]) -> Self {
         let proxy = if alone { world.proxy_alone().await } else { world.proxy().await };
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut run = Self { scenario, operator: None, proxy, world, flags };
+        let begins = world.mark().await;
+        let mut run = Self { scenario, operator: None, proxy, world, flags, begins };
         run.start().await;
         run.operator().ready().await;
         scenario.prepare(&run.world).await;
-        run.world.at_rest().await;
+        run.begins = run.world.at_rest().await;
         run
     }
 
@@ -86,8 +96,10 @@ impl Run {
         }
     }
 
-    /// Waits until the scenario is at its end, everything is as it should be, and nothing happens any more.
-    pub(crate) async fn ends(&self, expected: &str) {
+    /// Waits until the scenario is at its end, everything is as it should be, and nothing happens any more; gives how long it
+    /// took until everything was.
+    pub(crate) async fn ends(&self, expected: &str) -> Duration {
+        let began = Instant::now();
         self.scenario.end(&self.world).await;
         let settled = || async {
             let broken = self.world.unsettled().await;
@@ -98,15 +110,43 @@ impl Run {
         };
         let what = "everything is as if nothing had gone wrong";
         eventually(what, END_WITHIN, settled).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let took = began.elapsed();
         self.world.at_rest().await;
         settled().await.unwrap_or_else(|error| panic!("it was settled, and is no more: {error:#}"));
+        took
+    }
+
+    /// Expects that the operator is there, well, and sees everything.
+    pub(crate) async fn lives(&self) {
+        let operator = self.operator();
+        operator.ready().await;
+        let (code, body) = operator.probe("/healthz").await;
+        assert_eq!(code, 200, "{body}");
+    }
+
+    /// What the operators made of outputs since the scenario began.
+    pub(crate) async fn deeds(&self) -> Deeds {
+        let calls = self.world.all_calls(self.begins).await;
+        let of = |binding: &String| {
+            let output = self.world.output_name(binding);
+            let done = |verb: &str| {
+                let mine = |call: &&Call| call.name == output && call.resource == OUTPUTS;
+                calls.iter().filter(mine).filter(|call| call.verb == verb && call.code < 300).count()
+            };
+            (done("create"), done("delete"))
+        };
+        let all = self.scenario.bindings().into_iter().map(|binding| {
+            let deeds = of(&binding);
+            (binding, deeds)
+        });
+        all.filter(|(_, deeds)| *deeds != (0, 0)).collect()
     }
 
     /// Waits for something that is to happen on the way; false when the scenario came to its end without it.
     pub(crate) async fn comes_to(&self, happens: impl Future<Output = bool>, expected: &str) -> bool {
         tokio::select! {
             happened = happens => happened,
-            () = self.ends(expected) => false,
+            _ = self.ends(expected) => false,
         }
     }
 
@@ -145,7 +185,7 @@ impl Run {
 
     /// Ends the run: no rule was broken, and nothing of it is left behind.
     pub(crate) async fn close(self) {
-        let Self { scenario: _, operator, proxy, world, flags: _ } = self;
+        let Self { scenario: _, operator, proxy, world, flags: _, begins: _ } = self;
         drop((operator, proxy));
         world.close().await;
     }
@@ -172,6 +212,8 @@ impl Roles {
             asked.uri.split_once("metadata.name%3D").map(|(_, rest)| rest.split('&').next().unwrap_or(rest));
         let name = selected.or(regarding).unwrap_or(&asked.name);
         let brief = asked.brief().replace('/', ".").replace(' ', "-");
+        // Whether it could be done is no more than asked.
+        let brief = if asked.uri.contains("dryRun=All") { format!("try-{brief}") } else { brief };
         match self.0.iter().find(|(output, binding, _)| output == name || binding == name) {
             Some((_, _, role)) => format!("{brief}-of-{role}"),
             None => brief,
@@ -185,12 +227,16 @@ pub(crate) struct Reference {
     pub(crate) calls: Vec<String>,
     /// How it ends.
     pub(crate) end: String,
+    /// What was made of outputs on the way.
+    pub(crate) deeds: Deeds,
+    /// The resources of which watches brought events.
+    pub(crate) heard: BTreeSet<String>,
 }
 
 /// Plays a scenario without a fault.
 pub(crate) async fn reference(scenario: Scenario) -> Reference {
     let mut run = Run::prepared(scenario, &format!("{}-ref", scenario.name())).await;
-    let before = run.proxy.asked().len();
+    let (before, heard) = (run.proxy.asked().len(), run.proxy.events());
     run.act().await;
     scenario.end(&run.world).await;
     run.world.at_rest().await;
@@ -198,7 +244,12 @@ pub(crate) async fn reference(scenario: Scenario) -> Reference {
     let asked: Vec<Arc<Asked>> = run.proxy.asked().split_off(before);
     let roles = run.roles();
     let calls = asked.iter().filter(|asked| counts(asked)).map(|asked| roles.label(asked)).collect();
-    let end = run.world.snapshot().await;
+    let (end, deeds) = (run.world.snapshot().await, run.deeds().await);
+    let events =
+        run.proxy.events().into_iter().filter(|(resource, count)| heard.get(resource) != Some(count));
+    let heard =
+        events.map(|(resource, _)| resource.rsplit('/').next().unwrap_or_default().to_owned()).collect();
+    run.lives().await;
     run.close().await;
-    Reference { calls, end }
+    Reference { calls, end, deeds, heard }
 }

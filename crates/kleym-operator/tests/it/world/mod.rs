@@ -494,7 +494,7 @@ impl World {
         let versions = self.plane.versions(|place| self.may_hold(place)).await;
         let testimony = checker::Testimony::of(&self.logs.lock().unwrap());
         let excused = self.excused.lock().unwrap().clone();
-        checker::violations(&checker::Evidence {
+        let mut broken = checker::violations(&checker::Evidence {
             user: &self.user,
             instance: &self.instance,
             namespace: &self.namespace,
@@ -502,7 +502,17 @@ impl World {
             versions: &versions,
             excused: &excused,
             testimony: &testimony,
-        })
+        });
+        broken.extend(self.panics().into_iter().map(|line| format!("L5: {line}")));
+        broken
+    }
+
+    /// What the operators said of code that gave up.
+    fn panics(&self) -> Vec<String> {
+        let logs = self.logs.lock().unwrap();
+        let said = |log: &Log| log.lock().unwrap().clone();
+        let lines = logs.iter().map(said).collect::<String>();
+        lines.lines().filter(|line| line.contains("panicked at")).map(str::to_owned).collect()
     }
 }
 
