@@ -5,7 +5,9 @@ use std::time::Duration;
 use kleym_testenv::proxy::{Asked, Fault, Point, Reply};
 use serde_json::json;
 
+use crate::runs::Reference;
 use crate::scenario::Scenario;
+use crate::wrong::At;
 
 /// What goes wrong in a plan.
 #[derive(Debug, Clone)]
@@ -44,6 +46,36 @@ pub(crate) enum Wrong {
     Lease(Suffers),
 }
 
+impl Wrong {
+    /// Whether it can strike at all, by what happens when nothing goes wrong. What cannot is no plan.
+    pub(crate) fn can_strike(&self, at: &At, reference: &Reference) -> bool {
+        match self {
+            // The second death is at a write that is left for the next operator.
+            Self::KillTwice(Point::AfterCommit | Point::AfterReply) => {
+                let Some((label, nth)) = at else { return false };
+                let mut rest = reference.calls.iter();
+                let alike = rest.by_ref().filter(|call| *call == label).nth(*nth);
+                alike.is_some() && rest.any(|call| changes(call))
+            }
+            Self::Frozen(kind) | Self::Lost(kind) => reference.heard.contains(*kind),
+            Self::OldLook => reference.calls.iter().any(|call| call.starts_with("list-clusterspiffeids-of-")),
+            // Hands are laid on bindings, and on what is theirs.
+            Self::Hand(_) => {
+                let of_bindings = |call: &String| call.contains("-inferenceidentitybindings");
+                reference.calls.iter().any(|call| changes(call) && of_bindings(call))
+            }
+            // All watches are broken, so that a right to read is missed in any case.
+            Self::Revoked(_, verbs) if verbs.contains(&"watch") => true,
+            Self::Revoked(resource, verbs) => {
+                let resource = resource.replace('/', ".");
+                let of = |call: &String, verb: &str| call.starts_with(&format!("{verb}-{resource}-of-"));
+                reference.calls.iter().any(|call| verbs.iter().any(|verb| of(call, verb)))
+            }
+            _ => true,
+        }
+    }
+}
+
 /// What somebody does by hand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Hand {
@@ -68,6 +100,11 @@ pub(crate) enum Suffers {
     Garbage,
     /// Somebody else takes it.
     Theft,
+}
+
+/// Whether a call with this label changes something.
+fn changes(label: &str) -> bool {
+    !["list-", "get-", "try-"].iter().any(|reads| label.starts_with(reads))
 }
 
 /// Whether the operator gives up after such an answer, until something changes.
@@ -122,8 +159,7 @@ pub(crate) fn at_a_call(scenario: Scenario, call: &str) -> Vec<(String, Wrong)> 
         return all;
     }
     // What only reads is not carried out differently before and after.
-    let reads = call.starts_with("list") || call.starts_with("get");
-    if !reads {
+    if changes(call) {
         all.push(("twice".to_owned(), Wrong::Call(Fault::Twice)));
     }
     let mut answers = codes();
@@ -132,7 +168,7 @@ pub(crate) fn at_a_call(scenario: Scenario, call: &str) -> Vec<(String, Wrong)> 
     }
     for (name, reply) in answers {
         all.push((format!("{name}-before"), Wrong::Call(Fault::Answer(reply.clone()))));
-        if !reads {
+        if changes(call) {
             all.push((format!("{name}-after"), Wrong::Call(Fault::AnswerAfter(reply))));
         }
     }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::fault::{Hand, Suffers, Wrong, writes};
 use crate::runs::{Run, counts};
+use crate::scenario::Scenario;
 use crate::world::{AT_REST, OBJECTIVE, POOL, SOON, World};
 
 /// How often a spell is answered.
@@ -89,12 +90,10 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             gate.open();
         }
         Wrong::Spell(reply) => {
-            run.proxy.always(writes, Fault::Answer(reply));
-            let before = run.proxy.asked().len();
+            let strikes = run.proxy.always(writes, Fault::Answer(reply));
             run.act().await;
-            let tried = || run.proxy.asked()[before..].iter().filter(|asked| asked.writes()).count();
             let spell = eventually("the spell is over", SOON, || async {
-                ensure!(tried() >= SPELL, "{} calls", tried());
+                ensure!(strikes.count() >= SPELL, "{} calls", strikes.count());
                 Ok(())
             });
             spell.await.unwrap();
@@ -102,7 +101,7 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             return true;
         }
         Wrong::Minute(reply) => {
-            run.proxy.always(writes, Fault::Answer(reply));
+            let strikes = run.proxy.always(writes, Fault::Answer(reply));
             run.act().await;
             let began = Instant::now();
             let minute = eventually("a minute has passed", MINUTE * 2, || async move {
@@ -110,7 +109,7 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             });
             minute.await.unwrap();
             run.proxy.heal();
-            return true;
+            return strikes.count() > 0;
         }
         Wrong::Frozen(kind) => {
             let gate = run.proxy.freeze(watches(kind));
@@ -118,24 +117,22 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             // As long as the others need.
             let _ = timeout(Duration::from_secs(3), run.scenario.end(&run.world)).await;
             gate.open();
-            return true;
+            return gate.is_reached();
         }
         Wrong::Lost(kind) => {
-            run.proxy.on_event(watches(kind), |event| event["type"] != "BOOKMARK", EventFault::Drop);
+            let lost = run.proxy.on_event(watches(kind), tells, EventFault::Drop);
             run.act().await;
             let _ = timeout(Duration::from_secs(2), run.scenario.end(&run.world)).await;
             run.proxy.expire(watches(kind));
-            return true;
+            return lost.count() > 0;
         }
         Wrong::Expired => {
-            run.act().await;
-            run.proxy.expire(|_| true);
-            return true;
+            watching(run).await;
+            return run.proxy.expire(|_| true) > 0;
         }
         Wrong::Broken => {
-            run.act().await;
-            run.proxy.break_watches(|_| true);
-            return true;
+            watching(run).await;
+            return run.proxy.break_watches(|_| true) > 0;
         }
         Wrong::OldList(plural) => {
             let kind = [Kind::Binding, OBJECTIVE, POOL, Kind::Output]
@@ -149,28 +146,26 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
                 let of_the_kind = asked.is("list", plural) && asked.resource.starts_with(kind.group());
                 of_the_kind && !asked.uri.contains("fieldSelector")
             };
-            let (lists, count) = counted(lists);
-            run.proxy.once(lists, Fault::Answer(Reply::json(200, &old)));
+            let replayed = run.proxy.once(lists, Fault::Answer(Reply::json(200, &old)));
             run.proxy.expire(watches(plural));
-            let replayed = eventually("the old list is asked for", SOON, || async {
-                ensure!(count.load(Ordering::Relaxed) > 0, "not yet");
+            let asked = eventually("the old list is asked for", SOON, || async {
+                ensure!(replayed.count() > 0, "not yet");
                 Ok(())
             });
-            replayed.await.unwrap();
+            asked.await.unwrap();
             return true;
         }
         Wrong::OldLook => {
             let looks =
                 |asked: &Asked| asked.is("list", "clusterspiffeids") && asked.uri.contains("fieldSelector");
-            let (looks, count) = counted(looks);
             let none = json!({
                 "kind": "ClusterSPIFFEIDList", "apiVersion": Kind::Output.api_version(), "items": [],
                 "metadata": {"resourceVersion": "1"},
             });
-            run.proxy.once(looks, Fault::Answer(Reply::json(200, &none)));
+            let replayed = run.proxy.once(looks, Fault::Answer(Reply::json(200, &none)));
             run.act().await;
             run.scenario.end(&run.world).await;
-            return count.load(Ordering::Relaxed) > 0;
+            return replayed.count() > 0;
         }
         Wrong::Revoked(resource, verbs) => {
             run.world.revoke(resource, verbs).await;
@@ -192,9 +187,19 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             run.world.give_all_rights().await;
             return met;
         }
-        Wrong::Hand(hand) => {
+        Wrong::Hand(Hand::DeletesNamespace) => {
             run.act().await;
-            return by_hand(run, hand).await;
+            namespace_deleted(&run.world).await;
+            return true;
+        }
+        Wrong::Hand(hand) => {
+            // What is deleted may be gone at once.
+            let early = run.scenario == Scenario::Delete && by_hand(&run.world, hand).await;
+            run.act().await;
+            let done = eventually("there is something to lay hands on", SOON, || async {
+                by_hand(&run.world, hand).await.then_some(()).ok_or("not yet")
+            });
+            return early || run.comes_to(async { done.await.is_ok() }, expected).await;
         }
         Wrong::Lease(suffers) => {
             run.act().await;
@@ -223,18 +228,17 @@ async fn strikes(struck: &AtomicUsize, at: &At) {
     }
 }
 
-/// Counts what matches.
-fn counted(
-    calls: impl Fn(&Asked) -> bool + Send + 'static,
-) -> (impl Fn(&Asked) -> bool + Send + 'static, Arc<AtomicUsize>) {
-    let count = Arc::new(AtomicUsize::new(0));
-    let kept = Arc::clone(&count);
-    let counts = move |asked: &Asked| {
-        let matches = calls(asked);
-        kept.fetch_add(usize::from(matches), Ordering::Relaxed);
-        matches
-    };
-    (counts, count)
+/// Whether an event tells anything.
+fn tells(event: &Value) -> bool {
+    event["type"] != "BOOKMARK"
+}
+
+/// Acts; an operator that was started by that watches.
+async fn watching(run: &mut Run) {
+    run.act().await;
+    if !run.scenario.restarts_with().is_empty() {
+        run.operator().ready().await;
+    }
 }
 
 /// The list of a kind as an operator asks for it.
@@ -246,27 +250,23 @@ async fn list(world: &World, kind: Kind) -> Value {
 }
 
 /// Every binding of the world, and every output of one.
-async fn everything(world: &World) -> Vec<(Kind, String)> {
+async fn everything(world: &World) -> Vec<(Kind, String, Value)> {
     let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
-    let bindings: Vec<String> = world.all(Kind::Binding).await.iter().map(name).collect();
-    let outputs = world.all(Kind::Output).await;
-    let own: BTreeSet<String> = bindings.iter().map(|binding| world.output_name(binding)).collect();
-    let outputs = outputs.iter().map(name).filter(|output| own.contains(output));
-    let bindings = bindings.iter().map(|binding| (Kind::Binding, binding.clone()));
-    bindings.chain(outputs.map(|output| (Kind::Output, output))).collect()
+    let bindings = world.all(Kind::Binding).await;
+    let own: BTreeSet<String> = bindings.iter().map(|binding| world.output_name(&name(binding))).collect();
+    let outputs = world.all(Kind::Output).await.into_iter().filter(|output| own.contains(&name(output)));
+    let bindings = bindings.iter().map(|binding| (Kind::Binding, name(binding), binding.clone()));
+    bindings.chain(outputs.map(|output| (Kind::Output, name(&output), output))).collect()
 }
 
-/// Does something by hand; answers whether it could be done.
-async fn by_hand(run: &mut Run, hand: Hand) -> bool {
-    let world = &run.world;
+/// Does something by hand to all that there is; answers whether there was anything.
+async fn by_hand(world: &World, hand: Hand) -> bool {
     let mut done = 0;
-    if let Hand::DeletesNamespace = hand {
-        namespace_deleted(world).await;
-        return true;
-    }
-    for (kind, name) in everything(world).await {
+    for (kind, name, object) in everything(world).await {
         let (patch, status) = match (hand, kind) {
-            (Hand::StripsFinalizers, Kind::Binding) => (json!({"metadata": {"finalizers": null}}), false),
+            (Hand::StripsFinalizers, Kind::Binding) if object["metadata"].get("finalizers").is_some() => {
+                (json!({"metadata": {"finalizers": null}}), false)
+            }
             (Hand::ForgesStatus, Kind::Binding) => (forged(), true),
             (Hand::EditsOutputs, Kind::Output) => {
                 (json!({"spec": {"admin": true, "podSelector": {"matchLabels": {"any": "thing"}}}}), false)
