@@ -2,9 +2,10 @@
 //! what is done, and how it ends when nothing goes wrong.
 
 use kleym_core::kind::Kind;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::world::{OBJECTIVE, POOL, World, objective, per_objective, pool, pool_only};
+use crate::world::{OBJECTIVE, Object, POOL, World, objective, per_objective, pool, pool_only};
 
 /// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,10 @@ pub(crate) enum Scenario {
     Foreign,
     /// An orphan of an earlier incarnation stands at the name of a new binding's output.
     Orphan,
+    /// An orphan appears that nobody asks for.
+    Stray,
+    /// The same, and a foreign finalizer keeps it until it grants nothing any more.
+    StrayKept,
     /// A binding of the pool is created beside one of an objective on it.
     Layers,
     /// The operator is started again with another trust domain.
@@ -61,7 +66,7 @@ impl Scenario {
     /// The four that every test run tries.
     pub(crate) const MAIN: [Scenario; 4] = [Create, Change, Conflict, Delete];
     /// The others.
-    pub(crate) const FURTHER: [Scenario; 18] = [
+    pub(crate) const FURTHER: [Scenario; 20] = [
         CreatePoolOnly,
         ChangeId,
         ConflictOfTwo,
@@ -76,6 +81,8 @@ impl Scenario {
         PoolGoneAndBack,
         Foreign,
         Orphan,
+        Stray,
+        StrayKept,
         Layers,
         TrustDomain,
         Class,
@@ -117,7 +124,7 @@ impl Scenario {
     pub(crate) async fn prepare(self, world: &World) {
         world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
         let containers: &[(&str, &str)] = match self {
-            Create | CreatePoolOnly | Foreign | Orphan | GoodAmongBad => &[],
+            Create | CreatePoolOnly | Foreign | Orphan | Stray | StrayKept | GoodAmongBad => &[],
             Change | ChangeId | Delete | ConflictOfTwo | ConflictOfThree | Repoint | PoolGoneAndBack
             | Layers => &[("a", "x")],
             Conflict | Swap | TrustDomain | Class => &[("a", "x"), ("b", "y")],
@@ -141,28 +148,12 @@ impl Scenario {
             Foreign => {
                 let spec = json!({"spiffeIDTemplate": "spiffe://elsewhere/x", "podSelector": {}});
                 let name = world.output_name("a");
-                world.create(crate::world::Object::new(Kind::Output, &name, spec)).await;
+                world.create(Object::new(Kind::Output, &name, spec)).await;
             }
             Orphan => {
                 world.create_all([objective("a", "llama")]).await;
-                let name = world.output_name("a");
-                let metadata = json!({
-                    "labels": {
-                        "kleym.sonda.red/managed-by": "kleym", "kleym.sonda.red/instance": world.instance,
-                        "kleym.sonda.red/binding-namespace": world.namespace, "kleym.sonda.red/binding-name": "a",
-                    },
-                    "annotations": {
-                        "kleym.sonda.red/binding": format!("{}/a", world.namespace),
-                        "kleym.sonda.red/binding-uid": "00000000-0000-0000-0000-000000000000",
-                    },
-                    // Kept until the operator is there to see the binding too.
-                    "finalizers": ["example.org/kept"],
-                });
-                let spec =
-                    json!({"spiffeIDTemplate": "spiffe://kleym.sonda.red/ns/old/x", "podSelector": {}});
-                world
-                    .create(crate::world::Object::new(Kind::Output, &name, spec).with("/metadata", metadata))
-                    .await;
+                // Kept until the operator is there to see the binding too.
+                world.create(orphan(world, "a").with("/metadata/finalizers", json!([KEEPS]))).await;
             }
             _ => {}
         }
@@ -178,6 +169,10 @@ impl Scenario {
                 world.create(per_objective("a", "a", "x")).await;
                 let name = world.output_name("a");
                 world.edit(Kind::Output, &name, json!({"metadata": {"finalizers": null}})).await;
+            }
+            Stray => drop(world.create(orphan(world, "a")).await),
+            StrayKept => {
+                world.create(orphan(world, "a").with("/metadata/finalizers", json!([KEEPS]))).await;
             }
             CreatePoolOnly => {
                 world.create(pool_only("a", "chat")).await;
@@ -235,6 +230,29 @@ impl Scenario {
     pub(crate) async fn end(self, world: &World) {
         match self {
             Create | CreatePoolOnly | Orphan => drop(world.ready("a").await),
+            Stray => world.gone(Kind::Output, &world.output_name("a")).await,
+            StrayKept => {
+                let name = world.output_name("a");
+                let kept = |output: &Value| !output["metadata"]["finalizers"].is_null();
+                // The end may be waited for again, when all has been done.
+                if world.find(Kind::Output, &name).await.as_ref().is_some_and(kept) {
+                    let pin = "/spec/namespaceSelector/matchLabels/kubernetes.io~1metadata.name";
+                    let what = "it selects no namespace that can exist";
+                    world
+                        .until(what, Kind::Output, &name, |found| {
+                            let Some(output) = found.filter(|output| kept(output)) else { return Ok(()) };
+                            let pin = output.pointer(pin).and_then(Value::as_str);
+                            anyhow::ensure!(pin.is_some_and(|pin| pin.contains('.')), "{output}");
+                            Ok(())
+                        })
+                        .await;
+                    let finalizers = json!({"metadata": {"finalizers": null}});
+                    let patch = Patch::Merge(finalizers);
+                    // Somebody else may have waited for the same.
+                    let _ = world.api(Kind::Output).patch(&name, &PatchParams::default(), &patch).await;
+                }
+                world.gone(Kind::Output, &name).await;
+            }
             Layers => {
                 world.ready("a").await;
                 world.ready("b").await;
@@ -315,6 +333,25 @@ impl Scenario {
             }
         }
     }
+}
+
+/// Keeps an object from going.
+const KEEPS: &str = "example.org/kept";
+
+/// The output of a binding of this name that lives no more, with a grant of its own.
+pub(crate) fn orphan(world: &World, binding: &str) -> Object {
+    let metadata = json!({
+        "labels": {
+            "kleym.sonda.red/managed-by": "kleym", "kleym.sonda.red/instance": world.instance,
+            "kleym.sonda.red/binding-namespace": world.namespace, "kleym.sonda.red/binding-name": binding,
+        },
+        "annotations": {
+            "kleym.sonda.red/binding": format!("{}/{binding}", world.namespace),
+            "kleym.sonda.red/binding-uid": "00000000-0000-0000-0000-000000000000",
+        },
+    });
+    let spec = json!({"spiffeIDTemplate": "spiffe://kleym.sonda.red/ns/old/x", "podSelector": {}});
+    Object::new(Kind::Output, &world.output_name(binding), spec).with("/metadata", metadata)
 }
 
 /// Twenty names of a kind.

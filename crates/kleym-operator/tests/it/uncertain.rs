@@ -8,6 +8,7 @@ use kleym_testenv::eventually;
 use kleym_testenv::proxy::{Asked, Fault, Proxy, Reply};
 use serde_json::json;
 
+use crate::scenario::orphan;
 use crate::world::{OBJECTIVE, Operator, POOL, SOON, World, objective, per_objective, pool};
 
 /// How many worlds live side by side.
@@ -91,6 +92,53 @@ async fn no_answer_but_an_empty_list_lets_a_deleted_binding_go_while_its_output_
         assert_eq!(world.find_output("chat").await, None, "{form}");
     });
     stream::iter(runs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+}
+
+/// Whether a list is of one binding, as a look is that is to prove it gone.
+fn looks_at_a_binding(asked: &Asked) -> bool {
+    asked.is("list", "inferenceidentitybindings") && asked.uri.contains("fieldSelector")
+}
+
+#[tokio::test]
+async fn no_answer_but_an_empty_list_makes_an_orphan_of_an_output() {
+    let runs = forms().into_iter().map(|(form, reply)| async move {
+        let (world, proxy, operator) = granted(&format!("orphan-{form}")).await;
+        proxy.always(looks_at_a_binding, Fault::Answer(reply));
+        let since = proxy.asked().len();
+        let made = world.create(orphan(&world, "nobody")).await;
+        asked(&proxy, since, 2, looks_at_a_binding).await;
+        assert_eq!(world.output("nobody").await, made, "{form}");
+        let outputs = |asked: &Asked| asked.writes() && asked.resource.ends_with("/clusterspiffeids");
+        assert!(!proxy.asked()[since..].iter().any(|asked| outputs(asked)), "{form}");
+        assert_eq!(operator.probe("/healthz").await.0, 200, "{form}");
+        proxy.heal();
+        world.gone(Kind::Output, &world.output_name("nobody")).await;
+        world.at_rest().await;
+        world.is_settled().await;
+    });
+    stream::iter(runs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+}
+
+#[tokio::test]
+async fn an_output_whose_binding_was_not_seen_yet_is_looked_for_and_kept() {
+    let (world, proxy, _operator) = granted("unseen").await;
+    let gate = proxy.freeze(|asked| asked.is("watch", "inferenceidentitybindings"));
+    // Another operator, say, that sees more: the binding lives, and has its output.
+    world.create(objective("unseen", "llama")).await;
+    let binding = world.create(per_objective("unseen", "unseen", "other")).await;
+    let uid = binding["metadata"]["uid"].clone();
+    let since = proxy.asked().len();
+    let annotation = "/metadata/annotations/kleym.sonda.red~1binding-uid";
+    let made = world.create(orphan(&world, "unseen").with(annotation, uid)).await;
+    asked(&proxy, since, 1, looks_at_a_binding).await;
+    world.at_rest().await;
+    assert_eq!(world.output("unseen").await["metadata"]["uid"], made["metadata"]["uid"]);
+    let deletes = |asked: &Asked| asked.verb == "delete";
+    assert!(!proxy.asked()[since..].iter().any(|asked| deletes(asked)));
+    gate.open();
+    world.ready("unseen").await;
+    world.at_rest().await;
+    world.is_settled().await;
 }
 
 /// Lists and watches of everything that decides, and what is asked about their definitions.
