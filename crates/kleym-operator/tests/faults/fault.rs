@@ -17,15 +17,15 @@ pub(crate) enum Wrong {
     /// The operator is killed at the call, and the next one at its first write.
     KillTwice(Point),
     /// The operator is told to stop while the call is under way.
-    Terminate,
+    Terminate(Stopped),
     /// The call, or its answer, suffers.
     Call(Fault),
     /// The call is held for longer than the operator waits, and then carried out.
     BlackHole,
     /// Every write is answered so, several times over.
     Spell(Reply),
-    /// Every write is answered so for a minute.
-    Minute(Reply),
+    /// Every write, or everything that is read, suffers so for a minute.
+    Minute(Suffering, Fault),
     /// The watches of a kind stand still while everything happens.
     Frozen(&'static str),
     /// The watches of a kind lose the next event, and are then too old.
@@ -34,6 +34,16 @@ pub(crate) enum Wrong {
     Expired,
     /// Every watch breaks in the middle.
     Broken,
+    /// Every watch breaks in the middle of an event.
+    Torn,
+    /// Every watch says something that is no event.
+    Garbage,
+    /// Every watch breaks, and is answered so when it is opened again.
+    Opening(Reply),
+    /// Every event of a kind arrives twice.
+    Doubled(&'static str),
+    /// The events of a kind arrive later than any call may take.
+    Slow(&'static str),
     /// The list of a kind, as it was before, is given once more.
     OldList(&'static str),
     /// A look at an output is answered from the time when there was none.
@@ -57,7 +67,9 @@ impl Wrong {
                 let alike = rest.by_ref().filter(|call| *call == label).nth(*nth);
                 alike.is_some() && rest.any(|call| changes(call))
             }
-            Self::Frozen(kind) | Self::Lost(kind) => reference.heard.contains(*kind),
+            Self::Frozen(kind) | Self::Lost(kind) | Self::Doubled(kind) | Self::Slow(kind) => {
+                reference.heard.contains(*kind)
+            }
             Self::OldLook => reference.calls.iter().any(|call| call.starts_with("list-clusterspiffeids-of-")),
             // Hands are laid on bindings, and on what is theirs.
             Self::Hand(_) => {
@@ -74,6 +86,26 @@ impl Wrong {
             _ => true,
         }
     }
+}
+
+/// How an operator is when it is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// Its call is carried out, and not answered yet.
+    Unanswered,
+    /// Its call is on its way.
+    Unheard,
+    /// Its call is not answered yet, and it leads by a lease.
+    Leading,
+}
+
+/// Which calls suffer for a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suffering {
+    /// What writes.
+    Writes,
+    /// What reads; every watch is too old then.
+    Reads,
 }
 
 /// What somebody does by hand.
@@ -143,7 +175,7 @@ const KILLS: [(&str, Point); 3] =
 /// What can go wrong at a call of a scenario.
 pub(crate) fn at_a_call(scenario: Scenario, call: &str) -> Vec<(String, Wrong)> {
     let mut all = vec![
-        ("terminate".to_owned(), Wrong::Terminate),
+        ("terminate".to_owned(), Wrong::Terminate(Stopped::Unanswered)),
         ("black-hole".to_owned(), Wrong::BlackHole),
         ("cut-before".to_owned(), Wrong::Call(Fault::Cut)),
         ("cut-after".to_owned(), Wrong::Call(Fault::CutAfter)),
@@ -164,6 +196,8 @@ pub(crate) fn at_a_call(scenario: Scenario, call: &str) -> Vec<(String, Wrong)> 
     }
     let mut answers = codes();
     if Scenario::MAIN.contains(&scenario) {
+        all.push(("terminate-unheard".to_owned(), Wrong::Terminate(Stopped::Unheard)));
+        all.push(("terminate-leading".to_owned(), Wrong::Terminate(Stopped::Leading)));
         answers.push(("200-large", Reply::text(200, "application/json", vec![b' '; 100 << 20])));
     }
     for (name, reply) in answers {
@@ -177,11 +211,20 @@ pub(crate) fn at_a_call(scenario: Scenario, call: &str) -> Vec<(String, Wrong)> 
 
 /// What can go wrong with a scenario as a whole.
 pub(crate) fn of_the_whole(scenario: Scenario) -> Vec<(String, Wrong)> {
-    let mut all = vec![("expired".to_owned(), Wrong::Expired), ("broken".to_owned(), Wrong::Broken)];
+    let mut all: Vec<(String, Wrong)> = [
+        ("expired", Wrong::Expired),
+        ("broken", Wrong::Broken),
+        ("torn", Wrong::Torn),
+        ("garbage", Wrong::Garbage),
+    ]
+    .map(|(name, wrong)| (name.to_owned(), wrong))
+    .into();
     for kind in ["inferenceidentitybindings", "inferenceobjectives", "inferencepools", "clusterspiffeids"] {
         all.push((format!("frozen-{kind}"), Wrong::Frozen(kind)));
         all.push((format!("lost-{kind}"), Wrong::Lost(kind)));
         all.push((format!("old-list-{kind}"), Wrong::OldList(kind)));
+        all.push((format!("doubled-{kind}"), Wrong::Doubled(kind)));
+        all.push((format!("slow-{kind}"), Wrong::Slow(kind)));
     }
     all.push(("old-look".to_owned(), Wrong::OldLook));
     for (name, hand) in [
@@ -202,15 +245,39 @@ pub(crate) fn of_the_whole(scenario: Scenario) -> Vec<(String, Wrong)> {
         if ["403", "429", "429-long", "500", "503", "504"].contains(&name) {
             all.push((format!("{name}-spell"), Wrong::Spell(reply.clone())));
         }
-        if Scenario::MAIN.contains(&scenario) {
-            all.push((format!("{name}-minute"), Wrong::Minute(reply)));
+        if ["401", "404-text", "404-status", "429-long", "500", "200-html"].contains(&name) {
+            all.push((format!("{name}-opening"), Wrong::Opening(reply.clone())));
         }
     }
+    all.extend(minutes(scenario));
     for (name, resource, verbs) in REVOCABLE {
         all.push((format!("revoked-{name}"), Wrong::Revoked(resource, verbs)));
     }
     all
 }
+
+/// What lasts a minute. A minute is long: what is no write answered before it is carried out takes turns with the scenarios.
+fn minutes(scenario: Scenario) -> Vec<(String, Wrong)> {
+    let turn_of = |among: &[Scenario]| among.iter().position(|one| *one == scenario);
+    let (main, more) = (turn_of(&Scenario::MAIN), turn_of(&LONG));
+    let mut all = Vec::new();
+    for (nth, (name, reply)) in codes().into_iter().enumerate() {
+        let (before, after) = (Fault::Answer(reply.clone()), Fault::AnswerAfter(reply));
+        if main.is_some() || more.is_some_and(|turn| nth % 8 == turn) {
+            all.push((format!("{name}-minute"), Wrong::Minute(Suffering::Writes, before.clone())));
+        }
+        if main.is_some_and(|turn| nth % 2 == turn % 2) || more.is_some_and(|turn| nth % 8 == turn + 4) {
+            all.push((format!("{name}-minute-after"), Wrong::Minute(Suffering::Writes, after)));
+        }
+        if main.is_some_and(|turn| nth % 4 == turn) {
+            all.push((format!("{name}-minute-reads"), Wrong::Minute(Suffering::Reads, before)));
+        }
+    }
+    all
+}
+
+/// Scenarios that have a part in what lasts long, beside the main ones.
+const LONG: [Scenario; 4] = [Scenario::Swap, Scenario::PoolChange, Scenario::Stray, Scenario::Class];
 
 /// Rights that are taken away for a while.
 const REVOCABLE: [(&str, &str, &[&str]); 9] = [
@@ -224,6 +291,11 @@ const REVOCABLE: [(&str, &str, &[&str]); 9] = [
     ("delete-outputs", "clusterspiffeids", &["delete"]),
     ("read-outputs", "clusterspiffeids", &["get", "list", "watch"]),
 ];
+
+/// Whether a call reads; those of the lease are apart.
+pub(crate) fn reads(asked: &Asked) -> bool {
+    !asked.writes() && !asked.resource.starts_with("coordination.k8s.io/")
+}
 
 /// Whether a call writes; those of the lease are apart.
 pub(crate) fn writes(asked: &Asked) -> bool {

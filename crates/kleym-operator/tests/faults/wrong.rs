@@ -15,13 +15,17 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::fault::{Hand, Suffers, Wrong, writes};
+use crate::fault::{Hand, Stopped, Suffering, Suffers, Wrong, reads, writes};
 use crate::runs::{Run, counts};
 use crate::scenario::Scenario;
 use crate::world::{AT_REST, OBJECTIVE, POOL, SOON, World};
 
 /// How often a spell is answered.
 const SPELL: usize = 4;
+/// Longer than a call may take, and than what was decided may be carried out.
+const LATER: Duration = Duration::from_secs(12);
+/// How long an operator takes to stop at most: as long as its call may take, and some.
+const STOPS_WITHIN: Duration = Duration::from_secs(12);
 /// For how long a code is held.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -54,9 +58,11 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             run.start().await;
             return true;
         }
-        Wrong::Terminate => {
+        Wrong::Terminate(how) => {
             let gate = Gate::new();
-            run.proxy.once(the_call, Fault::HoldAnswer(gate.clone()));
+            let unheard = how == Stopped::Unheard;
+            let fault = if unheard { Fault::Hold(gate.clone()) } else { Fault::HoldAnswer(gate.clone()) };
+            run.proxy.once(the_call, fault);
             run.act().await;
             let held = async {
                 gate.reached().await;
@@ -66,8 +72,15 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             if reached {
                 let operator = run.take_operator();
                 operator.signal("TERM");
+                if !unheard {
+                    gate.open();
+                }
+                let ended = timeout(STOPS_WITHIN, operator.end()).await;
+                assert_eq!(ended.expect("it stops in time").code(), Some(0));
+                if how == Stopped::Leading {
+                    assert_eq!(holder(run).await, None, "the lease is given back");
+                }
                 gate.open();
-                assert_eq!(operator.end().await.code(), Some(0));
                 run.start().await;
             }
             return reached;
@@ -100,8 +113,12 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
             run.proxy.heal();
             return true;
         }
-        Wrong::Minute(reply) => {
-            let strikes = run.proxy.always(writes, Fault::Answer(reply));
+        Wrong::Minute(suffering, fault) => {
+            let calls = if suffering == Suffering::Writes { writes } else { reads };
+            let strikes = run.proxy.always(calls, fault);
+            if suffering == Suffering::Reads {
+                run.proxy.expire(|_| true);
+            }
             run.act().await;
             let began = Instant::now();
             let minute = eventually("a minute has passed", MINUTE * 2, || async move {
@@ -133,6 +150,42 @@ pub(crate) async fn go_wrong(run: &mut Run, at: &At, wrong: &Wrong, expected: &s
         Wrong::Broken => {
             watching(run).await;
             return run.proxy.break_watches(|_| true) > 0;
+        }
+        Wrong::Torn => {
+            watching(run).await;
+            return run.proxy.tear_watches(|_| true) > 0;
+        }
+        Wrong::Garbage => {
+            watching(run).await;
+            return run.proxy.inject(|_| true, &json!({"type": "MODIFIED", "object": "nonsense"})) > 0;
+        }
+        Wrong::Opening(reply) => {
+            watching(run).await;
+            let strikes = run.proxy.always(|asked| asked.verb == "watch", Fault::Answer(reply));
+            let broken = run.proxy.break_watches(|_| true);
+            let opened = eventually("the watches are opened again", SOON, || async {
+                ensure!(strikes.count() >= broken, "{} of {broken}", strikes.count());
+                Ok(())
+            });
+            opened.await.unwrap();
+            run.proxy.heal();
+            return broken > 0;
+        }
+        Wrong::Doubled(kind) => {
+            let doubled = run.proxy.on_events(watches(kind), tells, EventFault::Twice);
+            run.act().await;
+            run.scenario.end(&run.world).await;
+            return doubled.count() > 0;
+        }
+        Wrong::Slow(kind) => {
+            let slow = run.proxy.on_event(watches(kind), tells, EventFault::Delay(LATER));
+            run.act().await;
+            let began = Instant::now();
+            let arrives = eventually("it arrives", SOON, || async move {
+                (began.elapsed() >= LATER).then_some(()).ok_or("not yet")
+            });
+            let _ = tokio::join!(arrives, timeout(LATER, run.scenario.end(&run.world)));
+            return slow.count() > 0;
         }
         Wrong::OldList(plural) => {
             let kind = [Kind::Binding, OBJECTIVE, POOL, Kind::Output]
@@ -337,6 +390,14 @@ async fn everything_of(world: &World) -> Vec<String> {
     };
     let outputs = world.all(Kind::Output).await;
     outputs.iter().filter(ours).map(|output| output["metadata"]["name"].to_string()).collect()
+}
+
+/// Who holds the lease, if anybody does.
+async fn holder(run: &Run) -> Option<String> {
+    use k8s_openapi::api::coordination::v1::Lease;
+    let leases = Api::<Lease>::namespaced(run.world.client.clone(), "default");
+    let lease = leases.get(&format!("kleym-operator-{}", run.world.instance)).await.unwrap();
+    lease.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty())
 }
 
 /// Does something to the lease; where the operator ends, another one is started.
