@@ -8,8 +8,8 @@ use kleym_testenv::eventually;
 use serde_json::json;
 
 use crate::world::{
-    Kstatus, Operator, SOON, World, objective, per_objective, pool, pool_only, ready, refused, resolved,
-    status_of, text, undecided, waiting,
+    Kstatus, Operator, POOL, SOON, World, objective, per_objective, pool, pool_only, ready, refused,
+    resolved, status_of, text, undecided, waiting,
 };
 
 #[tokio::test]
@@ -243,7 +243,83 @@ async fn each_verb_is_needed_and_without_it_the_operator_says_so_lives_on_and_re
         .buffer_unordered(4)
         .collect()
         .await;
-    // Whoever may list an object may get it; operators are given both, and this one lists by name instead.
-    let unneeded: Vec<_> = all.iter().filter(|(_, verb, needed)| !needed && *verb != "get").collect();
-    assert!(all.len() > 12 && unneeded.is_empty(), "{unneeded:?}");
+    let mut unneeded: Vec<(&str, &str)> =
+        all.iter().filter(|(.., needed)| !needed).map(|(resource, verb, _)| (*resource, *verb)).collect();
+    unneeded.sort_unstable();
+    // Whoever may list an object may get it; operators are given both, and this one lists by name instead. No other verb
+    // is given that nothing needs.
+    let gets = [
+        "clusterspiffeids",
+        "customresourcedefinitions",
+        "inferenceidentitybindings",
+        "inferenceobjectives",
+        "inferencepools",
+    ];
+    assert_eq!(unneeded, gets.map(|resource| (resource, "get")));
+    assert!(all.len() > 12, "{all:?}");
+}
+
+#[tokio::test]
+async fn without_a_right_to_events_nothing_waits_and_they_are_told_again_when_it_is_given() {
+    let runs = ["create", "patch"].map(|verb| async move {
+        let world = World::new(&format!("untold-{verb}")).await;
+        let operator = world.start_operator_without("events", &[verb]).await;
+        world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+        world.create(per_objective("chat", "chat", "vllm")).await;
+        let flaps = async || {
+            world.ready("chat").await;
+            world.delete(POOL, "llama").await;
+            world.refused("chat", "TargetPoolNotFound").await;
+            world.create(pool("llama", &[("app", "vllm")])).await;
+            world.ready("chat").await;
+        };
+        // What is told once more is a patch of what was told before.
+        flaps().await;
+        flaps().await;
+        operator.says("an event could not be sent").await;
+        assert_eq!(operator.probe("/healthz").await.0, 200, "{verb}");
+        operator.ready().await;
+        world.give_all_rights().await;
+        let mark = world.mark().await;
+        flaps().await;
+        let told = eventually("it is told again", SOON, || async {
+            let calls = world.calls_so_far(mark);
+            let told =
+                |call: &kleym_testenv::Call| call.resource == "events.k8s.io/events" && call.code < 300;
+            ensure!(calls.iter().any(|call| told(call) && call.verb == verb), "not yet");
+            Ok(())
+        });
+        told.await.unwrap_or_else(|error| panic!("{verb}: {error:#}"));
+        operator.terminate().await;
+    });
+    futures::future::join_all(runs).await;
+}
+
+#[tokio::test]
+async fn each_verb_of_the_lease_is_needed_and_without_it_a_replica_says_so_and_leads_when_it_is_given() {
+    let lease = OPERATOR.iter().find(|right| right.resource == "leases").unwrap();
+    assert_eq!(lease.verbs, ["get", "watch", "create", "update"]);
+    let runs = lease.verbs.iter().map(|verb| async move {
+        let world = World::new(&format!("lease-{verb}")).await;
+        world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+        world.create(per_objective("chat", "chat", "vllm")).await;
+        // Only who stands by watches.
+        let mut other = None;
+        if *verb == "watch" {
+            let leads = world.operator_with(&["--leader-elect"]).await;
+            leads.says(" leading lease=").await;
+            other = Some(leads);
+        }
+        let operator = world.start_elector_without(verb).await;
+        operator.says(&format!("cannot {verb} resource")).await;
+        assert_eq!(operator.probe("/healthz").await.0, 200, "{verb}");
+        if let Some(other) = other {
+            other.terminate().await;
+        }
+        world.give_lease_rights().await;
+        operator.says(" leading lease=").await;
+        world.ready("chat").await;
+        operator.terminate().await;
+    });
+    futures::future::join_all(runs).await;
 }

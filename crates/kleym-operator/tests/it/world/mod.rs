@@ -172,6 +172,12 @@ impl World {
         )
     }
 
+    /// Starts an operator that takes part in the leader election and may do everything with its lease but this.
+    pub(crate) async fn start_elector_without(&self, verb: &str) -> Operator {
+        self.plane.grant_lease_but(&self.user, verb).await;
+        self.start_elector_without_lease().await
+    }
+
     /// Gives the operator the rights to its lease.
     pub(crate) async fn give_lease_rights(&self) {
         self.plane.grant_lease(&self.user).await;

@@ -47,13 +47,17 @@ fn role(rights: &[(Right, Vec<&str>)], kind: &str, subject: &str) -> Vec<Value> 
 
 /// What an operator may do in the namespace where the tests' operators have their leases.
 fn own_role() -> Vec<Value> {
-    let api = "rbac.authorization.k8s.io";
-    let (version, metadata) =
-        (format!("{api}/v1"), json!({"name": "kleym-operator", "namespace": "default"}));
     let own = OPERATOR.iter().filter(|right| right.reach == Reach::Own);
     let rules: Vec<Value> = own.map(|right| rule(right, right.verbs)).collect();
-    let reference = json!({"apiGroup": api, "kind": "Role", "name": "kleym-operator"});
-    let subjects = json!([{"apiGroup": api, "kind": "Group", "name": OPERATORS}]);
+    role_in_default("kleym-operator", &rules, ("Group", OPERATORS))
+}
+
+/// The Role of these rules in that namespace, bound to a subject.
+fn role_in_default(name: &str, rules: &[Value], (kind, subject): (&str, &str)) -> Vec<Value> {
+    let api = "rbac.authorization.k8s.io";
+    let (version, metadata) = (format!("{api}/v1"), json!({"name": name, "namespace": "default"}));
+    let reference = json!({"apiGroup": api, "kind": "Role", "name": name});
+    let subjects = json!([{"apiGroup": api, "kind": kind, "name": subject}]);
     vec![
         json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules}),
         json!({
@@ -163,7 +167,12 @@ impl Plane {
         };
         let rights: Vec<_> = elsewhere().map(|right| (*right, without(right))).collect();
         apply_all(&self.client().unwrap(), role(&rights, "User", user)).await;
-        in_force(self.client_as(user, &[]).unwrap()).await;
+        // A right that is given in any case.
+        let given = match resource {
+            "events" => ("apiextensions.k8s.io", "customresourcedefinitions", "list"),
+            _ => ("events.k8s.io", "events", "create"),
+        };
+        wait_until(self.client_as(user, &[]).unwrap(), given, true).await;
     }
 
     /// Gives a user an operator's rights in the namespace where the leases are.
@@ -178,6 +187,18 @@ impl Plane {
         });
         apply_all(&self.client().unwrap(), vec![binding]).await;
     }
+
+    /// Gives a user an operator's rights but for one verb in the namespace where the leases are.
+    pub(crate) async fn grant_lease_but(&self, user: &str, verb: &str) {
+        let without = |right: &Right| -> Value {
+            let kept: Vec<&str> = right.verbs.iter().copied().filter(|one| *one != verb).collect();
+            rule(right, &kept)
+        };
+        let own = OPERATOR.iter().filter(|right| right.reach == Reach::Own);
+        let rules: Vec<Value> = own.map(without).collect();
+        let (name, subject) = (format!("{user}-without-{verb}"), ("User", user));
+        apply_all(&self.client().unwrap(), role_in_default(&name, &rules, subject)).await;
+    }
 }
 
 async fn prepare(plane: &ControlPlane, kinds: &[Kind]) {
@@ -186,12 +207,8 @@ async fn prepare(plane: &ControlPlane, kinds: &[Kind]) {
     let all: Vec<_> = elsewhere().map(|right| (*right, right.verbs.to_vec())).collect();
     apply_all(&client, role(&all, "Group", OPERATORS)).await;
     install(&client, kinds).await;
-    in_force(plane.client_as("rights-probe", &[OPERATORS]).unwrap()).await;
-}
-
-/// Waits until a user may create events, as operators may.
-async fn in_force(user: Client) {
-    wait_until(user, ("events.k8s.io", "events", "create"), true).await;
+    let probe = plane.client_as("rights-probe", &[OPERATORS]).unwrap();
+    wait_until(probe, ("events.k8s.io", "events", "create"), true).await;
 }
 
 /// Waits until a user may, or may not, do something: an API group, a resource of it, and a verb.
