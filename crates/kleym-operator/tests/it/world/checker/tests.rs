@@ -114,6 +114,17 @@ fn a_request_that_breaks_a_rule_is_named() {
     assert_eq!((delete("u"), delete("")), (vec![], vec!["wire: bound to no uid".to_owned()]));
 }
 
+#[test]
+fn a_write_without_a_body_is_named_unless_it_was_turned_away_unread() {
+    let bare = |verb: &str, resource: &str, code: u16| {
+        broken(&[Call { request: None, code, ..call(verb, resource, "a", Value::Null) }], &[])
+    };
+    let found = vec!["wire: has no body".to_owned()];
+    assert_eq!((bare("delete", OUTPUTS, 200), bare("delete", OUTPUTS, 409)), (found.clone(), found.clone()));
+    assert_eq!((bare("patch", BINDINGS, 200), bare("update", OUTPUTS, 201)), (found.clone(), found));
+    assert_eq!((bare("delete", OUTPUTS, 403), bare("list", OUTPUTS, 200)), (vec![], vec![]));
+}
+
 /// What an operator says of its calls.
 fn said(calls: &[(&str, &str, &str)]) -> Testimony {
     let line = |(method, path, took): &(&str, &str, &str)| {

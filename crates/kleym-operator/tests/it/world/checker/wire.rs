@@ -43,7 +43,10 @@ pub(super) fn violations(evidence: &Evidence<'_>) -> Vec<String> {
         let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or("");
         match call.verb.as_str() {
             // A call that the API server turned away before it read the body has none in the log.
-            _ if call.request.is_none() => {}
+            _ if call.request.is_none() && !was_read(call.code) => {}
+            "create" | "update" | "patch" | "delete" if call.request.is_none() => {
+                broken("has no body".to_owned());
+            }
             "update" | "patch" if !is_event && (version.is_empty() || version == "0") => {
                 broken("bound to no resourceVersion".to_owned());
             }
@@ -62,6 +65,11 @@ pub(super) fn violations(evidence: &Evidence<'_>) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether the API server must have read the body to answer so: it did what was asked, or judged it by what it says.
+fn was_read(code: u16) -> bool {
+    code < 300 || [409, 422].contains(&code)
 }
 
 /// Whether the shipped roles allow it, or everybody may ask it.
