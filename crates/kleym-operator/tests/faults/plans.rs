@@ -60,6 +60,16 @@ impl Plan {
         matches!(self.wrong, Wrong::Revoked(..))
     }
 
+    /// The bindings whose output the call may write.
+    fn written(&self) -> Vec<String> {
+        let Some((call, _)) = &self.at else { return Vec::new() };
+        let writes = |role: &str| {
+            ["create", "update"].iter().any(|verb| *call == format!("{verb}-clusterspiffeids-of-{role}"))
+        };
+        let bindings = self.scenario.bindings().into_iter();
+        bindings.filter(|binding| writes(&self.scenario.role(binding))).collect()
+    }
+
     fn flags(&self) -> &'static [&'static str] {
         match self.wrong {
             Wrong::Lease(_) | Wrong::Terminate(Stopped::Leading) => &["--leader-elect"],
@@ -112,9 +122,9 @@ async fn run(plan: &Plan, reference: &Reference) -> Outcome {
     let expected = reference.end.as_str();
     let mut late = false;
     let world = World::new(&plan.scenario.name()).await;
-    match plan.wrong {
+    match &plan.wrong {
         // A write that lands late, that nobody could hold back, may overlap until it is swept.
-        Wrong::BlackHole => world.excuse("S4"),
+        Wrong::BlackHole => plan.written().iter().for_each(|binding| world.displaced(binding)),
         Wrong::Call(kleym_testenv::proxy::Fault::Twice) => world.excuse("wire: sent again"),
         _ => {}
     }

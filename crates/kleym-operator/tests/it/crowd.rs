@@ -9,8 +9,7 @@ use crate::world::{OBJECTIVE, POOL, World, objective, per_objective, pool};
 #[tokio::test]
 async fn a_crowd_whose_pool_changes_all_the_time_keeps_no_other_namespace_waiting() {
     let quiet = World::new("quiet").await;
-    let mut mob = quiet.beside("mob").await;
-    (mob.instance, mob.user) = (quiet.instance.clone(), quiet.user.clone());
+    let mob = quiet.neighbour("mob").await;
     let operator = quiet.operator_with(&[&format!("--watch-namespace={}", mob.namespace)]).await;
     for world in [&quiet, &mob] {
         world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;

@@ -127,8 +127,7 @@ async fn a_create_that_lands_before_its_binding_is_made_anew_is_swept_and_the_ne
 #[tokio::test]
 async fn a_create_that_lands_after_its_binding_was_displaced_is_swept() {
     let (world, proxy, gate) = died_creating("late-displaced").await;
-    // For the moment until it is swept.
-    world.excuse("S4");
+    world.displaced("b");
     moved(&world, &[("a", "y")]).await;
     let _operator = world.operator_by(&proxy).await;
     world.ready("a").await;

@@ -4,6 +4,7 @@
 //! without meeting, and the audit log tells their calls apart. Nothing in here waits for a fixed time.
 
 mod calls;
+mod checked;
 pub(crate) mod checker;
 mod history;
 mod objects;
@@ -13,15 +14,16 @@ mod recorder;
 mod report;
 mod snapshot;
 
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, ObjectName, output_name};
+use kleym_core::settings::Settings;
 use kleym_testenv::proxy::Proxy;
 use kleym_testenv::{Audit, ControlPlane, eventually};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -64,6 +66,10 @@ pub(crate) struct World {
     began: kleym_testenv::Mark,
     /// Rules that the test breaks on purpose.
     excused: std::sync::Mutex<Vec<&'static str>>,
+    /// Outputs that may overlap others for a moment, because a write of theirs lands late.
+    displaced: std::sync::Mutex<Vec<String>>,
+    /// The settings of each operator, and when it began.
+    settings: Arc<std::sync::Mutex<Vec<(jiff::Timestamp, Settings)>>>,
     /// What the operators said, one after the other.
     logs: std::sync::Mutex<Vec<Log>>,
     /// Whether all that it did was checked already.
@@ -106,9 +112,20 @@ impl World {
         let (client, audit) = (plane.client().unwrap(), plane.audit().unwrap());
         let user = format!("operator-of-{namespace}");
         let began = audit.mark().await.unwrap();
-        let (excused, logs) = (std::sync::Mutex::default(), std::sync::Mutex::default());
-        let instance = namespace.clone();
-        Self { client, instance, namespace, user, audit, began, excused, logs, checked: false, plane }
+        Self {
+            client,
+            instance: namespace.clone(),
+            namespace,
+            user,
+            audit,
+            began,
+            excused: std::sync::Mutex::default(),
+            displaced: std::sync::Mutex::default(),
+            settings: Arc::default(),
+            logs: std::sync::Mutex::default(),
+            checked: false,
+            plane,
+        }
     }
 
     /// Starts an operator for this world and waits until it is ready.
@@ -126,7 +143,7 @@ impl World {
     /// Starts an operator for this world; it need not become ready.
     pub(crate) async fn start_operator(&self, flags: &[&str]) -> Operator {
         let kubeconfig = self.plane.operator_kubeconfig(&self.user);
-        self.noted(Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, flags).await)
+        self.started(&kubeconfig, Some(&self.namespace), flags).await
     }
 
     /// Starts an operator for every namespace of the control plane, and waits until it is ready. Not for the shared
@@ -134,7 +151,7 @@ impl World {
     pub(crate) async fn operator_everywhere(&self) -> Operator {
         assert!(self.plane.is_own());
         let kubeconfig = self.plane.operator_kubeconfig(&self.user);
-        let operator = self.noted(Operator::start(&kubeconfig, None, &self.instance, &[]).await);
+        let operator = self.started(&kubeconfig, None, &[]).await;
         operator.ready().await;
         operator
     }
@@ -143,7 +160,7 @@ impl World {
     /// until it is ready. Not for the shared control plane, where it would serve the bindings of other tests.
     pub(crate) async fn operator_of(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
         assert!(self.plane.is_own());
-        let operator = self.noted(Operator::start(kubeconfig, None, &self.instance, flags).await);
+        let operator = self.started(kubeconfig, None, flags).await;
         operator.ready().await;
         operator
     }
@@ -153,6 +170,7 @@ impl World {
         let mut world = self.beside(name).await;
         world.instance.clone_from(&self.instance);
         world.user.clone_from(&self.user);
+        world.settings = Arc::clone(&self.settings);
         world
     }
 
@@ -160,16 +178,14 @@ impl World {
     pub(crate) async fn start_operator_without(&self, resource: &str, verbs: &[&str]) -> Operator {
         self.revoke(resource, verbs).await;
         let kubeconfig = self.kubeconfig_as(&self.user, &[]).unwrap();
-        self.noted(Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &[]).await)
+        self.started(&kubeconfig, Some(&self.namespace), &[]).await
     }
 
     /// Starts an operator that takes part in the leader election and may not touch its lease.
     pub(crate) async fn start_elector_without_lease(&self) -> Operator {
         self.plane.grant_all_but(&self.user, "", &[]).await;
         let kubeconfig = self.kubeconfig_as(&self.user, &[]).unwrap();
-        self.noted(
-            Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, &["--leader-elect"]).await,
-        )
+        self.started(&kubeconfig, Some(&self.namespace), &["--leader-elect"]).await
     }
 
     /// Starts an operator that takes part in the leader election and may do everything with its lease but this.
@@ -188,8 +204,12 @@ impl World {
         self.plane.grant_all_but(&self.user, "", &[]).await;
     }
 
-    /// An operator whose words are listened to.
-    fn noted(&self, operator: Operator) -> Operator {
+    /// Starts an operator whose settings are known and whose words are listened to.
+    async fn started(&self, kubeconfig: &Path, namespace: Option<&str>, flags: &[&str]) -> Operator {
+        if let Some(settings) = checked::settings_of(&self.instance, flags) {
+            self.settings.lock().unwrap().push((jiff::Timestamp::now(), settings));
+        }
+        let operator = Operator::start(kubeconfig, namespace, &self.instance, flags).await;
         self.logs.lock().unwrap().push(operator.words());
         operator
     }
@@ -377,11 +397,6 @@ impl Deref for World {
 }
 
 impl World {
-    /// Lets the test break a rule on purpose: `S4`, say, where a write lands late that nobody could hold back.
-    pub(crate) fn excuse(&self, rule: &'static str) {
-        self.excused.lock().unwrap().push(rule);
-    }
-
     /// A world in which the test itself makes the operator's calls, with a client of its own.
     pub(crate) async fn in_process(name: &str) -> Self {
         let world = Self::new(name).await;
@@ -415,7 +430,7 @@ impl World {
     /// Starts an operator behind a proxy; it need not become ready.
     pub(crate) async fn start_operator_by(&self, proxy: &Proxy, flags: &[&str]) -> Operator {
         let kubeconfig = proxy.kubeconfig(self.plane.folder()).unwrap();
-        self.noted(Operator::start(&kubeconfig, Some(&self.namespace), &self.instance, flags).await)
+        self.started(&kubeconfig, Some(&self.namespace), flags).await
     }
 
     /// Starts an operator behind a proxy and waits until it is ready.
@@ -423,124 +438,6 @@ impl World {
         let operator = self.start_operator_by(proxy, &[]).await;
         operator.ready().await;
         operator
-    }
-
-    /// Expects of bindings and outputs what holds when nothing happens any more.
-    pub(crate) async fn is_settled(&self) {
-        let broken = self.unsettled().await;
-        assert!(broken.is_empty(), "{broken:#?}");
-    }
-
-    /// What does not hold of that.
-    pub(crate) async fn unsettled(&self) -> Vec<String> {
-        let (bindings, outputs) = (self.all(Kind::Binding).await, self.all(Kind::Output).await);
-        checker::settled(self, &bindings, &outputs, &self.pools().await)
-    }
-
-    /// The pool of each objective whose kind is served; of two of one name, that of the group that comes first.
-    async fn pools(&self) -> BTreeMap<String, String> {
-        let mut pools = BTreeMap::new();
-        for kind in [OBJECTIVE, OBJECTIVE_X] {
-            let Ok(objectives) = self.api(kind).list(&ListParams::default()).await else { continue };
-            for objective in objectives {
-                if let Some(pool) = objective.data["spec"]["poolRef"]["name"].as_str() {
-                    let name = objective.metadata.name.unwrap_or_default();
-                    pools.entry(name).or_insert_with(|| pool.to_owned());
-                }
-            }
-        }
-        pools
-    }
-
-    /// Ends the world, when thousands share a control plane: no rule was broken, and nothing of it is left behind.
-    pub(crate) async fn close(mut self) {
-        let broken = self.broken_rules().await;
-        assert!(broken.is_empty(), "`{}` broke rules: {broken:#?}", self.user);
-        self.checked = true;
-        let outputs = self.all(Kind::Output).await.into_iter().filter(|output| {
-            let name = text(&output["metadata"]["name"]);
-            self.may_hold(recorder::Place { kind: Kind::Output, namespace: "", name })
-        });
-        let bindings = self.all(Kind::Binding).await.into_iter();
-        let all = bindings
-            .map(|object| (Kind::Binding, object))
-            .chain(outputs.map(|object| (Kind::Output, object)));
-        for (kind, object) in all {
-            let name = text(&object["metadata"]["name"]);
-            if object["metadata"].get("finalizers").is_some() {
-                self.edit(kind, name, serde_json::json!({"metadata": {"finalizers": null}})).await;
-            }
-            // One that was being deleted is gone by now.
-            let _ = self.api(kind).delete(name, &DeleteParams::default()).await;
-        }
-        // Every version has been recorded before it is forgotten.
-        self.plane.versions(|place| self.may_hold(place)).await;
-        self.plane.forget(|place| self.may_hold(place));
-        self.audit.forget_bodies(|call| {
-            call.user == self.user || call.namespace == self.namespace || call.name.contains(&self.namespace)
-        });
-    }
-
-    /// Whether a place is of a binding of this world, or of an output that may be for one.
-    fn may_hold(&self, place: recorder::Place<'_>) -> bool {
-        match place.kind {
-            Kind::Binding => place.namespace == self.namespace,
-            // A long name is cut.
-            _ => place.name.contains(&self.namespace) || self.namespace.len() > 60,
-        }
-    }
-
-    /// Which rules were broken since the world began, by whatever operator.
-    async fn broken_rules(&self) -> Vec<String> {
-        let calls = match self.audit.calls_since(self.began).await {
-            Ok(calls) => calls,
-            // The API server may have been stopped by the test.
-            Err(_) => self.audit.recorded_since(self.began),
-        };
-        let versions = self.plane.versions(|place| self.may_hold(place)).await;
-        let testimony = checker::Testimony::of(&self.logs.lock().unwrap());
-        let excused = self.excused.lock().unwrap().clone();
-        let mut broken = checker::violations(&checker::Evidence {
-            user: &self.user,
-            instance: &self.instance,
-            namespace: &self.namespace,
-            calls: &calls,
-            versions: &versions,
-            excused: &excused,
-            testimony: &testimony,
-        });
-        broken.extend(self.panics().into_iter().map(|line| format!("L5: {line}")));
-        broken
-    }
-
-    /// What the operators said of code that gave up.
-    fn panics(&self) -> Vec<String> {
-        let logs = self.logs.lock().unwrap();
-        let said = |log: &Log| log.lock().unwrap().clone();
-        let lines = logs.iter().map(said).collect::<String>();
-        lines.lines().filter(|line| line.contains("panicked at")).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if !std::thread::panicking() && !self.checked {
-            // The test's own runtime stands still here.
-            let broken = std::thread::scope(|scope| {
-                let check = scope.spawn(|| {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                    runtime.block_on(self.broken_rules())
-                });
-                check.join().unwrap()
-            });
-            assert!(broken.is_empty(), "`{}` broke rules: {broken:#?}", self.user);
-        }
-        if std::thread::panicking() {
-            eprintln!("--- calls of `{}`:", self.user);
-            for call in self.audit.recorded_since(self.began).iter().filter(|call| call.user == self.user) {
-                eprintln!("{} {} {} {} {}", call.received, call.verb, call.target(), call.name, call.code);
-            }
-        }
     }
 }
 

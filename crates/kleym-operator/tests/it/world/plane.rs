@@ -137,9 +137,9 @@ impl Plane {
         matches!(self.control, Control::Own(_))
     }
 
-    /// Every version of some bindings and outputs so far, by revision.
-    pub(crate) async fn versions(&self, of: impl Fn(Place<'_>) -> bool) -> Vec<Version> {
-        self.recorder.versions(of).await
+    /// Every version of some objects of these kinds so far, by revision.
+    pub(crate) async fn versions(&self, kinds: &[Kind], of: impl Fn(Place<'_>) -> bool) -> Vec<Version> {
+        self.recorder.versions(kinds, of).await
     }
 
     /// Forgets versions that nobody will ask for again.

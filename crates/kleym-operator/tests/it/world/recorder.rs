@@ -1,6 +1,7 @@
-//! Every version that bindings and outputs went through on one control plane, from its beginning on.
+//! Every version that bindings, outputs and what identities depend on went through on one control plane, from its beginning
+//! on.
 //!
-//! A thread of its own watches both kinds, because a test's runtime stands still while the test ends. A gap in a watch
+//! A thread of its own watches every kind, because a test's runtime stands still while the test ends. A gap in a watch
 //! (410, a definition that goes) is closed by a list; what happened inside it is then not known.
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kleym_api::resource::api_resource;
 use kleym_core::kind::Kind;
 use kube::api::{Api, DynamicObject, ListParams, WatchEvent, WatchParams};
@@ -16,9 +18,6 @@ use kube::{Client, Config};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// The kinds that are recorded.
-pub(crate) const RECORDED: [Kind; 2] = [Kind::Binding, Kind::Output];
 
 /// Where an object stands.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +37,8 @@ pub(crate) struct Version {
     pub(crate) kind: Kind,
     /// Since which revision of the whole store.
     pub(crate) revision: u64,
+    /// When the recorder was told: a moment after it came to be.
+    pub(crate) seen: Timestamp,
     /// Whether it is gone with this revision.
     pub(crate) gone: bool,
     /// The object; of one that is gone, as it stood at last.
@@ -64,6 +65,9 @@ impl Version {
         self.text("/metadata/uid")
     }
 }
+
+/// How long a kind that is not defined is left alone.
+const UNDEFINED: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct History {
@@ -115,7 +119,7 @@ impl Recorder {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let client = Client::try_from(used).unwrap();
-                let follow = RECORDED.map(|kind| follow(client.clone(), kind, &kept));
+                let follow = Kind::ALL.map(|kind| follow(client.clone(), kind, &kept));
                 tokio::select! {
                     _ = futures::future::join_all(follow) => {}
                     () = stopped.cancelled() => {}
@@ -125,10 +129,10 @@ impl Recorder {
         Arc::new(Self { history, config, stop })
     }
 
-    /// Every version of some objects so far, by revision. Waits until what is live now has been recorded.
-    pub(crate) async fn versions(&self, of: impl Fn(Place<'_>) -> bool) -> Vec<Version> {
+    /// Every version of some objects of these kinds so far, by revision. Waits until what is live now has been recorded.
+    pub(crate) async fn versions(&self, kinds: &[Kind], of: impl Fn(Place<'_>) -> bool) -> Vec<Version> {
         let client = Client::try_from(self.config.clone()).unwrap();
-        for kind in RECORDED {
+        for &kind in kinds {
             // Nothing can be asked of an API server that a test has stopped, or of a kind that is not there.
             let Ok(list) = all(&client, kind).list(&ListParams::default()).await else { continue };
             let until = revision(list.metadata.resource_version.as_ref());
@@ -151,8 +155,9 @@ impl Recorder {
                 grown.changed().await.expect("the sender lives in `self`");
             }
         }
+        let wanted = |version: &&Version| kinds.contains(&version.kind) && of(version.place());
         let mut versions: Vec<Version> =
-            self.history.lock().versions.iter().filter(|version| of(version.place())).cloned().collect();
+            self.history.lock().versions.iter().filter(wanted).cloned().collect();
         versions.sort_by_key(|version| version.revision);
         versions
     }
@@ -197,6 +202,7 @@ impl History {
         let version = Version {
             kind,
             revision: revision(metadata.resource_version.as_ref()),
+            seen: Timestamp::now(),
             gone: false,
             object: Arc::new(serde_json::to_value(object).unwrap()),
         };
@@ -209,7 +215,8 @@ impl History {
 
     fn gone(&mut self, kind: Kind, uid: &str, at: u64) {
         if let Some(last) = self.live.remove(&(kind, uid.to_owned())) {
-            self.versions.push(Version { revision: at.max(last.revision), gone: true, ..last });
+            let revision = at.max(last.revision);
+            self.versions.push(Version { revision, seen: Timestamp::now(), gone: true, ..last });
         }
     }
 
@@ -242,6 +249,10 @@ async fn follow(client: Client, kind: Kind, history: &Shared) {
             // A definition that is gone takes its objects along.
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 history.change(|history| history.listed(kind, 0, &[]));
+                // Many tests do without most kinds that an identity can depend on.
+                if !matches!(kind, Kind::Binding | Kind::Output) {
+                    tokio::time::sleep(UNDEFINED).await;
+                }
             }
             Err(_) => {}
         }

@@ -2,6 +2,7 @@
 
 mod conduct;
 mod moment;
+#[path = "../../rules/mod.rs"]
 mod rules;
 mod settled;
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::rules::{Claim, Proofs, Whose, is_neutral, items, overlap_in_passing};
 use super::{Verified, Violation, must};
 use crate::deed::Config;
-use crate::objects::output_of;
+use crate::objects::{INSTANCE, output_of};
 use crate::seen::Seen;
 use crate::server::{Server, Stored, Writer, finalizers};
 use crate::wire::{Request, Verb};
@@ -143,7 +143,7 @@ fn not_foreign(commit: &Commit<'_>) -> Verified {
     let proofs = Proofs::of(&before.value);
     let ours = match &commit.call.binding {
         Some(binding) => proofs.whose(key, binding.uid.as_str()) != Whose::Foreign,
-        None => proofs.complete(&commit.request.name).is_some(),
+        None => proofs.complete(INSTANCE, &commit.request.name).is_some(),
     };
     let excused = before.by_operator && !commit.knew(before);
     must(ours || excused, "S2", || {
@@ -208,7 +208,7 @@ fn beside_nobody(server: &Server, commit: &Commit<'_>) -> Verified {
     let wanted = Claim { id: identity.spiffe_id.as_str(), items: &texts, of: Some(identity) };
     for (place, other) in server.of_kind(Kind::Output) {
         let proofs = Proofs::of(&other.value);
-        let Some((namespace, _)) = proofs.complete(&place.name) else { continue };
+        let Some((namespace, _)) = proofs.complete(INSTANCE, &place.name) else { continue };
         let beside = namespace == commit.call.key.namespace.as_str() && place.name != commit.request.name;
         let counts = other.writer == Writer::Operator || commit.knew(other);
         if !beside || !counts || is_neutral(&other.value) {

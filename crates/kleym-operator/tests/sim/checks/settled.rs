@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::rules::{Claim, Proofs, Whose, is_neutral, items, overlap};
 use super::{Verified, Violation, must};
 use crate::deed::Config;
-use crate::objects::{key, output_of};
+use crate::objects::{INSTANCE, key, output_of};
 use crate::server::{Definition, Place, Server, Stored};
 
 /// The final state seen by an operator with this configuration.
@@ -207,7 +207,7 @@ impl End<'_> {
         let mut by_namespace: BTreeMap<&str, Vec<(&Place, &Stored)>> = BTreeMap::new();
         for (place, stored) in self.server.of_kind(Kind::Output) {
             let proofs = Proofs::of(&stored.value);
-            let Some((namespace, name)) = proofs.complete(&place.name) else { continue };
+            let Some((namespace, name)) = proofs.complete(INSTANCE, &place.name) else { continue };
             if !self.config.serves(namespace) || stored.deleting {
                 continue;
             }
@@ -220,7 +220,7 @@ impl End<'_> {
             let claims: Vec<(&Place, &str, Vec<String>, Option<&Identity>)> = outputs
                 .into_iter()
                 .map(|(place, stored)| {
-                    let (_, name) = Proofs::of(&stored.value).complete(&place.name).unwrap();
+                    let (_, name) = Proofs::of(&stored.value).complete(INSTANCE, &place.name).unwrap();
                     let id = stored.value["spec"]["spiffeIDTemplate"].as_str().unwrap_or("");
                     let identity = self.index.identity(&key(namespace, name)).map(|identity| &**identity);
                     (place, id, items(&stored.value), identity)

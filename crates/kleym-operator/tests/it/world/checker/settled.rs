@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kleym_core::output::FINALIZER;
+use kleym_api::encode;
+use kleym_core::index::{Index, Verdict};
+use kleym_core::name::{BindingKey, ObjectName, output_name};
+use kleym_core::output::{FINALIZER, WantedOutput};
+use kleym_core::render::Identity;
 use serde_json::Value;
 
-use super::safety::{apart, is_neutral};
-use crate::world::World;
+use super::key;
+use super::rules::{Claim, is_neutral, overlap};
+use super::safety::apart;
 
 fn condition<'a>(binding: &'a Value, kind: &str) -> &'a str {
     let conditions = binding["status"]["conditions"].as_array();
@@ -73,21 +78,37 @@ pub(super) fn overlaps(grants: &[Grant<'_>]) -> Vec<String> {
     found
 }
 
-/// Checks bindings and outputs of a namespace as they stand, with the pool of each objective; answers the broken rules.
-pub(crate) fn settled(
-    world: &World,
-    bindings: &[Value],
-    outputs: &[Value],
-    pools: &BTreeMap<String, String>,
-) -> Vec<String> {
+/// A namespace in which nothing happens any more.
+#[derive(Clone, Copy)]
+pub(crate) struct End<'a> {
+    /// Its name.
+    pub(crate) namespace: &'a str,
+    /// Its bindings.
+    pub(crate) bindings: &'a [Value],
+    /// All outputs.
+    pub(crate) outputs: &'a [Value],
+    /// The pool of each objective.
+    pub(crate) pools: &'a BTreeMap<String, String>,
+    /// What the engine makes of all that is there, by the settings of the operator that was started last.
+    pub(crate) index: &'a Index,
+}
+
+/// Checks bindings and outputs of a namespace as they stand; answers the broken rules.
+pub(crate) fn settled(end: &End<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let mut grants = Vec::new();
-    let by_name: BTreeMap<&str, &Value> =
-        outputs.iter().filter_map(|output| Some((output["metadata"]["name"].as_str()?, output))).collect();
+    let by_name: BTreeMap<&str, &Value> = end
+        .outputs
+        .iter()
+        .filter_map(|output| Some((output["metadata"]["name"].as_str()?, output)))
+        .collect();
+    let instance = end.index.settings().instance.as_str();
     let mut wanted = BTreeSet::new();
-    for binding in bindings {
+    for binding in end.bindings {
         let name = binding["metadata"]["name"].as_str().unwrap_or("");
-        let output = by_name.get(world.output_name(name).as_str()).copied();
+        let Some(key) = key(&format!("{}/{name}", end.namespace)) else { continue };
+        let output_name = output_name(instance, &key).to_string();
+        let output = by_name.get(output_name.as_str()).copied();
         let uid = &binding["metadata"]["uid"];
         let ours =
             output.filter(|output| output["metadata"]["annotations"]["kleym.sonda.red/binding-uid"] == *uid);
@@ -104,10 +125,10 @@ pub(crate) fn settled(
                     found.push(format!("S5: `{name}` is Ready without an output"));
                     continue;
                 };
-                wanted.insert(world.output_name(name));
+                wanted.insert(output_name);
                 let spec = &output["spec"];
-                if !is_neutral(spec) {
-                    grants.push(Grant::of(binding, spec, pools));
+                if !is_neutral(output) {
+                    grants.push(Grant::of(binding, spec, end.pools));
                 }
                 let same = said["uid"] == output["metadata"]["uid"]
                     && said["spiffeID"] == spec["spiffeIDTemplate"]
@@ -116,6 +137,7 @@ pub(crate) fn settled(
                 if !same {
                     found.push(format!("S5: `{name}` says {said}, but its output is {spec}"));
                 }
+                found.extend(unequal(end.index, &key, output));
                 let finalizers = binding["metadata"]["finalizers"].as_array();
                 if !finalizers.into_iter().flatten().any(|finalizer| finalizer == FINALIZER) {
                     found.push(format!("S5: `{name}` has an output and no finalizer"));
@@ -125,23 +147,60 @@ pub(crate) fn settled(
             _ => {}
         }
         if condition(binding, "Conflict") == "True" {
-            let created = |binding: &Value| {
-                let text = |field: &str| binding["metadata"][field].as_str().unwrap_or("").to_owned();
-                (text("creationTimestamp"), text("name"))
-            };
-            if !bindings.iter().any(|peer| created(peer) < created(binding)) {
-                found.push(format!("S5: `{name}` is in conflict and nobody is older"));
-            }
+            found.extend(unfounded(end, &key, binding));
         }
     }
     found.extend(overlaps(&grants));
-    let ours = |output: &&Value| output["metadata"]["labels"]["kleym.sonda.red/instance"] == *world.instance;
-    for output in outputs.iter().filter(ours) {
+    let ours = |output: &&Value| output["metadata"]["labels"]["kleym.sonda.red/instance"] == *instance;
+    for output in end.outputs.iter().filter(ours) {
         let name = output["metadata"]["name"].as_str().unwrap_or("");
         let namespace = &output["metadata"]["labels"]["kleym.sonda.red/binding-namespace"];
-        if *namespace == *world.namespace && !wanted.contains(name) {
+        if *namespace == *end.namespace && !wanted.contains(name) {
             found.push(format!("S5: nobody asks for `{name}`"));
         }
     }
     found
+}
+
+/// How an output differs from the identity that its binding is to have: in its whole spec, in our labels or annotations.
+fn unequal(index: &Index, key: &BindingKey, output: &Value) -> Option<String> {
+    let name = &key.name;
+    let Verdict::Wanted(identity) = index.verdict(key).verdict else {
+        return Some(format!("S5: `{name}` is Ready and must not be"));
+    };
+    let uid = index.binding(key).and_then(|binding| binding.uid.as_ref());
+    let wanted = WantedOutput::of(index.settings(), key, uid, &identity);
+    let wanted = serde_json::to_value(encode::cluster_spiffe_id(&wanted)).unwrap();
+    let has = |field: &str| {
+        let mut all = wanted["metadata"][field].as_object().into_iter().flatten();
+        all.all(|(key, value)| output["metadata"][field].get(key) == Some(value))
+    };
+    let owned = output["metadata"].get("ownerReferences").is_some();
+    let same = output["spec"] == wanted["spec"] && has("labels") && has("annotations") && !owned;
+    (!same).then(|| format!("S5: the output of `{name}` is {output}, but is to be {wanted}"))
+}
+
+/// What is wrong with the peers that a binding in conflict names: each must come first, be renderable, and claim the same.
+fn unfounded(end: &End<'_>, key: &BindingKey, binding: &Value) -> Option<String> {
+    let name = &key.name;
+    let place = |of: &BindingKey| {
+        let binding = end.index.binding(of)?;
+        Some((binding.created, of.name.to_string()))
+    };
+    let claim = |identity: &Identity| -> (String, Vec<String>) {
+        (identity.spiffe_id.as_str().to_owned(), identity.selectors.texts().map(str::to_owned).collect())
+    };
+    let conflicts = |peer: &Value| -> Option<bool> {
+        let peer_key =
+            BindingKey::new(key.namespace.clone(), ObjectName::parse(peer["bindingName"].as_str()?).ok()?);
+        let (own, theirs) = (end.index.identity(key)?, end.index.identity(&peer_key)?);
+        let ((id, items), (their_id, their_items)) = (claim(own), claim(theirs));
+        let one = Claim { id: &id, items: &items, of: Some(&**own) };
+        let two = Claim { id: &their_id, items: &their_items, of: Some(&**theirs) };
+        let said = peer["spiffeID"] == *their_id;
+        Some(place(&peer_key)? < place(key)? && overlap(one, two) && said)
+    };
+    let peers = binding["status"]["conflicts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let founded = !peers.is_empty() && peers.iter().all(|peer| conflicts(peer) == Some(true));
+    (!founded).then(|| format!("S5: `{name}` is in conflict, but not with {peers:?}"))
 }

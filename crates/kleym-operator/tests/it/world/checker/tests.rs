@@ -1,14 +1,21 @@
 //! The checker notices every rule that is broken.
 
+mod outputs;
+mod settled;
+
 use std::sync::{Arc, LazyLock, Mutex};
 
 use kleym_core::kind::Kind;
+use kleym_core::name::Instance;
+use kleym_core::settings::Settings;
+use kleym_core::spiffe::{PathGrants, TrustDomain};
 use kleym_testenv::Call;
 use serde_json::{Value, json};
 
 use super::settled::{Grant, overlaps};
-use super::{Evidence, Testimony, violations};
+use super::{BINDINGS, Evidence, OUTPUTS, Testimony, violations};
 use crate::world::recorder::Version;
+use crate::world::{OBJECTIVE, POOL};
 
 const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
 
@@ -32,59 +39,126 @@ fn call(verb: &str, resource: &str, name: &str, request: Value) -> Call {
     }
 }
 
+fn version(kind: Kind, revision: u64, object: Value) -> Version {
+    let seen = jiff::Timestamp::UNIX_EPOCH;
+    Version { kind, revision, seen, gone: false, object: Arc::new(object) }
+}
+
+/// A binding of the container `x` of the objective of its name.
 fn binding(revision: u64, name: &str, finalizers: &Value) -> Version {
     let object = json!({
         "metadata": {"namespace": "llm", "name": name, "uid": format!("uid-of-{name}"), "finalizers": finalizers},
-        "spec": {"mode": "PerObjective", "targetRef": {"name": name}},
+        "spec": {
+            "mode": "PerObjective",
+            "targetRef": {"name": name},
+            "selectorSource": "DerivedFromPool",
+            "workloadSelectorTemplates": ["k8s:ns:llm", "k8s:sa:a"],
+            "containerDiscriminator": {"type": "ContainerName", "value": "x"},
+        },
     });
-    Version { kind: Kind::Binding, revision, gone: false, object: Arc::new(object) }
+    version(Kind::Binding, revision, object)
 }
 
-fn spec(container: &str) -> Value {
+/// The same of another container.
+fn binding_of(revision: u64, name: &str, container: &str) -> Version {
+    let mut binding = binding(revision, name, &json!([FINALIZER]));
+    Arc::make_mut(&mut binding.object)["spec"]["containerDiscriminator"]["value"] = json!(container);
+    binding
+}
+
+/// The pool, and the objectives of `a` and `b`.
+fn inputs() -> Vec<Version> {
+    let metadata =
+        |name: &str| json!({"namespace": "llm", "name": name, "uid": format!("uid-of-input-{name}")});
+    let selector = json!({"matchLabels": {"app": "vllm"}});
+    let pool = json!({"metadata": metadata("llama"), "spec": {"selector": selector}});
+    let objective = |name: &str| {
+        let object = json!({"metadata": metadata(name), "spec": {"poolRef": {"name": "llama"}}});
+        version(OBJECTIVE, 1, object)
+    };
+    vec![version(POOL, 1, pool), objective("a"), objective("b")]
+}
+
+/// What an output of a binding is to have when it is of this container.
+fn spec(of: &str, container: &str) -> Value {
+    let items =
+        [&format!("k8s:container-name:{container}"), "k8s:ns:llm", "k8s:pod-label:app:vllm", "k8s:sa:a"];
     json!({
-        "spiffeIDTemplate": format!("spiffe://x/ns/llm/{container}"),
+        "spiffeIDTemplate": format!("spiffe://kleym.sonda.red/ns/llm/objective/{of}"),
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "llm"}},
-        "workloadSelectorTemplates": ["k8s:ns:llm", "k8s:sa:a", format!("k8s:container-name:{container}")],
+        "podSelector": {"matchLabels": {"app": "vllm"}},
+        "workloadSelectorTemplates": items,
+        "fallback": false,
+        "hint": format!("llm/{of}"),
     })
 }
 
 static NOTHING_SAID: LazyLock<Testimony> = LazyLock::new(Testimony::default);
+static SETTINGS: LazyLock<Vec<(jiff::Timestamp, Settings)>> = LazyLock::new(|| {
+    let settings = Settings {
+        trust_domain: TrustDomain::parse("kleym.sonda.red").unwrap(),
+        class_name: None,
+        instance: Instance::parse("one").unwrap(),
+        path_grants: PathGrants::default(),
+    };
+    vec![(jiff::Timestamp::UNIX_EPOCH, settings)]
+});
 
 fn evidence<'a>(calls: &'a [Call], versions: &'a [Version]) -> Evidence<'a> {
-    let (user, instance, namespace) = ("operator", "one", "llm");
-    Evidence { user, instance, namespace, calls, versions, excused: &[], testimony: &NOTHING_SAID }
+    Evidence {
+        user: "operator",
+        instance: "one",
+        namespace: "llm",
+        calls,
+        versions,
+        excused: &[],
+        displaced: &[],
+        settings: &SETTINGS,
+        testimony: &NOTHING_SAID,
+    }
 }
 
 fn output_of(name: &str) -> String {
     evidence(&[], &[]).output_of(name).unwrap()
 }
 
-fn output(revision: u64, of: &str, spec: &Value, managed: bool, manager: &str) -> Version {
-    let object = json!({
+/// The output of a binding as the operator writes it.
+fn whole(of: &str, spec: &Value) -> Value {
+    json!({
         "metadata": {
             "name": output_of(of),
-            "uid": format!("uid-of-output-of-{of}"),
-            "labels": {"kleym.sonda.red/managed-by": if managed { "kleym" } else { "somebody" }},
-            "annotations": if managed {
-                json!({"kleym.sonda.red/binding": format!("llm/{of}"), "kleym.sonda.red/binding-uid": format!("uid-of-{of}")})
-            } else {
-                json!({})
+            "labels": {
+                "kleym.sonda.red/managed-by": "kleym",
+                "kleym.sonda.red/instance": "one",
+                "kleym.sonda.red/binding-namespace": "llm",
+                "kleym.sonda.red/binding-name": of,
             },
-            "managedFields": [{"manager": manager}],
+            "annotations": {
+                "kleym.sonda.red/binding": format!("llm/{of}"),
+                "kleym.sonda.red/binding-uid": format!("uid-of-{of}"),
+            },
         },
         "spec": spec,
-    });
-    Version { kind: Kind::Output, revision, gone: false, object: Arc::new(object) }
+    })
+}
+
+fn output(revision: u64, of: &str, spec: &Value, managed: bool, manager: &str) -> Version {
+    let mut object = whole(of, spec);
+    let metadata = &mut object["metadata"];
+    metadata["uid"] = json!(format!("uid-of-output-of-{of}"));
+    metadata["resourceVersion"] = json!(revision.to_string());
+    metadata["managedFields"] = json!([{"manager": manager}]);
+    if !managed {
+        (metadata["labels"], metadata["annotations"]) = (json!({}), json!({}));
+    }
+    version(Kind::Output, revision, object)
 }
 
 /// The rules that are broken, without what happened.
 fn broken(calls: &[Call], versions: &[Version]) -> Vec<String> {
     let rule = |line: String| line.split(": ").take(2).collect::<Vec<_>>().join(": ");
-    violations(&evidence(calls, versions)).into_iter().map(rule).collect()
+    violations(&evidence(calls, &[&inputs(), versions].concat())).into_iter().map(rule).collect()
 }
-
-const OUTPUTS: &str = "spire.spiffe.io/clusterspiffeids";
-const BINDINGS: &str = "kleym.sonda.red/inferenceidentitybindings";
 
 #[test]
 fn a_request_that_breaks_a_rule_is_named() {
@@ -135,9 +209,10 @@ fn said(calls: &[(&str, &str, &str)]) -> Testimony {
 
 #[test]
 fn a_write_that_arrives_more_often_than_it_was_made_is_named() {
-    let write = || call("create", OUTPUTS, "a", json!({"spec": spec("x")}));
+    let write = || call("create", OUTPUTS, &output_of("a"), whole("a", &spec("a", "x")));
     let twice = [write(), write()];
-    let broken = |testimony: &Testimony| violations(&Evidence { testimony, ..evidence(&twice, &[]) });
+    let versions = [inputs(), vec![binding(1, "a", &json!([FINALIZER]))]].concat();
+    let broken = |testimony: &Testimony| violations(&Evidence { testimony, ..evidence(&twice, &versions) });
     assert_eq!(broken(&said(&[("POST", "/x", "1ms"), ("POST", "/x", "1ms")])), [""; 0]);
     assert_eq!(
         broken(&said(&[("POST", "/x", "1ms")])),
@@ -166,7 +241,7 @@ fn a_write_without_the_lease_is_named() {
         call
     };
     let write = |second: i64| {
-        let mut call = call("create", OUTPUTS, "a", json!({"spec": spec("x")}));
+        let mut call = call("create", OUTPUTS, &output_of("a"), whole("a", &spec("a", "x")));
         call.received = at(second);
         call
     };
@@ -183,7 +258,7 @@ fn a_write_without_the_lease_is_named() {
 #[test]
 fn a_finalizer_that_goes_while_the_output_is_there_is_named() {
     let held = binding(1, "a", &json!([FINALIZER]));
-    let granted = output(2, "a", &spec("x"), true, "kleym-operator");
+    let granted = output(2, "a", &spec("a", "x"), true, "kleym-operator");
     let released = binding(4, "a", &json!([]));
     let gone = Version { revision: 3, gone: true, ..granted.clone() };
     assert_eq!(broken(&[], &[held.clone(), granted.clone(), gone, released.clone()]), Vec::<String>::new());
@@ -196,80 +271,25 @@ fn a_finalizer_that_goes_while_the_output_is_there_is_named() {
 }
 
 #[test]
-fn a_foreign_object_that_is_changed_is_named() {
-    let owner = binding(1, "a", &json!([FINALIZER]));
-    let delete =
-        call("delete", OUTPUTS, &output_of("a"), json!({"preconditions": {"uid": "uid-of-output-of-a"}}));
-    let ours = output(2, "a", &spec("x"), true, "kleym-operator");
-    assert_eq!(broken(std::slice::from_ref(&delete), &[owner.clone(), ours]), Vec::<String>::new());
-    let foreign = output(2, "a", &spec("x"), false, "kubectl");
-    let found = violations(&evidence(&[delete], &[owner, foreign]));
-    assert_eq!(found, [format!("S2: delete of the foreign object `{}`", output_of("a"))]);
-}
-
-#[test]
-fn an_output_that_is_written_too_wide_is_named() {
-    let owner = binding(1, "a", &json!([FINALIZER]));
-    let written = |change: &dyn Fn(&mut Value)| {
-        let mut spec = spec("x");
-        change(&mut spec);
-        let calls = [call("create", OUTPUTS, &output_of("a"), json!({"spec": spec}))];
-        broken(&calls, std::slice::from_ref(&owner))
-    };
-    let rule = |what: &str| vec![format!("S3: `{}` {what}", output_of("a"))];
-    assert_eq!(written(&|_| {}), Vec::<String>::new());
-    assert_eq!(written(&|spec| spec["admin"] = json!(true)), rule("admin"));
-    assert_eq!(
-        written(&|spec| spec["namespaceSelector"] = json!({})),
-        rule("is not pinned to its namespace")
-    );
-    assert_eq!(
-        written(&|spec| spec["workloadSelectorTemplates"] = json!(["k8s:sa:a"])),
-        rule("selects no namespace")
-    );
-    let id = |id: &'static str| move |spec: &mut Value| spec["spiffeIDTemplate"] = json!(id);
-    assert_eq!(written(&id("spiffe://x/ns/other/y")), rule("has the SPIFFE ID of another namespace"));
-    assert_eq!(written(&id("spiffe://x/ns/llm/{{ .PodMeta }}")), rule("holds braces"));
-}
-
-#[test]
-fn outputs_that_overlap_at_some_revision_are_named() {
-    let owners = [binding(1, "a", &json!([FINALIZER])), binding(2, "b", &json!([FINALIZER]))];
-    let of = |containers: [&str; 2], manager: &str| {
-        let mut second = output(4, "b", &spec(containers[1]), true, manager);
-        Arc::make_mut(&mut second.object)["spec"]["spiffeIDTemplate"] = json!("spiffe://x/ns/llm/second");
-        let first = output(3, "a", &spec(containers[0]), true, "kleym-operator");
-        broken(&[], &[owners[0].clone(), owners[1].clone(), first, second])
-    };
-    assert_eq!(of(["x", "y"], "kleym-operator"), Vec::<String>::new());
-    assert_eq!(of(["x", "x"], "kubectl"), Vec::<String>::new());
-    let names = (output_of("b"), output_of("a"));
-    assert_eq!(
-        of(["x", "x"], "kleym-operator"),
-        [format!("S4: `{}` and `{}` overlap at 4", names.0, names.1)]
-    );
-}
-
-#[test]
 fn what_overlaps_when_nothing_happens_any_more_is_named() {
     let grant = |binding, mode, pool, spec| {
         let subject = if mode == "PoolOnly" { ("pool", pool) } else { ("objective", binding) };
         Grant { binding, mode, subject, pool: Some(pool), spec }
     };
     let broken = |one: Grant<'_>, two: Grant<'_>| overlaps(&[one, two]).len();
-    let (vllm, router) = (spec("vllm"), spec("router"));
+    let (vllm, router) = (spec("a", "vllm"), spec("b", "router"));
     let other_id = |id: &str| {
         let mut other = vllm.clone();
         other["spiffeIDTemplate"] = json!(id);
         other
     };
-    let other = other_id("spiffe://x/ns/llm/other");
+    let other = other_id("spiffe://kleym.sonda.red/ns/llm/other");
     let one = grant("a", "PerObjective", "llama", &vllm);
     assert_eq!(broken(one, grant("b", "PerObjective", "llama", &router)), 0, "other containers");
     assert_eq!(broken(one, grant("b", "PerObjective", "llama", &other)), 1, "one container, two IDs");
     assert_eq!(broken(one, grant("b", "PoolOnly", "llama", &other)), 0, "layers of one pool");
     assert_eq!(broken(one, grant("b", "PoolOnly", "qwen", &other)), 1, "two modes over two pools");
-    let twin = other_id("spiffe://x/ns/llm/VLLM");
+    let twin = other_id("spiffe://kleym.sonda.red/ns/llm/OBJECTIVE/A");
     assert_eq!(broken(one, grant("b", "PerObjective", "llama", &twin)), 1, "one ID of two objectives");
     assert_eq!(broken(one, Grant { binding: "b", ..one }), 0, "one identity in two bindings");
 }

@@ -1,10 +1,9 @@
-//! Rules of the contract's sections 7 and 9, read from objects as they stand on the wire.
+//! Rules of the contract's sections 7 and 9, read from objects as they stand on the wire; told a second time, from the
+//! contract alone. What the simulator and the tests on a real API server are checked by.
 
-use kleym_core::name::BindingKey;
+use kleym_core::name::{BindingKey, Namespace, ObjectName, output_name};
 use kleym_core::render::Identity;
 use serde_json::Value;
-
-use crate::objects::{INSTANCE, output_of};
 
 /// The proofs that an output carries.
 #[derive(Debug, Clone, Copy)]
@@ -59,13 +58,12 @@ impl<'a> Proofs<'a> {
         }
     }
 
-    /// Namespace and name of the binding that it provably was written for.
-    pub(crate) fn complete(&self, output_name: &str) -> Option<(&'a str, &'a str)> {
-        let (namespace, name) = self.binding?.split_once('/')?;
-        let parses = kleym_core::name::Namespace::parse(namespace).is_ok()
-            && kleym_core::name::ObjectName::parse(name).is_ok();
-        let complete = self.managed && self.instance == Some(INSTANCE) && self.uid.is_some() && parses;
-        (complete && output_of(namespace, name) == output_name).then_some((namespace, name))
+    /// Namespace and name of the binding that it provably was written for, by an operator of this instance.
+    pub(crate) fn complete(&self, instance: &str, name: &str) -> Option<(&'a str, &'a str)> {
+        let (namespace, binding) = self.binding?.split_once('/')?;
+        let key = BindingKey::new(Namespace::parse(namespace).ok()?, ObjectName::parse(binding).ok()?);
+        let complete = self.managed && self.instance == Some(instance) && self.uid.is_some();
+        (complete && output_name(instance, &key).to_string() == name).then_some((namespace, binding))
     }
 }
 
