@@ -36,6 +36,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::describe;
+use wire::Readable;
 
 /// What an elector says of its replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +115,7 @@ pub fn identity() -> String {
 
 /// A candidate for leadership.
 pub struct Elector {
-    leases: Api<Lease>,
+    leases: Api<Readable>,
     namespace: Namespace,
     name: ObjectName,
     timing: Timing,
@@ -128,7 +129,7 @@ pub struct Elector {
     logged: (Option<String>, bool),
 }
 
-type Events = BoxStream<'static, kube::Result<WatchEvent<Lease>>>;
+type Events = BoxStream<'static, kube::Result<WatchEvent<Readable>>>;
 
 /// An open watch, and since when.
 type Watch = Option<(Events, Instant)>;
@@ -279,11 +280,12 @@ impl Elector {
         let name = self.name.as_str();
         let (looks, answer) = match &step {
             Step::Create(record) => {
-                let lease = wire::new(name, record);
+                let lease = Readable(wire::new(name, record));
                 (false, before(deadline, self.leases.create(&posting, &lease)).await)
             }
             Step::Replace { uid, resource_version, record } => {
                 let lease = wire::replacement(name, self.seen.as_ref(), uid, resource_version, record);
+                let lease = Readable(lease);
                 (false, before(deadline, self.leases.replace(name, &posting, &lease)).await)
             }
             Step::Look => (true, before(deadline, self.leases.get(name)).await),
@@ -292,7 +294,7 @@ impl Elector {
         let failed = |error: String| (Answer::Failed, Some(error));
         let (answer, trouble) = match answer {
             None => failed("not answered in time".to_owned()),
-            Some(Ok(lease)) => match wire::live(name, &lease) {
+            Some(Ok(Readable(lease))) => match wire::live(name, &lease) {
                 None => failed("the API server answered with something else than the lease".to_owned()),
                 Some(live) => {
                     self.seen = Some(lease);
@@ -334,7 +336,7 @@ impl Elector {
                 }
             };
             match events.next().await {
-                Some(Ok(WatchEvent::Added(lease) | WatchEvent::Modified(lease))) => {
+                Some(Ok(WatchEvent::Added(Readable(lease)) | WatchEvent::Modified(Readable(lease)))) => {
                     return Some(Shown::Lease(Box::new(lease)));
                 }
                 Some(Ok(WatchEvent::Deleted(_))) => return Some(Shown::Deleted),

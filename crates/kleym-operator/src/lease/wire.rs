@@ -1,11 +1,75 @@
 //! The Lease object and what the state machine knows of it, either way. Nothing is decided here; what others put on
 //! the object stays on it.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kleym_core::lease::{Live, Record, Stamp};
+use kube::Resource;
 use kube::core::Status;
 use kube::core::response::StatusDetails;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// A Lease as far as it can be read. Times are for people, and the API server keeps some that nothing here can hold (the
+/// last day of the year 9999); who wrote one, or a field manager with one, must not keep every replica from leading. What
+/// cannot be read counts as not said, and the next write takes it away.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Readable(pub(super) Lease);
+
+impl<'de> Deserialize<'de> for Readable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut lease = Value::deserialize(deserializer)?;
+        if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
+            for field in ["acquireTime", "renewTime"] {
+                if spec.get(field).is_some_and(|time| MicroTime::deserialize(time).is_err()) {
+                    spec.remove(field);
+                }
+            }
+        }
+        if let Some(metadata) = lease.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        serde_json::from_value(lease).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Readable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl Resource for Readable {
+    type DynamicType = ();
+    type Scope = <Lease as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        <Lease as Resource>::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        <Lease as Resource>::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        <Lease as Resource>::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        <Lease as Resource>::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.0.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.0.metadata
+    }
+}
 
 /// A version of the lease; none when this is another object or no version of one.
 pub(super) fn live(name: &str, lease: &Lease) -> Option<Live> {
@@ -103,7 +167,7 @@ mod tests {
         }
     }
 
-    fn lease(value: serde_json::Value) -> Lease {
+    fn lease(value: Value) -> Lease {
         serde_json::from_value(value).unwrap()
     }
 
@@ -114,6 +178,19 @@ mod tests {
         sent["metadata"] = metadata;
         let expected = Live { uid: "u".to_owned(), resource_version: "7".to_owned(), record: written() };
         assert_eq!(live(NAME, &lease(sent)), Some(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_lease_counts_as_not_said() {
+        let metadata = json!({"name": NAME, "uid": "u", "resourceVersion": "7"});
+        let mut sent = serde_json::to_value(new(NAME, &written())).unwrap();
+        sent["metadata"] = metadata;
+        sent["metadata"]["managedFields"] = json!([{"manager": "x", "time": "9999-12-31T23:59:59Z"}]);
+        sent["spec"]["renewTime"] = json!("9999-12-31T23:59:59.000000Z");
+        let Readable(lease) = serde_json::from_value(sent).unwrap();
+        let record = Record { renewed: None, ..written() };
+        let expected = Live { uid: "u".to_owned(), resource_version: "7".to_owned(), record };
+        assert_eq!(live(NAME, &lease), Some(expected));
     }
 
     #[test]

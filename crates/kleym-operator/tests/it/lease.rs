@@ -11,7 +11,7 @@ use kleym_core::lease::Timing;
 use kleym_core::name::{Instance, Namespace};
 use kleym_operator::lease::{Elector, Leadership, identity};
 use kleym_testenv::{Audit, Call, ControlPlane, Mark, apply_yaml, eventually, tally};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -249,6 +249,57 @@ async fn a_lease_that_somebody_takes_by_hand_is_lost() {
         assert_eq!(replica.ends().await, Err(why));
         assert_eq!(field.lease().await["spec"]["holderIdentity"], taken);
     }
+}
+
+/// A time that the API server takes, and that is later than any that can be told here.
+const UNREADABLE: &str = "9999-12-31T23:59:59.000000Z";
+
+#[tokio::test]
+async fn a_lease_whose_times_cannot_be_read_is_followed_after_the_duration_like_any_other() {
+    let field = Field::empty().await;
+    let stolen = format!(
+        "
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {{name: {NAME}, namespace: {}, labels: {{team: inference}}}}
+spec: {{holderIdentity: somebody, leaseDurationSeconds: 86400, acquireTime: {UNREADABLE}, renewTime: {UNREADABLE}}}
+",
+        field.namespace
+    );
+    apply_yaml(&field.plane.client().unwrap(), &stolen).await.unwrap();
+    let began = Instant::now();
+    let mut replica = field.replica("first");
+    let led = replica.leads().await - began;
+    assert!(led >= timing().duration && led < timing().duration + Duration::from_secs(2), "{led:?}");
+    let lease = field.lease().await;
+    assert_eq!(lease["spec"]["holderIdentity"], replica.identity.as_str());
+    assert_eq!(lease["metadata"]["labels"], json!({"team": "inference"}));
+}
+
+#[tokio::test]
+async fn a_leader_goes_on_when_somebody_writes_a_time_into_its_lease_that_cannot_be_read() {
+    let field = Field::released().await;
+    let mut replica = field.replica("first");
+    replica.leads().await;
+    let standby = field.replica("second");
+    field.watches("second").await;
+    let leases = Api::<DynamicObject>::namespaced_with(
+        field.plane.client().unwrap(),
+        &field.namespace,
+        &ApiResource::erase::<Lease>(&()),
+    );
+    let garbled = Patch::Merge(json!({"spec": {"renewTime": UNREADABLE}}));
+    leases.patch(NAME, &PatchParams::default(), &garbled).await.unwrap();
+    let garbled_at = Instant::now();
+    eventually("the leader has renewed", SOON, || async {
+        let lease = leases.get(NAME).await?;
+        ensure!(lease.data["spec"]["renewTime"] != UNREADABLE, "{lease:?}");
+        ensure!(replica.leads_until().is_some_and(|until| until > garbled_at + timing().lead), "not yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(standby.leads_until(), None);
 }
 
 #[tokio::test]
