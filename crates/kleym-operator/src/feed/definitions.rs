@@ -17,7 +17,7 @@ use crate::client::{CALL_DEADLINE, ask, describe};
 use crate::horizon::Horizon;
 
 /// Where CustomResourceDefinitions are.
-const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(super) const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// What is known of a kind's CustomResourceDefinition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

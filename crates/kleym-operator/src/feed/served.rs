@@ -1,5 +1,6 @@
 //! Whether the API server serves a kind. Discovery lags behind a CustomResourceDefinition's last event by tens of
-//! milliseconds, and no further event tells when it has caught up: so it is asked again, with a bounded back-off.
+//! milliseconds, and no further event tells when it has caught up: so it is asked again, with a bounded back-off. What it
+//! says for longer is held against the definition itself.
 
 use std::time::Duration;
 
@@ -10,16 +11,18 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::News;
+use super::{News, definitions};
 use crate::client::{self, CALL_DEADLINE};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often discovery may say no before the kind counts as not served: about five seconds.
+const LONGEST_PAUSE_AFTER_A_NO: Duration = Duration::from_millis(500);
+/// How often discovery may say no before that is more than a lag: about five seconds.
 const NOES: u32 = 12;
 
-/// Waits until the kind is served. What is wrong when that takes long is told as news: that it is not served (then
-/// nothing is asked until the definition changes) or that discovery fails (then it is asked again).
+/// Waits until the kind is served. What is wrong when that takes long is told as news: that it is not served, where its
+/// definition says so too (then nothing is asked until the definition changes); else that discovery fails, which is
+/// asked again, because nothing would tell that it is right again.
 pub(super) async fn wait(client: Client, kind: Kind, news: mpsc::Sender<News>) {
     // A driver that is gone is noticed at the next news.
     let report = async |trouble| drop(news.send(News::Trouble(kind, Some(trouble))).await);
@@ -28,13 +31,21 @@ pub(super) async fn wait(client: Client, kind: Kind, news: mpsc::Sender<News>) {
     loop {
         match ask(&client, kind).await {
             Ok(true) => return,
-            Ok(false) => {
+            Ok(false) if noes + 1 < NOES => {
                 noes += 1;
-                if noes == NOES {
-                    report(Trouble::NotServed).await;
-                    std::future::pending::<()>().await;
+                pause = (pause * 2).min(LONGEST_PAUSE_AFTER_A_NO);
+            }
+            Ok(false) => {
+                match is_defined(&client, kind).await {
+                    Ok(false) => {
+                        report(Trouble::NotServed).await;
+                        std::future::pending::<()>().await;
+                    }
+                    Ok(true) => report(Trouble::Failing).await,
+                    // Nothing says otherwise.
+                    Err(_) => report(Trouble::NotServed).await,
                 }
-                pause = (pause * 2).min(Duration::from_millis(500));
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             Err(trouble) => {
                 report(trouble).await;
@@ -43,6 +54,25 @@ pub(super) async fn wait(client: Client, kind: Kind, news: mpsc::Sender<News>) {
         }
         sleep(pause).await;
     }
+}
+
+/// Whether the kind's definition lists our version as served, whatever discovery says. A definition that is not there does
+/// not; whether it is gone is for the watch of definitions to tell.
+async fn is_defined(client: &Client, kind: Kind) -> Result<bool, Trouble> {
+    let uri = format!("{}?fieldSelector=metadata.name%3D{}", definitions::PATH, kind.crd_name());
+    let request = http::Request::get(uri).body(Vec::new()).map_err(|_| Trouble::Failing)?;
+    let list = match timeout(CALL_DEADLINE, client::ask(client, request)).await {
+        Ok(Ok(list)) => list,
+        Ok(Err(_)) | Err(_) => return Err(Trouble::Failing),
+    };
+    let is_list = list.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinitionList");
+    let items = list.get("items").and_then(Value::as_array).filter(|_| is_list).ok_or(Trouble::Failing)?;
+    let versions = items.iter().filter_map(|item| item.pointer("/spec/versions")?.as_array()).flatten();
+    let ours = |version: &Value| {
+        version.get("name").and_then(Value::as_str) == Some(kind.version())
+            && version.get("served").and_then(Value::as_bool) == Some(true)
+    };
+    Ok(versions.into_iter().any(ours))
 }
 
 /// One question. A 404 is a no of discovery, not a proof of anything.

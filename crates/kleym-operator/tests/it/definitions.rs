@@ -251,3 +251,75 @@ async fn a_definition_whose_absence_could_not_be_looked_up_is_looked_for_again_u
     world.at_rest().await;
     assert_eq!(operator.probe("/readyz").await.0, 200);
 }
+
+/// Where the group that has the pools says what it serves.
+const DISCOVERY: &str = "/apis/inference.networking.k8s.io/v1";
+
+fn discoveries(proxy: &Proxy) -> usize {
+    proxy.asked().iter().filter(|asked| asked.uri == DISCOVERY).count()
+}
+
+#[tokio::test]
+async fn a_start_while_discovery_knows_nothing_of_a_kind_holds_every_output_and_ends_by_itself() {
+    let nothing = json!({"kind": "APIResourceList", "apiVersion": "v1", "resources": []});
+    let forms = [
+        ("text", Reply::text(404, "text/plain", "404 page not found")),
+        ("empty", Reply::json(200, &nothing)),
+    ];
+    let runs = forms.map(|(form, reply)| async move {
+        let world = World::new(&format!("spell-{form}")).await;
+        let operator = world.operator().await;
+        world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+        world.create(per_objective("chat", "chat", "vllm")).await;
+        world.ready("chat").await;
+        let output = world.output("chat").await;
+        drop(operator);
+
+        let proxy = world.proxy().await;
+        proxy.always(|asked| asked.uri == DISCOVERY, Fault::Answer(reply));
+        let operator = world.start_operator_by(&proxy, &[]).await;
+        // Longer than discovery ever lags behind a definition that was just made.
+        eventually("discovery is asked again and again", SOON, || async {
+            ensure!(discoveries(&proxy) >= 14, "{form}: {} times", discoveries(&proxy));
+            Ok(())
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}"));
+        world
+            .until("nothing is decided", Kind::Binding, "chat", |binding| {
+                let conditions = &binding.context("it is gone")?["status"]["conditions"];
+                ensure!(conditions.to_string().contains("Initializing"), "{conditions}");
+                Ok(())
+            })
+            .await;
+        // It has not seen what is there, and says so.
+        assert_eq!(operator.probe("/healthz").await.0, 200, "{form}");
+        assert_eq!(operator.probe("/readyz").await.0, 503, "{form}");
+        assert_eq!(world.output("chat").await, output, "{form}");
+
+        proxy.heal();
+        operator.ready().await;
+        world.ready("chat").await;
+        assert_eq!(world.output("chat").await, output, "{form}");
+        world.at_rest().await;
+    });
+    futures::future::join_all(runs).await;
+}
+
+#[tokio::test]
+async fn a_kind_that_is_not_served_in_our_version_at_the_start_is_waited_for_and_not_asked_for() {
+    let world = World::with_only("start-versions", &[Kind::Binding, OBJECTIVE, Kind::Output]).await;
+    install_as(&world.client, vec![in_another_version(POOL)]).await;
+    let proxy = world.proxy().await;
+    let operator = world.start_operator_by(&proxy, &[]).await;
+    operator.says("not served in the version Kleym reads").await;
+    let asked = discoveries(&proxy);
+    world.at_rest_for(Duration::from_secs(4)).await;
+    assert_eq!(discoveries(&proxy), asked);
+    assert_eq!(operator.probe("/readyz").await.0, 200);
+
+    install(&world.client, &[POOL]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+}
