@@ -166,14 +166,12 @@ impl Reconciler {
     }
 }
 
-/// Whether it is known after this what stands at the output's name. A write that is rejected has not happened; every other
-/// failure leaves a doubt.
+/// Whether it is known after this what stands at the output's name. A write that failed leaves a doubt, however certain the
+/// refusal sounds: something between here and the API server can have made it up after the write had happened.
 fn is_certain(step: &Step, reply: &Reply) -> bool {
     match step {
         Step::LookAtOutput { .. } => matches!(reply, Reply::Done | Reply::ProvedAbsent),
-        Step::CreateOutput(_) | Step::ReplaceOutput(_) => {
-            !matches!(reply, Reply::Failed(failure) if failure.passes())
-        }
+        Step::CreateOutput(_) | Step::ReplaceOutput(_) => *reply == Reply::Done,
         _ => false,
     }
 }

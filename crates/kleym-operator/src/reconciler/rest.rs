@@ -121,6 +121,8 @@ impl Reconciler {
                 let memory = self.memory.entry(key.clone()).or_default();
                 memory.settled();
                 memory.confirmed(identity);
+                // What stands was not rejected, whatever was answered when it was written.
+                memory.rejected = None;
             }
             Standing::Waiting(Wait::Outputs(blockers)) => {
                 let memory = self.memory.entry(key.clone()).or_default();

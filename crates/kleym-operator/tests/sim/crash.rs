@@ -38,6 +38,20 @@ pub(crate) const LATE: [Fate; 6] = [
     Fate::KilledDuring(15_000),
 ];
 
+/// A write that happens and is said to be refused: by every code that says so for certain, and what the operator makes of
+/// it, once in each way first.
+pub(crate) const MISANSWERED: [Fate; 9] = [
+    Fate::Misanswered(422),
+    Fate::Misanswered(404),
+    Fate::Misanswered(409),
+    Fate::Misanswered(403),
+    Fate::Misanswered(400),
+    Fate::Misanswered(401),
+    Fate::Misanswered(405),
+    Fate::Misanswered(413),
+    Fate::Misanswered(429),
+];
+
 /// What all runs came to.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
@@ -192,11 +206,11 @@ fn stage_of(scenarios: Vec<Scenario>, every_pace: bool, fates: &[Fate], twice: &
     all
 }
 
-/// Every scenario in which the world moves on while a write is held up.
-pub(crate) fn stage_moving() -> Survey {
+/// Every scenario in which the world moves on while it is not known what became of a write.
+pub(crate) fn stage_moving(fates: &[Fate]) -> Survey {
     let mut all = Survey::default();
     for survey in
-        in_parallel(&crate::scenario::moving(), |scenario| survey(scenario, Pace::Steady, &LATE, &[]))
+        in_parallel(&crate::scenario::moving(), |scenario| survey(scenario, Pace::Steady, fates, &[]))
     {
         all.add(survey);
     }
@@ -222,14 +236,18 @@ pub(crate) fn notices(mutant: Option<Mutant>) -> Option<String> {
     if let Some(how) = calm.find_map(|(scenario, pace)| breaks(&scenario, pace, mutant)) {
         return Some(how);
     }
-    let pressed =
-        [crate::scenario::impatient(503), crate::scenario::outdated(), crate::scenario::unreadable()];
+    let pressed = [
+        crate::scenario::impatient(503),
+        crate::scenario::outdated(),
+        crate::scenario::unreadable(),
+        crate::scenario::unserved(),
+    ];
     if let Some(how) = pressed.iter().find_map(|scenario| breaks(scenario, Pace::Steady, mutant)) {
         return Some(how);
     }
     let moving = crate::scenario::moving();
     let late = moving.iter().find_map(|scenario| {
-        survey_of(scenario, Pace::Steady, &LATE[..1], &[], mutant).failures.into_iter().next()
+        survey_of(scenario, Pace::Steady, &[LATE[0], MISANSWERED[0]], &[], mutant).failures.into_iter().next()
     });
     let seeds = if mutant.is_some() { SEEDS_FOR_A_MUTANT } else { 0 };
     late.or_else(|| {

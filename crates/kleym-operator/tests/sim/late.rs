@@ -8,7 +8,7 @@ use kleym_core::output::FINALIZER;
 use crate::by_hand::{NAMESPACE, Scene, binding, is};
 use crate::feed::Report;
 use crate::objects::{in_account, output_of, per_objective};
-use crate::server::{Place, Writer};
+use crate::server::{Place, Refused, Writer};
 use crate::wire::{Request, Verb};
 
 #[test]
@@ -85,4 +85,18 @@ fn what_lost_its_proof_is_in_nobodys_way_when_its_binding_is_gone() {
     scene.server.now += Duration::from_secs(2);
     scene.rest();
     assert!(scene.output("b"), "an output that is gone is in the way");
+}
+
+#[test]
+fn a_write_that_was_made_and_said_to_be_rejected_is_made_again_when_somebody_undoes_it() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let create = scene.until(is(Verb::Create, "a")).unwrap();
+    scene.arrive(&create).unwrap();
+    scene.watch(Kind::Output);
+    scene.finish(create, &Err(Refused::Misfortune(422)));
+    scene.rest();
+    scene.server.delete_by_hand(&Place::output(&output_of(NAMESPACE, "a")));
+    scene.rest();
+    assert!(scene.output("a"), "what stood is still taken for rejected");
 }

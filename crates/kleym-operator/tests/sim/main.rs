@@ -135,7 +135,17 @@ fn every_scenario_ends_the_same_when_two_die_one_soon_after_the_other() {
 
 #[test]
 fn a_write_that_lands_when_the_world_has_moved_on_leaves_no_grant() {
-    crash::stage_moving().assert_clean();
+    crash::stage_moving(&crash::LATE).assert_clean();
+}
+
+#[test]
+fn a_write_that_is_said_to_be_refused_and_was_made_leaves_no_grant() {
+    crash::stage_moving(&crash::MISANSWERED).assert_clean();
+    if is_soaking() {
+        crash::stage(crash::EVERY_PACE, &crash::MISANSWERED, &[]).assert_clean();
+    } else {
+        crash::stage(crash::ONE_PACE, &crash::MISANSWERED[..2], &[]).assert_clean();
+    }
 }
 
 #[test]

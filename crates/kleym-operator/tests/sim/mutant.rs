@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use kleym_core::fact::Availability;
 use kleym_core::index::{Decision, Verdict};
 use kleym_core::kind::Kind;
-use kleym_core::name::ObjectName;
+use kleym_core::name::{BindingKey, ObjectName};
 use kleym_core::output::{FINALIZER, LiveOutput, WantedOutput};
 use kleym_core::plan::{
     Failure, Gate, LiveBinding, Remnant, Reply, Situation, Standing, Step, Turn, Wait, next,
@@ -75,6 +75,7 @@ mutants! {
     TakesNotFoundForAbsence,
     TakesATimeOutForDone,
     TakesAConflictForDone,
+    TakesARejectionForAbsence,
     NeverReports,
 }
 
@@ -226,9 +227,18 @@ impl Mutant {
         }
     }
 
-    /// The answer to a call that is not even sent.
-    pub(crate) fn answers(mutant: Option<Self>, call: &Call) -> Option<Answer> {
+    /// The answer to a call that is not even sent; with the bindings whose output was rejected when it was last written.
+    pub(crate) fn answers(
+        mutant: Option<Self>,
+        call: &Call,
+        rejected: &BTreeSet<BindingKey>,
+    ) -> Option<Answer> {
         match (mutant, &call.action) {
+            (Some(Mutant::TakesARejectionForAbsence), Action::Step(Step::LookAtOutput { .. }))
+                if call.output.is_none() && rejected.contains(&call.key) =>
+            {
+                Some(Answer { reply: Reply::ProvedAbsent, objects: Vec::new() })
+            }
             (Some(Mutant::NeverReports), Action::WriteStatus(_)) => {
                 Some(Answer { reply: Reply::Done, objects: Vec::new() })
             }

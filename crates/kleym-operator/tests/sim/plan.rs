@@ -456,7 +456,7 @@ impl Draw {
     }
 
     fn fate(&mut self) -> Fate {
-        match self.random.below(16) {
+        match self.random.below(18) {
             0..=2 => Fate::Refused(self.code()),
             3..=5 => Fate::AnswerLost,
             6 | 7 => Fate::Held(self.random.within(100, 9000)),
@@ -467,6 +467,7 @@ impl Draw {
             12 => Fate::KilledDuring(self.random.within(1, 1500)),
             13 => Fate::KilledDuring(self.random.within(1500, 9000)),
             14 => Fate::KilledAfterCommit,
+            15 | 16 => Fate::Misanswered(self.code()),
             _ => Fate::KilledAfterReply,
         }
     }

@@ -485,6 +485,15 @@ pub(crate) fn moving() -> Vec<Scenario> {
             "deleted meanwhile, and nothing is seen of outputs",
             vec![vec![Deed::Freeze(Kind::Output, 60_000)], before(), vec![unbind("a")]],
         ),
+        scenario(
+            "the older moves into the way meanwhile, and nothing is seen of outputs",
+            vec![
+                vec![Deed::Freeze(Kind::Output, 60_000)],
+                vec![bind("d", per_objective("code", "router"))],
+                vec![contain("a", "vllm")],
+                vec![bind("d", per_objective("code", "vllm"))],
+            ],
+        ),
         scenario("edited meanwhile", vec![before(), vec![contain("a", "sidecar")]]),
         scenario("invalid meanwhile", vec![before(), vec![Deed::Remove(at(OBJECTIVE, "chat"))]]),
         scenario("usurped meanwhile", vec![before(), vec![meddle("a", Meddling::Usurp)], vec![unbind("a")]]),
@@ -519,6 +528,21 @@ pub(crate) fn unreadable() -> Scenario {
             vec![unbind("a")],
             Vec::new(),
             vec![Deed::NoTrouble(Kind::Output)],
+        ],
+    )
+}
+
+/// A binding is deleted while whoever asks for outputs is told that there is nothing of the kind, which proves nothing.
+pub(crate) fn unserved() -> Scenario {
+    let no = |verb| Deed::Outage(Sort::Of(verb, Kind::Output), 404, 2_000);
+    scenario(
+        "deleted while nothing serves outputs",
+        vec![
+            vec![contain("a", "vllm")],
+            vec![no(Verb::Delete), no(Verb::List), unbind("a")],
+            Vec::new(),
+            Vec::new(),
+            vec![Deed::Touch(at(POOL, "llama"))],
         ],
     )
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kleym_core::kind::Kind;
+use kleym_core::plan::{Reply, Step};
 use kleym_core::render::Identity;
-use kleym_operator::perform::{Answer, Call};
+use kleym_operator::perform::{Action, Answer, Call};
 
 use super::tally::name_of;
 use super::{CALLS_AT_ONCE, DEADLINE, Event, Fate, World};
@@ -68,7 +69,7 @@ impl World {
         }
         self.last_call = self.now();
         *self.tally.calls.entry(name_of(&call)).or_default() += 1;
-        if let Some(answer) = Mutant::answers(self.mutant, &call) {
+        if let Some(answer) = Mutant::answers(self.mutant, &call, &self.rejected) {
             self.note(|| format!("{number} is not sent: {:?}", answer.reply));
             return self.sent_without(id, number, call, request, answer);
         }
@@ -189,8 +190,15 @@ impl World {
         }
         let lost = matches!(fate, Some(Fate::AnswerLost | Fate::AnswerLostAfter(_)));
         let Some(sent) = self.sent.get_mut(&number) else { return Ok(()) };
-        let seen = if lost { Err(Refused::Misfortune(504)) } else { response };
-        let given_up = matches!(sent.request.verb, Verb::Create | Verb::Replace | Verb::ReplaceStatus)
+        // What happened all the same, a watch tells of.
+        let misanswered = matches!(fate, Some(Fate::Misanswered(_))) && response.is_ok();
+        let seen = match fate {
+            Some(Fate::Misanswered(code)) => Err(Refused::Misfortune(code)),
+            _ if lost => Err(Refused::Misfortune(504)),
+            _ => response,
+        };
+        let given_up = !misanswered
+            && matches!(sent.request.verb, Verb::Create | Verb::Replace | Verb::ReplaceStatus)
             && matches!(&seen, Err(refused) if matches!(refused.code(), 400 | 405 | 413 | 422));
         let answer = wire::answer(&sent.request, seen.as_ref().map_err(|refused| *refused));
         sent.answer = Some(Mutant::hears(self.mutant, &sent.call, answer));
@@ -208,6 +216,9 @@ impl World {
             let line = match &sent.answer {
                 Some(answer) if lost => {
                     format!("{number} happens ({writer:?}), the answer is lost: {:?}", answer.reply)
+                }
+                Some(answer) if misanswered => {
+                    format!("{number} happens ({writer:?}), and is said not to: {:?}", answer.reply)
                 }
                 Some(answer) => format!("{number} is answered ({writer:?}): {:?}", answer.reply),
                 None => String::new(),
@@ -291,6 +302,12 @@ impl World {
             return Ok(());
         };
         operator.in_flight.remove(&number);
+        if let Action::Step(Step::CreateOutput(_) | Step::ReplaceOutput(_)) = &call.action {
+            match &answer.reply {
+                Reply::Failed(failure) if !failure.passes() => self.rejected.insert(call.key.clone()),
+                _ => self.rejected.remove(&call.key),
+            };
+        }
         operator.conduct.hears(&operator.seen, &call, answer, self.server.now);
         operator.seen.answered(answer);
         let next = operator.reconciler.answered(moment, call, answer);

@@ -9,6 +9,8 @@ pub(crate) enum Fate {
     AnswerLost,
     /// It happens, and after so many milliseconds its answer is lost.
     AnswerLostAfter(u64),
+    /// It happens, and somebody on the way answers that it was refused, with this code.
+    Misanswered(u16),
     /// It is held up for so many milliseconds, and lands then whatever happened meanwhile.
     Held(u64),
     /// It never arrives.

@@ -10,10 +10,11 @@ mod watches;
 pub(crate) use fate::Fate;
 pub(crate) use tally::Tally;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kleym_core::kind::Kind;
+use kleym_core::name::BindingKey;
 
 use crate::checks::{Verified, Violation, must};
 use crate::deed::{self, Config, Deed, Sort, milliseconds};
@@ -83,6 +84,8 @@ pub(crate) struct World {
     noted: BTreeMap<Kind, (usize, u64)>,
     stripped: Vec<String>,
     hopeless: bool,
+    /// Bindings whose output was rejected when it was last written.
+    rejected: BTreeSet<BindingKey>,
 }
 
 impl World {
@@ -112,6 +115,7 @@ impl World {
             noted: BTreeMap::new(),
             stripped: Vec::new(),
             hopeless: false,
+            rejected: BTreeSet::new(),
         };
         for _ in 0..replicas {
             world.at(Duration::ZERO, Event::Start);
