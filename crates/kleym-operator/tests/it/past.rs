@@ -166,17 +166,21 @@ async fn a_watch_that_is_too_old_each_time_has_its_kind_listed_ever_more_rarely_
     let took = six[5].received.duration_since(six[0].answered).unsigned_abs();
     assert!(took >= Duration::from_millis(50 * 31), "{took:?}");
     world.edit(POOL, "llama", json!({"spec": {"selector": {"matchLabels": {"app": "sglang"}}}})).await;
-    world
-        .until("what a list shows counts", Kind::Output, &world.output_name("chat"), |output| {
-            let labels = &output.context("it is gone")?["spec"]["podSelector"]["matchLabels"];
-            ensure!(*labels == json!({"app": "sglang"}), "{labels}");
-            Ok(())
-        })
-        .await;
+    let of_the_pool = async |app: &str| {
+        world
+            .until("what a list shows counts", Kind::Output, &world.output_name("chat"), |output| {
+                let labels = &output.context("it is gone")?["spec"]["podSelector"]["matchLabels"];
+                ensure!(*labels == json!({ "app": app }), "{labels}");
+                Ok(())
+            })
+            .await;
+    };
+    of_the_pool("sglang").await;
     world.ready("chat").await;
     assert_eq!(operator.probe("/readyz").await.0, 200);
     proxy.heal();
     world.edit(POOL, "llama", json!({"spec": {"selector": {"matchLabels": {"app": "vllm"}}}})).await;
+    of_the_pool("vllm").await;
     world.ready("chat").await;
     world.at_rest().await;
     world.is_settled().await;
