@@ -255,6 +255,8 @@ async fn at_rest_nothing_is_asked() {
 async fn a_restart_with_a_thousand_bindings_in_sync_lists_and_watches_and_writes_nothing() {
     const MANY: usize = 1_000;
     let world = World::new("thousand").await;
+    // Words on each of its calls would be most of what it costs.
+    world.excuse("wire: nobody spoke");
     let operator = world.operator_with(&["--log-level=info"]).await;
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
     let names = |nth: usize| format!("b{nth:04}");

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kleym_testenv::Call;
 use serde_json::Value;
 
-use super::Evidence;
+use super::{Evidence, Testimony};
 
 /// The longest that a call, from its decision to its answer, may take: its deadline, and some time for a busy machine.
 ///
@@ -21,6 +21,7 @@ const LEASES: &str = "coordination.k8s.io/leases";
 
 pub(super) fn violations(evidence: &Evidence<'_>) -> Vec<String> {
     let mut found = repeated(evidence);
+    found.extend(unsaid(evidence));
     found.extend(unled(evidence));
     let slowest = evidence.testimony.slowest;
     if slowest > LONGEST_CALL {
@@ -71,6 +72,15 @@ fn repeated(evidence: &Evidence<'_>) -> Vec<String> {
             format!("wire: sent again by something below the operator: {method} {path}")
         })
         .collect()
+}
+
+/// Writes that no operator said a word of, so that nobody can tell whether they are repeated or wait for ever. Each operator
+/// can have been killed before it could speak of its first.
+fn unsaid(evidence: &Evidence<'_>) -> Option<String> {
+    let Testimony { made, operators, .. } = evidence.testimony;
+    let arrived = writes(evidence).count();
+    let silent = made.is_empty() && *operators > 0 && arrived > *operators;
+    silent.then(|| format!("wire: nobody spoke of {arrived} writes"))
 }
 
 /// Who holds the lease until when, as one write of it left it; none when that cannot be told.

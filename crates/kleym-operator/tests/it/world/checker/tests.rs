@@ -221,6 +221,18 @@ fn a_write_that_arrives_more_often_than_it_was_made_is_named() {
 }
 
 #[test]
+fn writes_that_no_operator_speaks_of_are_named() {
+    let write = || call("create", OUTPUTS, &output_of("a"), whole("a", &spec("a", "x")));
+    let versions = [inputs(), vec![binding(1, "a", &json!([FINALIZER]))]].concat();
+    let broken = |calls: &[Call]| {
+        let testimony = said(&[]);
+        violations(&Evidence { testimony: &testimony, ..evidence(calls, &versions) })
+    };
+    assert_eq!(broken(&[write()]), [""; 0], "its operator was killed");
+    assert_eq!(broken(&[write(), write()]), ["wire: nobody spoke of 2 writes"]);
+}
+
+#[test]
 fn a_call_that_has_no_deadline_is_named() {
     let broken = |took| {
         let testimony = said(&[("POST", "/x", took)]);
