@@ -423,7 +423,7 @@ async fn lease(run: &mut Run, suffers: Suffers) {
             let _: Value = run.world.client.request(request.body(body).unwrap()).await.unwrap();
         }
         Suffers::Theft => {
-            let other = json!({"holderIdentity": "somebody-else", "leaseDurationSeconds": 1});
+            let other = json!({"holderIdentity": "somebody-else", "leaseDurationSeconds": 15});
             leases.patch(&name, &parameters, &patch(other)).await.unwrap();
         }
     }
@@ -431,9 +431,15 @@ async fn lease(run: &mut Run, suffers: Suffers) {
     let operator = run.take_operator();
     assert_eq!(operator.end().await.code(), Some(1), "{}", operator.log());
     drop(operator);
-    if let Suffers::Garbage | Suffers::Theft = suffers {
+    if let Suffers::Garbage = suffers {
         // An administrator mends it; nobody else could hold it for so long.
         leases.delete(&name, &DeleteParams::default()).await.unwrap();
     }
     run.start().await;
+    // A thief that never renews it is waited for, and then, by and by, nobody else.
+    let leads = eventually("the next one leads", SOON * 2, || async {
+        ensure!(!run.operator().said(" leading lease=").is_empty(), "not yet");
+        Ok(())
+    });
+    leads.await.unwrap();
 }
