@@ -1,5 +1,5 @@
-//! What is no fault of a single call: an API server that dies under churn, definitions that go and come back, a hostile
-//! writer, a SPIRE that leaves outputs alone, and a long rest.
+//! What is no fault of a single call: an API server that dies under churn, a hostile writer, a SPIRE that leaves outputs
+//! alone, and a long rest.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, interval};
 use crate::runs::{Reference, Run, reference};
 use crate::scenario::Scenario;
 use crate::snapshot::{copy, put_back, restart_etcd};
-use crate::world::{OBJECTIVE, POOL, World, install, objective, per_objective, pool, remove};
+use crate::world::{World, objective, per_objective, pool};
 
 async fn granted(world: &World) {
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
@@ -89,36 +89,6 @@ async fn after_etcd_was_restored_from_an_older_snapshot_every_scenario_can_be_pl
     });
     future::join_all(again).await;
     all_end(runs).await;
-}
-
-#[tokio::test]
-async fn the_definitions_of_each_kind_go_and_come_back() {
-    let world = World::with_only("definitions", &Kind::ALL).await;
-    let operator = world.operator().await;
-    granted(&world).await;
-    for (kind, reason) in [
-        (POOL, "InferencePoolCRDMissing"),
-        (OBJECTIVE, "InferenceObjectiveCRDMissing"),
-        (Kind::Output, "ClusterSPIFFEIDCRDMissing"),
-    ] {
-        remove(&world.client, kind).await;
-        // Another group may still serve the kind.
-        if kind == Kind::Output {
-            world.refused("chat", reason).await;
-        } else {
-            world.gone(Kind::Output, &world.output_name("chat")).await;
-        }
-        install(&world.client, &[kind]).await;
-        match kind {
-            POOL => drop(world.create(pool("llama", &[("app", "vllm")])).await),
-            OBJECTIVE => drop(world.create(objective("chat", "llama")).await),
-            _ => {}
-        }
-        world.ready("chat").await;
-    }
-    assert_eq!(operator.probe("/healthz").await.0, 200);
-    world.at_rest().await;
-    world.is_settled().await;
 }
 
 #[tokio::test]

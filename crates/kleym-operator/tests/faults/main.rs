@@ -7,6 +7,7 @@
 #![expect(dead_code, unused_imports, reason = "the world serves more tests than these")]
 
 mod churn;
+mod definitions;
 mod fault;
 mod plans;
 #[path = "../it/runs.rs"]

@@ -157,7 +157,7 @@ async fn run(plan: &Plan, reference: &Reference) -> Outcome {
 
 /// The calls that are not alike, each with how many like it came before it. Of many that are alike, because as many bindings
 /// do the same, the first and one in the middle stand for all.
-fn distinct(calls: &[String]) -> Vec<(String, usize)> {
+pub(crate) fn distinct(calls: &[String]) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for call in calls {
         *counts.entry(call).or_insert(0) += 1;

@@ -2,10 +2,12 @@
 //! brings everything to where it would be had nothing happened.
 
 use futures::{StreamExt, future, stream};
+use kleym_core::kind::Kind;
 use kleym_testenv::proxy::Point;
 
-use crate::runs::{Reference, Run, counts, reference};
+use crate::runs::{Reference, Run, counts, reference, reference_in};
 use crate::scenario::Scenario;
+use crate::world::{OBJECTIVE, POOL, World};
 
 const POINTS: [Point; 3] = [Point::Before, Point::AfterCommit, Point::AfterReply];
 /// How many worlds live side by side.
@@ -51,6 +53,15 @@ async fn every_scenario_comes_to_its_end_and_settles() {
     let runs = stream::iter(Scenario::FURTHER).map(reference);
     let all: Vec<Reference> = runs.buffer_unordered(AT_ONCE).collect().await;
     assert!(all.iter().all(|reference| !reference.calls.is_empty() && !reference.heard.is_empty()));
+}
+
+#[tokio::test]
+async fn the_definition_of_each_kind_goes_with_all_its_objects_and_comes_back() {
+    let world = World::with_only("definitions", &Kind::ALL).await;
+    for kind in [Kind::Binding, OBJECTIVE, POOL, Kind::Output] {
+        let own = world.beside(kind.plural()).await;
+        reference_in(own, Scenario::Definition(kind)).await;
+    }
 }
 
 #[tokio::test]

@@ -235,7 +235,12 @@ pub(crate) struct Reference {
 
 /// Plays a scenario without a fault.
 pub(crate) async fn reference(scenario: Scenario) -> Reference {
-    let mut run = Run::prepared(scenario, &format!("{}-ref", scenario.name())).await;
+    reference_in(World::new(&format!("{}-ref", scenario.name())).await, scenario).await
+}
+
+/// The same in a world of one's own.
+pub(crate) async fn reference_in(world: World, scenario: Scenario) -> Reference {
+    let mut run = Run::prepared_with(scenario, world, false, &[]).await;
     let (before, heard) = (run.proxy.asked().len(), run.proxy.events());
     run.act().await;
     scenario.end(&run.world).await;

@@ -2,10 +2,13 @@
 //! what is done, and how it ends when nothing goes wrong.
 
 use kleym_core::kind::Kind;
+use kleym_testenv::eventually;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::world::{OBJECTIVE, Object, POOL, World, objective, per_objective, pool, pool_only};
+use crate::world::{
+    OBJECTIVE, Object, POOL, SOON, World, doom, install, objective, per_objective, pool, pool_only, removed,
+};
 
 /// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub(crate) enum Scenario {
     Class,
     /// Twenty bindings that can be granted are created among twenty that cannot.
     GoodAmongBad,
+    /// The definition of a kind goes, with all its objects, and comes back. Needs a control plane of its own.
+    Definition(Kind),
 }
 
 use Scenario::*;
@@ -91,7 +96,10 @@ impl Scenario {
 
     /// Its name, as part of a namespace's.
     pub(crate) fn name(self) -> String {
-        format!("{self:?}").to_lowercase()
+        match self {
+            Definition(kind) => format!("definition-of-{}", kind.plural()),
+            _ => format!("{self:?}").to_lowercase(),
+        }
     }
 
     /// The flags with which the operator is started again; that is then all that is done.
@@ -126,7 +134,7 @@ impl Scenario {
         let containers: &[(&str, &str)] = match self {
             Create | CreatePoolOnly | Foreign | Orphan | Stray | StrayKept | GoodAmongBad => &[],
             Change | ChangeId | Delete | ConflictOfTwo | ConflictOfThree | Repoint | PoolGoneAndBack
-            | Layers => &[("a", "x")],
+            | Layers | Definition(_) => &[("a", "x")],
             Conflict | Swap | TrustDomain | Class => &[("a", "x"), ("b", "y")],
             OlderEdited | OlderDeleted | OlderInvalidated => &[("a", "x")],
             Shift => &[("a", "x"), ("b", "y"), ("c", "z")],
@@ -208,6 +216,7 @@ impl Scenario {
             }
             PoolGoneAndBack => world.delete(POOL, "llama").await,
             Layers => drop(world.create(pool_only("b", "chat")).await),
+            Definition(kind) => doom(&world.client, kind).await,
             // See `restarts_with`.
             TrustDomain | Class => {}
             GoodAmongBad => {
@@ -266,6 +275,27 @@ impl Scenario {
                 for name in ["a", "b"] {
                     holds(world, name, "spec/className", "other").await;
                 }
+            }
+            Definition(kind) => {
+                // The end may be waited for again, when all has been done.
+                if removed(&world.client, kind).await {
+                    match kind {
+                        Kind::Binding => {}
+                        Kind::Output => drop(world.refused("a", "ClusterSPIFFEIDCRDMissing").await),
+                        _ => world.gone(Kind::Output, &world.output_name("a")).await,
+                    }
+                    install(&world.client, &[kind]).await;
+                }
+                let all =
+                    [pool("llama", &[("app", "vllm")]), objective("chat", "llama"), objective("a", "llama")];
+                for object in all.into_iter().chain([per_objective("a", "a", "x")]) {
+                    // Most are there, and a definition that was just installed takes none for a moment.
+                    let made = || async {
+                        world.try_create(object.clone()).await.or_else(|refusal| there(&refusal))
+                    };
+                    eventually("it can be created again", SOON, made).await.unwrap();
+                }
+                world.ready("a").await;
             }
             GoodAmongBad => {
                 let reasons =
@@ -352,6 +382,12 @@ pub(crate) fn orphan(world: &World, binding: &str) -> Object {
     });
     let spec = json!({"spiffeIDTemplate": "spiffe://kleym.sonda.red/ns/old/x", "podSelector": {}});
     Object::new(Kind::Output, &world.output_name(binding), spec).with("/metadata", metadata)
+}
+
+/// Takes what is there already as created.
+fn there(refusal: &str) -> anyhow::Result<Value> {
+    anyhow::ensure!(refusal.contains("already exists"), "{refusal}");
+    Ok(Value::Null)
 }
 
 /// Twenty names of a kind.

@@ -35,7 +35,7 @@ use operator::Log;
 #[cfg(feature = "package")]
 pub(crate) use operator::program;
 pub(crate) use operator::{Operator, refused_start, unheard};
-pub(crate) use plane::{Plane, definition, install, install_as, permissive, remove};
+pub(crate) use plane::{Plane, definition, doom, install, install_as, permissive, remove, removed};
 pub(crate) use report::{Kstatus, granted, ready, refused, resolved, status_of, text, undecided, waiting};
 
 /// How long anything may take that is expected to happen: long, because the machine may be busy.

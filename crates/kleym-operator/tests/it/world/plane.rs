@@ -264,13 +264,25 @@ async fn apply_all(client: &Client, objects: Vec<Value>) {
 
 /// Removes the definition of a kind, with all its objects, and waits until it is gone.
 pub(crate) async fn remove(client: &Client, kind: Kind) {
+    doom(client, kind).await;
+    removed(client, kind).await;
+}
+
+/// Asks for the definition of a kind to be removed, with all its objects.
+pub(crate) async fn doom(client: &Client, kind: Kind) {
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    definitions.delete(&kind.crd_name(), &DeleteParams::default()).await.unwrap();
+}
+
+/// Waits until the definition of a kind that was to be removed is gone; answers whether it is not back already.
+pub(crate) async fn removed(client: &Client, kind: Kind) -> bool {
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let name = kind.crd_name();
-    definitions.delete(&name, &DeleteParams::default()).await.unwrap();
-    eventually(&format!("the definition `{name}` is gone"), SOON, || async {
-        ensure!(definitions.get_opt(&name).await?.is_none(), "it is still there");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    let what = format!("the definition `{name}` is gone");
+    let gone = eventually(&what, SOON, || async {
+        let Some(definition) = definitions.get_opt(&name).await? else { return Ok(true) };
+        ensure!(definition.metadata.deletion_timestamp.is_none(), "it is still there");
+        Ok(false)
+    });
+    gone.await.unwrap()
 }
