@@ -270,7 +270,7 @@ spec: {{holderIdentity: somebody, leaseDurationSeconds: 86400, acquireTime: {UNR
     let began = Instant::now();
     let mut replica = field.replica("first");
     let led = replica.leads().await - began;
-    assert!(led >= timing().duration && led < timing().duration + Duration::from_secs(2), "{led:?}");
+    assert!(led >= timing().duration, "{led:?}");
     let lease = field.lease().await;
     assert_eq!(lease["spec"]["holderIdentity"], replica.identity.as_str());
     assert_eq!(lease["metadata"]["labels"], json!({"team": "inference"}));
