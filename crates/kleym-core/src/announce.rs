@@ -73,6 +73,13 @@ occasions! {
     NotIssued => "Watch",
 }
 
+impl Occasion {
+    /// Whether it is a state that lasts, told once an output: a process that finds it anew has nothing to add.
+    pub const fn lasts(self) -> bool {
+        matches!(self, Occasion::NotPickedUp | Occasion::NotIssued)
+    }
+}
+
 /// The event's `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Weight {

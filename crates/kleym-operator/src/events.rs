@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
-use kleym_core::announce::Announcement;
+use kleym_core::announce::{Announcement, Occasion};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use tokio::sync::watch;
@@ -134,7 +134,7 @@ impl Sender {
             return EventResult::Dropped;
         }
         let event = self.reporter.event(&announcement, happened);
-        match self.send(&event, happened).await {
+        match self.send(&event, announcement.occasion, happened).await {
             Ok(result) => {
                 self.broken = false;
                 result
@@ -164,7 +164,12 @@ impl Sender {
 
     /// Creates the event or, where it is there, counts on its series: one call, and one more where the first one showed
     /// that it was the wrong one, or failed in passing.
-    async fn send(&mut self, event: &Event, happened: Timestamp) -> Result<EventResult, Failure> {
+    async fn send(
+        &mut self,
+        event: &Event,
+        occasion: Occasion,
+        happened: Timestamp,
+    ) -> Result<EventResult, Failure> {
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
         let key = (namespace, event.metadata.name.clone().unwrap_or_default());
         let events = Api::<Event>::namespaced(self.client.clone(), &key.0);
@@ -197,6 +202,11 @@ impl Sender {
                     return Ok(EventResult::Created);
                 }
                 _ if retried => return Err(failure),
+                // It lasts, and an earlier process told it.
+                (Failure::Exists, None) if occasion.lasts() => {
+                    self.sent.insert(key, 1);
+                    return Ok(EventResult::Repeated);
+                }
                 (Failure::Exists, None) => self.sent.insert(key.clone(), 1),
                 (Failure::Absent, Some(_)) => self.sent.remove(&key),
                 (Failure::Passing, _) => sleep(PAUSE).await,

@@ -21,7 +21,7 @@ const fn when(occasion: Occasion) -> &'static str {
         }
         Occasion::ConflictEnded => "a binding that was refused because this one comes first no longer is",
         Occasion::OrphanRemoved => {
-            "an output whose binding no longer lives was deleted; told on the ClusterSPIFFEID"
+            "an output whose binding no longer lives was deleted, or is being deleted and kept by foreign finalizers; told on the ClusterSPIFFEID"
         }
         Occasion::ForeignObjectMet => {
             "an object that is not Kleym's stands at an output's name or wears Kleym's labels; it was left alone"

@@ -43,6 +43,11 @@ pub(super) fn withdrawn_by_deletion(output: &ObjectName, spiffe_id: &str) -> Str
     bounded(format!("{}: the binding is deleted", gone(output, spiffe_id)))
 }
 
+/// What is told of an identity that is withdrawn while its binding is being deleted.
+pub(super) fn as_it_is_deleted(note: &str) -> String {
+    bounded(format!("the binding is being deleted: {note}"))
+}
+
 pub(super) fn withdrawn_by_refusal(output: &ObjectName, spiffe_id: &str, refusal: &Refusal) -> String {
     bounded(format!("{}: {}", gone(output, spiffe_id), refusal.message()))
 }
@@ -102,9 +107,18 @@ pub(super) fn conflict_ended(younger: &ObjectName) -> String {
     ))
 }
 
-pub(super) fn orphan(output: &ObjectName, binding: &str, spiffe_id: &str) -> String {
+/// `finalizers` keep it: somebody else's, for Kleym puts none on outputs.
+pub(super) fn orphan(output: &ObjectName, binding: &str, spiffe_id: &str, finalizers: &[Box<str>]) -> String {
+    let done = if finalizers.is_empty() {
+        format!("was deleted; {AFTERWARDS}")
+    } else {
+        format!(
+            "is being deleted, and made to select nothing as long as it is kept by the finalizers {}, which whoever set them must remove; {AFTERWARDS}",
+            quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
+        )
+    };
     bounded(format!(
-        "ClusterSPIFFEID `{output}` granted {} for an InferenceIdentityBinding {} with another uid than any that lives, and was deleted; {AFTERWARDS}",
+        "ClusterSPIFFEID `{output}` granted {} for an InferenceIdentityBinding {} with another uid than any that lives, and {done}",
         Quoted(spiffe_id),
         Quoted(binding),
     ))

@@ -7,7 +7,7 @@ use crate::name::{BindingKey, ObjectName, Uid, output_name};
 use crate::output::{LiveOutput, Ownership};
 use crate::plan::{Remnant, Reply, Standing, Step, Wait};
 use crate::refusal::{Reason, Refusal};
-use crate::relation::Conflict;
+use crate::relation::{Conflict, MAX_PEERS};
 use crate::render::Identity;
 use crate::settings::Settings;
 use crate::status::{REASON_RECONCILED, refused_message};
@@ -95,8 +95,8 @@ pub struct Told {
     /// What the output granted last.
     stood: Option<Stood>,
     refused: Option<RefusalTold>,
-    /// The peer that was told of a contest.
-    contested: Option<ObjectName>,
+    /// The peers that were told of a contest which goes on.
+    contested: Vec<ObjectName>,
     /// The foreign object that was told of.
     foreign: Option<Uid>,
 }
@@ -110,6 +110,8 @@ pub struct Settled<'a> {
     pub key: &'a BindingKey,
     /// The live binding's uid; none when it is gone.
     pub uid: Option<&'a Uid>,
+    /// Whether the binding is being deleted.
+    pub deleting: bool,
     /// How it stands.
     pub standing: &'a Standing,
     /// What stands at its output name.
@@ -217,8 +219,12 @@ impl Told {
                 // Where its own former output is all it waits for, a change is under way and is told when it is done.
                 let lasts = matches!(wait, Wait::Outputs(_) | Wait::Finalizers(_) | Wait::Undone(_));
                 if let Some(lost) = lost.filter(|_| lasts) {
-                    let note = note::withdrawn_for_a_while(&teller.output, &lost.spiffe_id, wait);
-                    self.withdrawn(&mut teller, &lost, Weight::Warning, note);
+                    let mut note = note::withdrawn_for_a_while(&teller.output, &lost.spiffe_id, wait);
+                    let mut weight = Weight::Warning;
+                    if now.deleting {
+                        (note, weight) = (note::as_it_is_deleted(&note), Weight::Normal);
+                    }
+                    self.withdrawn(&mut teller, &lost, weight, note);
                 }
             }
         }
@@ -285,23 +291,33 @@ impl Told {
             Standing::Refused { refusal: Refusal::Conflict(conflict), .. } => Some(conflict),
             _ => None,
         };
-        let first = conflict.map(|conflict| conflict.foremost.name.clone());
-        if self.contested == first {
+        let younger = &teller.now.key.name;
+        let goes_on = |peer: &ObjectName| conflict.is_some_and(|conflict| still_leads(conflict, peer));
+        for peer in self.contested.extract_if(.., |peer| !goes_on(peer)) {
+            teller.tell_peer(&peer, Occasion::ConflictEnded, Weight::Normal, note::conflict_ended(younger));
+        }
+        let Some(conflict) = conflict else { return };
+        let foremost = &conflict.foremost.name;
+        if self.contested.contains(foremost) {
             return;
         }
-        let younger = &teller.now.key.name;
-        if let Some(peer) = self.contested.take() {
-            let note = note::conflict_ended(younger);
-            teller.tell_peer(&peer, Occasion::ConflictEnded, Weight::Normal, note);
-        }
-        if let Some(conflict) = conflict
-            && said != Said::Refused(conflict.cause().reason())
-        {
+        if said != Said::Refused(conflict.cause().reason()) {
             let note = note::contested(younger, conflict);
-            teller.tell_peer(&conflict.foremost.name, Occasion::IdentityContested, Weight::Warning, note);
+            teller.tell_peer(foremost, Occasion::IdentityContested, Weight::Warning, note);
         }
-        self.contested = first;
+        // Where there are very many, it is not known of each whether it still stands in the way.
+        if self.contested.len() == MAX_PEERS {
+            self.contested.remove(0);
+        }
+        self.contested.push(foremost.clone());
     }
+}
+
+/// Whether a peer may be among those that come first and claim the same: of very many not all are listed.
+fn still_leads(conflict: &Conflict, peer: &ObjectName) -> bool {
+    conflict.foremost.name == *peer
+        || conflict.count > conflict.peers.len()
+        || conflict.peers.iter().any(|listed| listed.name == *peer)
 }
 
 /// What one turn has to tell.
@@ -335,6 +351,6 @@ fn orphan_removed(settings: &Settings, key: &BindingKey, live: &LiveOutput) -> A
         related: None,
         occasion: Occasion::OrphanRemoved,
         weight: Weight::Warning,
-        note: note::orphan(&live.name, &binding.to_string(), &live.spec.spiffe_id),
+        note: note::orphan(&live.name, &binding.to_string(), &live.spec.spiffe_id, &live.finalizers),
     }
 }

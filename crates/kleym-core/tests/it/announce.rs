@@ -95,11 +95,21 @@ impl Chat {
     }
 
     fn settles_in_full(&mut self, standing: &Standing, output: Option<&LiveOutput>) -> Vec<Announcement> {
+        self.settles_while(false, standing, output)
+    }
+
+    fn settles_while(
+        &mut self,
+        deleting: bool,
+        standing: &Standing,
+        output: Option<&LiveOutput>,
+    ) -> Vec<Announcement> {
         self.told.begins(&uid("chat-1"), Said::of(self.said));
         self.told.settle(&Settled {
             settings: &settings(),
             key: &key("llm", "chat"),
             uid: Some(&uid("chat-1")),
+            deleting,
             standing,
             output,
             peer: &|peer: &ObjectName| (peer.as_str() != "gone").then(|| uid(peer.as_str())),
@@ -295,6 +305,26 @@ fn when_the_first_of_several_rivals_goes_the_next_one_is_told() {
 }
 
 #[test]
+fn a_rival_that_still_stands_in_the_way_is_not_told_of_an_end_because_another_one_leads_now() {
+    let mut chat = Chat::default();
+    chat.settles(&refused(conflict(&["second"])), None);
+    let told = chat.settles(&refused(conflict(&["first", "second"])), None);
+    assert_eq!(told, ["Warning IdentityRefused chat", "Warning IdentityContested first"]);
+    let told = chat.settles(&refused(conflict(&["second"])), None);
+    assert_eq!(told, ["Warning IdentityRefused chat", "Normal ConflictEnded first"], "the second knows");
+    chat.settles(&refused(conflict(&["first", "second"])), None);
+    let told = chat.settles(&Standing::Leaving, None);
+    assert_eq!(told, ["Normal ConflictEnded second", "Normal ConflictEnded first"]);
+    // Of very many rivals not all are listed.
+    let many: Vec<String> = (100..120).map(|place| format!("rival-{place}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).chain(["second"]).collect();
+    let mut chat = Chat::default();
+    chat.settles(&refused(conflict(&["second"])), None);
+    let told = chat.settles(&refused(conflict(&many)), None);
+    assert_eq!(told, ["Warning IdentityRefused chat", "Warning IdentityContested rival-100"]);
+}
+
+#[test]
 fn an_identity_taken_by_an_older_rival_is_withdrawn_and_the_rival_is_told() {
     let identity = identity("vllm");
     let mut chat = Chat::granted(&identity);
@@ -311,6 +341,21 @@ fn a_deleted_binding_tells_that_its_identity_is_gone() {
     assert!(told[0].note.ends_with("the binding is deleted"), "{}", told[0].note);
     assert_eq!(chat.settles(&Standing::Leaving, None), NOTHING);
     assert_eq!(Chat::default().settles(&Standing::Leaving, None), NOTHING);
+}
+
+#[test]
+fn a_deletion_that_a_foreign_finalizer_holds_up_is_told_as_a_deletion_and_alarms_nobody() {
+    let identity = identity("vllm");
+    let mut output = live(&identity, "o-1");
+    let mut chat = Chat::granted(&identity);
+    output.spec = output.neutralised().spec;
+    let kept = Standing::Waiting(Wait::Finalizers(vec!["example.com/keep".into()]));
+    let told = chat.settles_while(true, &kept, Some(&output));
+    assert_eq!(short(&told), ["Normal IdentityWithdrawn chat"]);
+    for part in ["the binding is being deleted", "selects nothing any more", "`example.com/keep`"] {
+        assert!(told[0].note.contains(part), "{}", told[0].note);
+    }
+    assert_eq!(short(&chat.settles_while(true, &Standing::Leaving, None)), NOTHING);
 }
 
 #[test]
@@ -412,6 +457,7 @@ fn another_incarnation_of_a_binding_begins_with_nothing_told() {
         settings: &settings,
         key: &key,
         uid: Some(&second),
+        deleting: false,
         standing: &granted(&identity, "o-2"),
         output: Some(&output),
         peer: &|_| None,
@@ -432,6 +478,13 @@ fn a_removed_orphan_is_told_of_the_output_that_it_was() {
     assert_eq!(short(&told), [wanted.as_str()]);
     assert_eq!(told[0].regarding, Object::Output(output_of_chat(), uid("o-1")));
     assert!(told[0].note.contains("`llm/chat` with another uid than any that lives"), "{}", told[0].note);
+    assert!(told[0].note.contains("and was deleted"), "{}", told[0].note);
+    // One that a foreign finalizer keeps is not said to be gone.
+    let kept = LiveOutput { finalizers: ["example.com/keep".into()].into(), ..output.clone() };
+    let told = chat.writes(&delete(), &Reply::Done, &kept);
+    for part in ["is being deleted", "select nothing", "`example.com/keep`"] {
+        assert!(told[0].note.contains(part), "{}", told[0].note);
+    }
     // The same without a living binding of that name.
     let (settings, key) = (settings(), key("llm", "chat"));
     let told = Told::default().wrote(&settings, &key, None, &delete(), &Reply::Done, Some(&output));

@@ -190,6 +190,14 @@ async fn an_event_of_an_earlier_process_is_counted_on() {
 }
 
 #[tokio::test]
+async fn what_lasts_and_was_told_by_an_earlier_process_is_not_told_again() {
+    let lasting = || Announcement { occasion: Occasion::NotPickedUp, ..about("chat", "a") };
+    let (calls, results) = Desk::with(&[(409, "AlreadyExists")]).tell([lasting()]).await;
+    assert_eq!(methods(&calls), ["POST"]);
+    assert_eq!(results, [0, 1, 0, 0]);
+}
+
+#[tokio::test]
 async fn an_event_that_expired_is_created_again() {
     let desk = Desk::with(&[(201, ""), (404, "NotFound")]);
     let (calls, results) = desk.tell([about("chat", "a"), about("chat", "a"), about("chat", "a")]).await;

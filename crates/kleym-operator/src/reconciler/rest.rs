@@ -102,6 +102,7 @@ impl Reconciler {
             settings: self.index.settings(),
             key,
             uid: self.book.binding(key).map(|known| &known.live.uid),
+            deleting: self.index.binding(key).is_some_and(|binding| binding.deleting),
             standing,
             output: output.as_deref(),
             peer: &peer,
