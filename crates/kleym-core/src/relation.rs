@@ -217,10 +217,14 @@ impl Conflict {
                 Quoted(peer.spiffe_id.as_str()),
                 shared(&peer.shared),
             ),
-            Cause::DuplicateSpiffeId => format!(
-                "InferenceIdentityBinding {name}{more} comes first and holds the same SPIFFE ID {} for another subject",
-                Quoted(peer.spiffe_id.as_str()),
-            ),
+            Cause::DuplicateSpiffeId => {
+                let case =
+                    if peer.spiffe_id == self.spiffe_id { "" } else { " (upper and lower case are one)" };
+                format!(
+                    "InferenceIdentityBinding {name}{more} comes first and holds the same SPIFFE ID {}{case} for another subject",
+                    Quoted(peer.spiffe_id.as_str()),
+                )
+            }
         }
     }
 

@@ -191,7 +191,7 @@ impl Refusal {
             }
             Refusal::OutputWrite { failure, .. } => match failure {
                 WriteFailure::Rejected => {
-                    "see the operator's log for the answer; it is tried again when the binding, what it refers to or the CustomResourceDefinition changes, or the operator restarts"
+                    "see the operator's log for the answer; it is tried again when the binding's spec, what it refers to or the CustomResourceDefinition changes, or the operator restarts"
                 }
                 WriteFailure::FieldUnknown => {
                     "upgrade the CustomResourceDefinition to that of spire-controller-manager 0.6.0 or newer"
