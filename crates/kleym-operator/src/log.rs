@@ -6,10 +6,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::{Configuration, LogFormat};
 
-/// The filter, with the library's word on answers left out unless somebody asks for it: it gives the whole of what cannot
-/// be read, and our own lines say what failed.
+/// The filter, with the library's words on calls left out unless somebody asks for them: it gives the whole of what cannot
+/// be read, and says of what failed neither what it was nor why, both of which our own lines do.
 fn with_library(filter: &str) -> String {
-    if filter.contains("kube") { filter.to_owned() } else { format!("{filter},kube_client::client=error") }
+    if filter.contains("kube") { filter.to_owned() } else { format!("{filter},kube_client::client=off") }
 }
 
 /// Sets up logging for the process.
