@@ -93,6 +93,11 @@ impl Reconciler {
                     Reply::Failed(failure) => StatusWrite::Failed(failure),
                     Reply::Done | Reply::Lives(_) | Reply::ProvedAbsent => StatusWrite::Done,
                 };
+                if outcome == StatusWrite::Done
+                    && let Some(memory) = self.memory.get_mut(&key)
+                {
+                    memory.reported();
+                }
                 if let (StatusWrite::Done, Some((_, object))) = (outcome, answer.objects.first())
                     && let Some(known) = self.book.binding_mut(&key)
                 {

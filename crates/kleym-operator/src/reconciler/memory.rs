@@ -18,6 +18,8 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
 /// How often in a row what somebody undoes is done again at once: more often than anybody drifts an output by hand, or by a
 /// script that tries one field after the other, and still over within a second where two programs undo each other.
 const AT_ONCE: u32 = 20;
+/// The longest a status that is rejected each time waits until it is written again. Shorter than what is forgiven.
+const LONGEST_WHEN_REJECTED: Duration = Duration::from_secs(240);
 /// How many identities are remembered of one output. More than that are written only where a target changes faster than
 /// anything settles; what is forgotten makes the next turn more careful.
 const IDENTITIES: usize = 8;
@@ -38,15 +40,16 @@ pub(crate) struct Memory {
     stuck_since: Option<Now>,
     withdrawals: Pace,
     rewrites: Pace,
-    /// What somebody undid; of nearly every binding nobody ever does.
+    /// What somebody undid or rejected; of nearly every binding nobody ever does.
     undone: Option<Box<Undone>>,
 }
 
-/// How often what somebody undoes was done again.
+/// How often what somebody undoes, or rejects, was done again.
 #[derive(Debug, Default)]
 struct Undone {
     repairs: Pace<AT_ONCE>,
     holds: Pace<AT_ONCE>,
+    reports: Pace,
 }
 
 impl Memory {
@@ -149,6 +152,21 @@ impl Memory {
         self.withdrawals.pause_left(now)
     }
 
+    /// Notes that a status was rejected; answers how long the next one waits, so that one policy which rejects those of very
+    /// many bindings costs little.
+    pub(crate) fn report_rejected(&mut self, now: Now) -> Option<Duration> {
+        let reports = &mut self.undone.get_or_insert_default().reports;
+        reports.one_more(now);
+        reports.pause_left_of(LONGEST_WHEN_REJECTED, now)
+    }
+
+    /// Notes that a status was written.
+    pub(crate) fn reported(&mut self) {
+        if let Some(undone) = &mut self.undone {
+            undone.reports = Pace::default();
+        }
+    }
+
     /// Notes that the same status was written again, because somebody had put another one in its place.
     pub(crate) fn rewritten(&mut self, now: Now) {
         self.rewrites.one_more(now);
@@ -225,6 +243,22 @@ mod tests {
             "and never longer than somebody else may wait"
         );
         assert_eq!(pace.one_more(at(250) + FORGIVEN_AFTER), None);
+    }
+
+    #[test]
+    fn a_status_that_is_rejected_each_time_is_written_ever_more_rarely_until_one_is_taken() {
+        let mut memory = Memory::default();
+        let mut now = at(0);
+        let mut pauses = Vec::new();
+        for _ in 0..14 {
+            let pause = memory.report_rejected(now).unwrap();
+            pauses.push(pause.as_millis());
+            now += pause;
+        }
+        assert_eq!(pauses[..4], [250, 500, 1000, 2000]);
+        assert_eq!(pauses[11..], [240_000; 3]);
+        memory.reported();
+        assert_eq!(memory.report_rejected(now), Some(at(250)));
     }
 
     #[test]

@@ -28,7 +28,6 @@ impl Reconciler {
         self.queue.done(key);
         let now = self.now();
         let rejected_early = running.turn.failure().is_some() && self.is_redefined();
-        // A status that is rejected is rejected again, until the binding changes.
         let unreported = matches!(running.status, StatusWrite::Failed(failure) if failure.passes());
         let tried_again = rejected_early || unreported || running.turn.tries_again();
         self.tell(key, standing, tried_again);
@@ -43,9 +42,22 @@ impl Reconciler {
             self.queue.succeeded(key);
         }
         self.remember(key, standing, running.turn.shortfall());
+        if let StatusWrite::Failed(failure) = running.status
+            && !failure.passes()
+        {
+            self.report_later(key);
+        }
         if let Some(left) = self.holds_in(key) {
             self.queue.add_after(key.clone(), now, left);
         }
+    }
+
+    /// Has a status that was rejected written again, ever more rarely: what stands is not true, and what rejects it, a policy
+    /// say, may go without a change of anything that is watched.
+    fn report_later(&mut self, key: &BindingKey) {
+        let now = self.now();
+        let left = self.memory.entry(key.clone()).or_default().report_rejected(now);
+        self.queue.add_after(key.clone(), now, left.unwrap_or_default());
     }
 
     /// How much longer a binding has to wait until what somebody has undone again and again is written once more.

@@ -1,12 +1,15 @@
 //! What a binding says of itself: each refusal by exactly one condition, with its output withdrawn; and a status is a
 //! report, so that forging one changes nothing.
 
+use anyhow::ensure;
 use kleym_core::kind::Kind;
+use kleym_testenv::eventually;
+use kleym_testenv::proxy::{Fault, Reply};
 use serde_json::{Value, json};
 
 use crate::world::{
-    Kstatus, OBJECTIVE, POOL, World, objective, per_objective, pool, pool_only, refused, resolved, status_of,
-    text,
+    Kstatus, OBJECTIVE, POOL, SOON, World, objective, per_objective, pool, pool_only, refused, resolved,
+    status_of, text,
 };
 
 /// How a binding that is Ready becomes refused, and what it then says.
@@ -279,6 +282,27 @@ async fn a_status_forged_in_every_field_is_written_again_and_changes_nothing_els
     calls.sort();
     assert_eq!(calls, [format!("{status} granted"), format!("{status} refused")]);
     assert_eq!(world.output("granted").await, output);
+}
+
+#[tokio::test]
+async fn a_status_that_was_rejected_is_written_when_nothing_rejects_it_any_more() {
+    let world = World::new("status-rejected").await;
+    let proxy = world.proxy().await;
+    let denied = Reply::status(422, "Invalid", "a policy denied the request: no");
+    let rejections = proxy.always(|asked| asked.subresource == "status", Fault::Answer(denied));
+    let _operator = world.operator_by(&proxy).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    // Two may follow what is seen of the inputs.
+    eventually("statuses were rejected", SOON, || async {
+        ensure!(rejections.count() >= 4, "not yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    // Nothing that is watched changes when a policy goes.
+    proxy.heal();
+    world.ready("chat").await;
 }
 
 #[tokio::test]
