@@ -29,9 +29,10 @@ use crate::horizon::Horizon;
 const PAGE: u32 = 500;
 /// How many times fewer objects a page has than one that was too large.
 const SHRINKS: u32 = 4;
-/// How long the API server keeps a watch open. It sends a bookmark about every minute, so silence beyond this and some
-/// seconds means a dead connection.
+/// How long the API server keeps a watch open.
 const WATCH_SECONDS: u64 = 290;
+/// It sends a bookmark about every minute: this long a silence means that the connection is dead, although nobody closed it.
+const SILENCE: Duration = Duration::from_secs(150);
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -318,7 +319,7 @@ impl Source {
         self.reports.send(Report::Open).await?;
         let mut events = pin!(events);
         loop {
-            let event = match timeout(Duration::from_secs(WATCH_SECONDS + 15), events.next()).await {
+            let event = match timeout(SILENCE, events.next()).await {
                 Ok(Some(Ok(event))) => event,
                 // The API server closes a watch when its time is over. One that it closes at once is not asked for in a
                 // tight loop.
@@ -342,7 +343,10 @@ impl Source {
                     tracing::warn!(path = self.collection.path, error, "a watch sent what cannot be read");
                     return Err(Broken::Gap(None));
                 }
-                Err(_) => return Err(Broken::Watch(None)),
+                Err(_) => {
+                    tracing::warn!(path = self.collection.path, silence = ?SILENCE, "a watch went silent; it is opened again");
+                    return Err(Broken::Watch(None));
+                }
             };
             match event {
                 WatchEvent::Added(Lean(object)) | WatchEvent::Modified(Lean(object)) => {

@@ -14,6 +14,7 @@ mod plans;
 mod runs;
 #[path = "../it/scenario.rs"]
 mod scenario;
+mod silent;
 #[path = "../it/snapshot.rs"]
 mod snapshot;
 #[path = "../it/world/mod.rs"]

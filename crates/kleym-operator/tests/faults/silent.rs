@@ -1,0 +1,37 @@
+//! A connection that is dead without anybody having closed it, as after a failover of what stands between: longer than
+//! `make test` has time for.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use kleym_core::kind::Kind;
+use kleym_testenv::eventually;
+
+use crate::world::{World, objective, per_objective, pool};
+
+/// Longer than two bookmarks of the API server, and the list and the write that follow.
+const NOTICED: Duration = Duration::from_secs(170);
+
+#[tokio::test]
+async fn a_watch_that_went_silent_is_opened_again_long_before_its_time_is_over() {
+    let world = World::new("silent").await;
+    let proxy = world.proxy().await;
+    let operator = world.operator_by(&proxy).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    world.at_rest().await;
+    // Only the watch that is open goes silent.
+    let until = proxy.asked().len();
+    let silence = proxy.freeze(move |asked| asked.number < until && asked.is("watch", "clusterspiffeids"));
+    let output = world.output_name("chat");
+    world.delete(Kind::Output, &output).await;
+    silence.reached().await;
+    let wanted = eventually("what was deleted meanwhile is there again", NOTICED, || async {
+        ensure!(world.find(Kind::Output, &output).await.is_some(), "not yet");
+        Ok(())
+    });
+    wanted.await.unwrap();
+    assert!(!operator.said("a watch went silent").is_empty());
+    world.is_settled().await;
+}
