@@ -151,7 +151,10 @@ impl Driver {
     }
 
     fn tell_readiness(&self) {
-        let unready = self.reconciler.unready();
+        let mut unready = self.reconciler.unready();
+        if let Leadership::Standby { trouble: Some(trouble) } = &*self.leadership.borrow() {
+            unready.push(format!("the lease of the leader election cannot be read or written: {trouble}"));
+        }
         self.readiness.send_if_modified(|known| {
             let changed = *known != unready;
             *known = unready;

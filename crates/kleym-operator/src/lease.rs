@@ -125,6 +125,8 @@ pub struct Elector {
     /// The lease as last seen, for what others put on it.
     seen: Option<Lease>,
     trouble: Option<String>,
+    /// What stood there when a write last failed: as long as that stands, a look that succeeds says nothing of writing.
+    unwritten: Option<Option<String>>,
     /// What the log last said: whom the lease names, and whether this replica leads.
     logged: (Option<String>, bool),
 }
@@ -146,6 +148,7 @@ impl Elector {
             origin: Instant::now(),
             seen: None,
             trouble: None,
+            unwritten: None,
             logged: (None, false),
         }
     }
@@ -313,8 +316,28 @@ impl Elector {
             }
             Some(Err(error)) => failed(describe(&error)),
         };
-        self.note(trouble);
+        if looks && trouble.is_none() {
+            self.note_seen();
+        } else {
+            if !looks {
+                self.unwritten = trouble.is_some().then(|| self.version());
+            }
+            self.note(trouble);
+        }
         answer
+    }
+
+    /// The version of the lease that was last seen.
+    fn version(&self) -> Option<String> {
+        self.seen.as_ref()?.metadata.resource_version.clone()
+    }
+
+    /// Notes that the lease can be read; and that it need not be written, when somebody else has.
+    fn note_seen(&mut self) {
+        if self.unwritten.as_ref() != Some(&self.version()) {
+            self.unwritten = None;
+            self.note(None);
+        }
     }
 
     /// What the watch shows next, opening it first where it is not open; nothing when it broke. Waits for ever while
@@ -359,6 +382,7 @@ impl Elector {
             Some(Shown::Lease(lease)) => {
                 if let Some(live) = wire::live(self.name.as_str(), &lease) {
                     self.seen = Some(*lease);
+                    self.note_seen();
                     self.state.saw(now, Sight::Present(live));
                 }
             }

@@ -228,10 +228,19 @@ async fn a_replica_without_rights_to_its_lease_says_so_and_leads_when_they_are_g
     let world = World::new("leaseless").await;
     let operator = world.start_elector_without_lease().await;
     operator.says("the lease cannot be read or written").await;
+    // Not ready, since nobody leads because of it; healthy, since a restart would not help.
+    eventually("it is not ready", SOON, || async {
+        let (code, body) = operator.probe("/readyz").await;
+        ensure!(code == 503 && body.contains("lease of the leader election"), "{code} {body}");
+        Ok(())
+    })
+    .await
+    .unwrap();
     assert_eq!(operator.probe("/healthz").await.0, 200);
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
     world.create(per_objective("chat", "chat", "vllm")).await;
     world.give_lease_rights().await;
     world.ready("chat").await;
+    operator.ready().await;
     operator.terminate().await;
 }
