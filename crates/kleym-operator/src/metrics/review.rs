@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use crate::client::describe;
 use crate::recent::Recent;
 
 /// The path whose readers are asked for.
@@ -119,7 +120,8 @@ impl Reviewer {
                 return Ok(verdict);
             }
             let verdict = self.ask(token).await.map_err(|error| {
-                tracing::warn!(%error, "cannot ask who may read the metrics; the operator needs to create tokenreviews and subjectaccessreviews");
+                let error = describe(&error);
+                tracing::warn!(error, "cannot ask who may read the metrics; the operator needs to create tokenreviews and subjectaccessreviews");
                 Unanswered
             })?;
             self.memory().keep(mark, verdict, Instant::now());
