@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::stream::{self, Collection, Report};
-use super::went_back;
+use super::{News, went_back};
 use crate::client::{CALL_DEADLINE, ask, describe};
 use crate::horizon::Horizon;
 
@@ -67,7 +67,8 @@ impl Definitions {
     ///
     /// # Errors
     /// When the store was restored from an older snapshot; a watch that fails is opened again.
-    pub(super) async fn run(mut self, client: Client) -> anyhow::Result<()> {
+    pub(super) async fn run(mut self, client: Client, news: mpsc::Sender<News>) -> anyhow::Result<()> {
+        let mut troubled = false;
         let (reports, mut received) = mpsc::channel(64);
         let collection = Collection {
             path: PATH.to_owned(),
@@ -122,9 +123,16 @@ impl Definitions {
                         self.confirm_absent(&client, name).await;
                     }
                 }
-                Report::Open => {}
+                Report::Open => {
+                    if std::mem::take(&mut troubled) {
+                        drop(news.send(News::Definitions(None)).await);
+                    }
+                }
                 Report::WentBack => anyhow::bail!(went_back("customresourcedefinitions")),
                 Report::Failed(trouble) => {
+                    troubled = true;
+                    // A driver that is gone is noticed by the watches of the kinds.
+                    drop(news.send(News::Definitions(Some(trouble))).await);
                     for sender in self.kinds.values() {
                         sender.send_if_modified(unreadable(trouble));
                     }

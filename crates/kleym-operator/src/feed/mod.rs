@@ -52,6 +52,8 @@ pub enum News {
     Redefined(Kind),
     /// Something is wrong with a kind, or no longer.
     Trouble(Kind, Option<Trouble>),
+    /// Something is wrong with the watch of definitions, or no longer: meanwhile no kind is seen to come or go.
+    Definitions(Option<Trouble>),
 }
 
 /// Starts the watches; news comes until the receiver is dropped.
@@ -77,7 +79,7 @@ pub fn start(
         };
         tasks.spawn(watch.run());
     }
-    tasks.spawn(definitions.run(client.clone()));
+    tasks.spawn(definitions.run(client.clone(), news));
     receiver
 }
 

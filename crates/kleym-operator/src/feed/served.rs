@@ -42,8 +42,8 @@ pub(super) async fn wait(client: Client, kind: Kind, news: mpsc::Sender<News>) {
                         std::future::pending::<()>().await;
                     }
                     Ok(true) => report(Trouble::Failing).await,
-                    // Nothing says otherwise.
-                    Err(_) => report(Trouble::NotServed).await,
+                    // Neither is it known to be served, nor that it is not.
+                    Err(trouble) => report(trouble).await,
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -63,6 +63,9 @@ async fn is_defined(client: &Client, kind: Kind) -> Result<bool, Trouble> {
     let request = http::Request::get(uri).body(Vec::new()).map_err(|_| Trouble::Failing)?;
     let list = match timeout(CALL_DEADLINE, client::ask(client, request)).await {
         Ok(Ok(list)) => list,
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+            return Err(Trouble::Forbidden);
+        }
         Ok(Err(_)) | Err(_) => return Err(Trouble::Failing),
     };
     let is_list = list.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinitionList");

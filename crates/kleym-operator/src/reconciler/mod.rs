@@ -41,6 +41,9 @@ use turn::Running;
 /// How long the first start waits for a kind of which nothing at all is heard.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// What tells which kinds there are.
+const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+
 /// How many turns that need no call are taken in a row before whoever drives hears of anything else.
 const QUIET_TURNS: usize = 64;
 
@@ -88,6 +91,8 @@ pub struct Reconciler {
     moment: Moment,
     /// When the definition of outputs last changed.
     redefined_at: Option<Now>,
+    /// What is wrong with the watch of definitions.
+    definitions: Option<Trouble>,
     vigil: Vigil,
     announcements: Vec<Announcement>,
     metrics: Metrics,
@@ -111,6 +116,7 @@ impl Reconciler {
             started: false,
             moment,
             redefined_at: None,
+            definitions: None,
             vigil: Vigil::default(),
             announcements: Vec::new(),
             metrics: Metrics::default(),
@@ -240,6 +246,10 @@ impl Reconciler {
                 self.memory.iter_mut().filter_map(rejected).collect()
             }
             News::Redefined(_) => Dirty::new(),
+            News::Definitions(trouble) => {
+                self.definitions = trouble;
+                Dirty::new()
+            }
             News::Trouble(kind, trouble) => {
                 if let Some(trouble) = trouble {
                     tracing::warn!(%kind, "cannot be read: {}", trouble.as_str());
@@ -404,6 +414,7 @@ impl Reconciler {
             // A kind that exists and does not serve our version is the cluster's state, not this replica's.
             .filter(|(_, trouble)| *trouble != Trouble::NotServed)
             .map(|(kind, trouble)| format!("{} is {}", kind.crd_name(), trouble.as_str()))
+            .chain(self.definitions.map(|trouble| format!("{DEFINITIONS} is {}", trouble.as_str())))
             .chain((!self.started).then(|| "the first lists are not complete".to_owned()))
             .collect()
     }

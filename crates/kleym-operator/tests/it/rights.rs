@@ -8,8 +8,8 @@ use kleym_testenv::eventually;
 use serde_json::json;
 
 use crate::world::{
-    Kstatus, Operator, POOL, SOON, World, objective, per_objective, pool, pool_only, ready, refused,
-    resolved, status_of, text, undecided, waiting,
+    Kstatus, OBJECTIVE, Operator, POOL, SOON, World, objective, per_objective, pool, pool_only, ready,
+    refused, resolved, status_of, text, undecided, waiting,
 };
 
 #[tokio::test]
@@ -43,6 +43,45 @@ async fn after_a_restart_without_the_right_to_read_pools_nothing_is_decided_and_
     world.ready("chat").await;
     operator.ready().await;
     assert_eq!(world.output("chat").await, output);
+}
+
+#[tokio::test]
+async fn without_the_right_to_read_definitions_an_absence_is_not_decided_and_that_is_said() {
+    let kinds = [Kind::Binding, OBJECTIVE, POOL, Kind::Output];
+    let world = World::with_only("undefined", &kinds).await;
+    let definitions = "customresourcedefinitions";
+    let operator = world.start_operator_without(definitions, &["get", "list", "watch"]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world
+        .reported("the binding is undecided", "chat", |binding| {
+            let conditions = binding["status"]["conditions"].to_string();
+            // That it is not served would be a guess.
+            ensure!(conditions.contains("is not readable with the operator's permissions"), "{conditions}");
+            ensure!(!conditions.contains("not served"), "{conditions}");
+            Ok(())
+        })
+        .await;
+    assert_eq!(operator.probe("/readyz").await.0, 503);
+    assert_eq!(operator.probe("/healthz").await.0, 200);
+    world.give_all_rights().await;
+    world.ready("chat").await;
+    operator.ready().await;
+}
+
+#[tokio::test]
+async fn without_the_right_to_read_definitions_a_replica_is_not_ready_although_every_kind_is_served() {
+    let world = World::new("undefinable").await;
+    let operator = world.start_operator_without("customresourcedefinitions", &["get", "list", "watch"]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    // It does its work, but would not notice that a kind goes.
+    world.ready("chat").await;
+    let (code, body) = operator.probe("/readyz").await;
+    assert_eq!(code, 503);
+    assert!(body.contains("customresourcedefinitions.apiextensions.k8s.io is not readable"), "{body}");
+    world.give_all_rights().await;
+    operator.ready().await;
 }
 
 #[tokio::test]
