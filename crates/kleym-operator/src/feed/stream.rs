@@ -31,8 +31,11 @@ const PAGE: u32 = 500;
 const SHRINKS: u32 = 4;
 /// How long the API server keeps a watch open.
 const WATCH_SECONDS: u64 = 290;
-/// It sends a bookmark about every minute: this long a silence means that the connection is dead, although nobody closed it.
-const SILENCE: Duration = Duration::from_secs(150);
+/// It sends a bookmark about every minute, the first to a kind that nobody has asked for before after two: where any came, this
+/// long a silence means that the connection is dead, although nobody closed it.
+const SILENCE: Duration = Duration::from_secs(180);
+/// Where none came: what stands between may swallow them, or the API server have no cache of the kind.
+const SILENCE_WITHOUT_BOOKMARKS: Duration = Duration::from_secs(WATCH_SECONDS + 15);
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -111,8 +114,16 @@ impl<T> From<mpsc::error::SendError<T>> for Broken {
 
 /// Lists and watches until nobody listens.
 pub(super) async fn follow(client: Client, collection: Collection, reports: mpsc::Sender<Report>) {
-    let mut source =
-        Source { client, collection, reports, version: None, listed: None, broke: false, behind: 0 };
+    let mut source = Source {
+        client,
+        collection,
+        reports,
+        version: None,
+        listed: None,
+        broke: false,
+        bookmarked: false,
+        behind: 0,
+    };
     let (mut pause, mut between_lists) = (FIRST_PAUSE, FIRST_PAUSE);
     loop {
         let trouble = match source.once(&mut pause).await {
@@ -154,6 +165,8 @@ struct Source {
     listed: Option<Instant>,
     /// Whether the last watch broke, or ended before its time.
     broke: bool,
+    /// Whether the API server sends bookmarks.
+    bookmarked: bool,
     /// How many lists in a row were older than what was seen before them.
     behind: u32,
 }
@@ -319,7 +332,8 @@ impl Source {
         self.reports.send(Report::Open).await?;
         let mut events = pin!(events);
         loop {
-            let event = match timeout(SILENCE, events.next()).await {
+            let silence = if self.bookmarked { SILENCE } else { SILENCE_WITHOUT_BOOKMARKS };
+            let event = match timeout(silence, events.next()).await {
                 Ok(Some(Ok(event))) => event,
                 // The API server closes a watch when its time is over. One that it closes at once is not asked for in a
                 // tight loop.
@@ -344,7 +358,11 @@ impl Source {
                     return Err(Broken::Gap(None));
                 }
                 Err(_) => {
-                    tracing::warn!(path = self.collection.path, silence = ?SILENCE, "a watch went silent; it is opened again");
+                    tracing::warn!(
+                        path = self.collection.path,
+                        ?silence,
+                        "a watch went silent; it is opened again"
+                    );
                     return Err(Broken::Watch(None));
                 }
             };
@@ -358,6 +376,7 @@ impl Source {
                     self.reports.send(Report::Gone(object)).await?;
                 }
                 WatchEvent::Bookmark(bookmark) => {
+                    self.bookmarked = true;
                     self.collection.horizon.saw(&bookmark.metadata.resource_version);
                     self.version = Some(bookmark.metadata.resource_version);
                 }

@@ -9,8 +9,8 @@ use kleym_testenv::eventually;
 
 use crate::world::{World, objective, per_objective, pool};
 
-/// Longer than two bookmarks of the API server, and the list and the write that follow.
-const NOTICED: Duration = Duration::from_secs(170);
+/// Three bookmarks of the API server that do not come, and the opening and the write that follow.
+const NOTICED: Duration = Duration::from_secs(240);
 
 #[tokio::test]
 async fn a_watch_that_went_silent_is_opened_again_long_before_its_time_is_over() {
