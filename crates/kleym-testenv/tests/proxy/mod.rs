@@ -231,6 +231,7 @@ async fn events_of_a_watch_are_lost_doubled_frozen_and_injected() {
         while rest.last().is_none_or(|last| last != "end" && last != "broken") {
             rest.push(next(&mut events).await);
         }
-        assert!(field.names().await.len() == 4 && rest.len() <= 4, "{rest:?}");
+        // One of the four came before, and one comes twice each time.
+        assert!(field.names().await.len() == 4 && rest.len() <= 5, "{rest:?}");
     }
 }
