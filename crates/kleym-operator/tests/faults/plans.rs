@@ -28,6 +28,8 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(15);
 const NOT_REACHED: usize = 8;
 /// The same for the plans of one fault, where there are at least `MANY`.
 const OF_ONE_FAULT: usize = 30;
+/// Of one hundred second kills: after the first one there may be no other call of this kind.
+const OF_SECOND_KILLS: usize = 60;
 const MANY: usize = 10;
 
 /// A scenario, a call and a fault.
@@ -280,7 +282,8 @@ async fn whatever_goes_wrong_every_scenario_comes_to_its_end() {
             let (met, missed) = (count(Outcome::Passed), count(Outcome::NotReached));
             // A part of the plans can only speak of what it has many of.
             let many = met + missed >= MANY;
-            whole && met == 0 || many && missed * 100 > (met + missed) * OF_ONE_FAULT
+            let most = if fault.ends_with("-twice") { OF_SECOND_KILLS } else { OF_ONE_FAULT };
+            whole && met == 0 || many && missed * 100 > (met + missed) * most
         })
         .collect();
     assert!(unmet.is_empty(), "too often these faults were not met: {unmet:?}");
