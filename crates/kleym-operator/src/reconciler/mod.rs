@@ -405,16 +405,15 @@ impl Reconciler {
 
     /// What the operator cannot vouch for.
     pub fn unready(&self) -> Unready {
-        Kind::ALL
+        let of_kinds = Kind::ALL
             .into_iter()
-            .filter_map(|kind| match self.index.availability(kind) {
-                Availability { trouble: Some(trouble), .. } => Some((kind, trouble)),
-                _ => None,
-            })
-            // A kind that exists and does not serve our version is the cluster's state, not this replica's.
+            .filter_map(|kind| Some((kind.crd_name(), self.index.availability(kind).trouble?)));
+        let of_definitions = self.definitions.map(|trouble| (DEFINITIONS.to_owned(), trouble));
+        of_kinds
+            .chain(of_definitions)
+            // What exists and is not served in our version is the cluster's state, not this replica's.
             .filter(|(_, trouble)| *trouble != Trouble::NotServed)
-            .map(|(kind, trouble)| format!("{} is {}", kind.crd_name(), trouble.as_str()))
-            .chain(self.definitions.map(|trouble| format!("{DEFINITIONS} is {}", trouble.as_str())))
+            .map(|(resource, trouble)| format!("{resource} is {}", trouble.as_str()))
             .chain((!self.started).then(|| "the first lists are not complete".to_owned()))
             .collect()
     }
