@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use kleym_core::kind::Kind;
 use kleym_testenv::eventually;
+use serde_json::json;
 
 use crate::world::{World, objective, per_objective, pool};
 
@@ -21,6 +22,12 @@ async fn a_watch_that_went_silent_is_opened_again_long_before_its_time_is_over()
     world.create(per_objective("chat", "chat", "vllm")).await;
     world.ready("chat").await;
     world.at_rest().await;
+    // Where no bookmark ever came, the lack of one says nothing; a first one can take two minutes.
+    let version = world.output("chat").await["metadata"]["resourceVersion"].clone();
+    let bookmark = json!({"type": "BOOKMARK", "object": {
+        "apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID", "metadata": {"resourceVersion": version},
+    }});
+    assert_eq!(proxy.inject(|asked| asked.is("watch", "clusterspiffeids"), &bookmark), 1);
     // Only the watch that is open goes silent.
     let until = proxy.asked().len();
     let silence = proxy.freeze(move |asked| asked.number < until && asked.is("watch", "clusterspiffeids"));
