@@ -17,7 +17,7 @@ use crate::client::{CALL_DEADLINE, ask, describe};
 use crate::horizon::Horizon;
 
 /// Where CustomResourceDefinitions are.
-pub(super) const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// What is known of a kind's CustomResourceDefinition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,20 +189,28 @@ fn name_of(object: &Value) -> Option<&str> {
     object.pointer("/metadata/name").and_then(Value::as_str)
 }
 
+/// The request for the list of the one definition of this name.
+pub(super) fn by_name(name: &str) -> http::Result<Request<Vec<u8>>> {
+    Request::get(format!("{PATH}?fieldSelector=metadata.name%3D{name}")).body(Vec::new())
+}
+
+/// The items of a list of definitions; none when the answer is something else.
+pub(super) fn items(list: &Value) -> Option<&Vec<Value>> {
+    let is_list = list.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinitionList");
+    list.get("items").and_then(Value::as_array).filter(|_| is_list)
+}
+
 /// Whether a complete list by this name, no older than what was seen, is empty.
 async fn list_by_name(client: &Client, horizon: &Horizon, name: &str) -> Result<bool, String> {
-    let request = Request::get(format!("{PATH}?fieldSelector=metadata.name%3D{name}")).body(Vec::new());
-    let request = request.map_err(|error| error.to_string())?;
+    let request = by_name(name).map_err(|error| error.to_string())?;
     let before = horizon.before();
     let list = timeout(CALL_DEADLINE, ask(client, request)).await;
     let list = list.map_err(|_| "not answered in time".to_owned())?.map_err(|error| describe(&error))?;
-    let is_list = list.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinitionList");
     let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
     if before.is_after(version) {
         return Err("the answer is older than what was seen before".to_owned());
     }
-    let items = list.get("items").and_then(Value::as_array).filter(|_| is_list);
-    items.map(Vec::is_empty).ok_or_else(|| "the answer is not a list of definitions".to_owned())
+    items(&list).map(Vec::is_empty).ok_or_else(|| "the answer is not a list of definitions".to_owned())
 }
 
 /// What was known stays; only ignorance turns into the knowledge that nothing can be read.

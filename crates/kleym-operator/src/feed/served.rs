@@ -59,8 +59,7 @@ pub(super) async fn wait(client: Client, kind: Kind, news: mpsc::Sender<News>) {
 /// Whether the kind's definition lists our version as served, whatever discovery says. A definition that is not there does
 /// not; whether it is gone is for the watch of definitions to tell.
 async fn is_defined(client: &Client, kind: Kind) -> Result<bool, Trouble> {
-    let uri = format!("{}?fieldSelector=metadata.name%3D{}", definitions::PATH, kind.crd_name());
-    let request = http::Request::get(uri).body(Vec::new()).map_err(|_| Trouble::Failing)?;
+    let request = definitions::by_name(&kind.crd_name()).map_err(|_| Trouble::Failing)?;
     let list = match timeout(CALL_DEADLINE, client::ask(client, request)).await {
         Ok(Ok(list)) => list,
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
@@ -68,8 +67,7 @@ async fn is_defined(client: &Client, kind: Kind) -> Result<bool, Trouble> {
         }
         Ok(Err(_)) | Err(_) => return Err(Trouble::Failing),
     };
-    let is_list = list.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinitionList");
-    let items = list.get("items").and_then(Value::as_array).filter(|_| is_list).ok_or(Trouble::Failing)?;
+    let items = definitions::items(&list).ok_or(Trouble::Failing)?;
     let versions = items.iter().filter_map(|item| item.pointer("/spec/versions")?.as_array()).flatten();
     let ours = |version: &Value| {
         version.get("name").and_then(Value::as_str) == Some(kind.version())
