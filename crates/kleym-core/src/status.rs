@@ -120,7 +120,8 @@ pub fn report(
         Standing::Refused { refusal, remnant } => {
             let mut conditions = refused(refusal, &refused_message(refusal, remnant));
             let left = match remnant {
-                Remnant::Nothing => None,
+                // That it stands is said beside the refusal.
+                Remnant::Nothing | Remnant::Standing { .. } => None,
                 Remnant::Kept(kept_by) => Some(kept(kept_by)),
                 Remnant::Granting(granting) => Some(still_grants(granting)),
             };
@@ -247,11 +248,19 @@ pub(crate) fn what_then(failure: WriteFailure) -> String {
     format!("{then}, and the operator tries again by itself")
 }
 
-/// The message of a refusal, after a word on the grant that still stands, if one does: who reads it must know that first.
+/// The message of a refusal, with a word on the grant that still stands, if one does: before it where that is to be gone,
+/// since who reads it must know that first.
 pub(crate) fn refused_message(refusal: &Refusal, remnant: &Remnant) -> String {
     match remnant {
         Remnant::Granting(granting) => {
             bounded(format!("{}; it is to be gone, because {}", still_grants(granting), refusal.message()))
+        }
+        Remnant::Standing { output, spiffe_id } => {
+            // After the refusal, which is what is to be mended: nothing stands that is not to be granted.
+            let id = cut_to(Quoted(spiffe_id).to_string(), MAX_MESSAGE_BYTES / 4);
+            let stands = format!("; meanwhile ClusterSPIFFEID `{output}` grants {id} as before");
+            let refused = cut_to(refusal.message(), MAX_MESSAGE_BYTES - stands.len());
+            format!("{refused}{stands}")
         }
         Remnant::Nothing | Remnant::Kept(_) => refusal.message(),
     }

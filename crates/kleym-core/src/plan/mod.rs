@@ -227,6 +227,13 @@ pub enum Remnant {
     Nothing,
     /// It selects nothing any more, but foreign finalizers keep it terminating.
     Kept(Vec<Box<str>>),
+    /// It cannot be replaced and goes on granting: no more than is wanted, or not for long.
+    Standing {
+        /// The output's name.
+        output: ObjectName,
+        /// The SPIFFE ID that it grants, as it stands there.
+        spiffe_id: Box<str>,
+    },
     /// It cannot be taken away and still grants.
     Granting(Granting),
 }

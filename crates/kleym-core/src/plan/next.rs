@@ -179,7 +179,9 @@ impl<'a> Plan<'a> {
     /// A deleting binding whose output could not be taken away in this turn, or not yet.
     fn left(&self) -> Step {
         Step::Settle(match self.remnant() {
-            Remnant::Nothing => self.unreleased().map_or(Standing::Leaving, Standing::Waiting),
+            Remnant::Nothing | Remnant::Standing { .. } => {
+                self.unreleased().map_or(Standing::Leaving, Standing::Waiting)
+            }
             Remnant::Kept(finalizers) => Standing::Waiting(Wait::Finalizers(finalizers)),
             Remnant::Granting(granting) => Standing::Waiting(Wait::Withdrawal(granting)),
         })
@@ -410,8 +412,22 @@ impl<'a> Plan<'a> {
             _ => Refusal::OutputWrite { name: self.name.clone(), failure },
         };
         // What could not be replaced and is kept, grants no more than is wanted, or may stand for a moment.
-        let remnant = if self.turn.undeleted { self.remnant() } else { Remnant::Nothing };
+        let remnant = if self.turn.undeleted { self.remnant() } else { self.standing() };
         Step::Settle(Standing::Refused { refusal, remnant })
+    }
+
+    /// What grants as before, because it could not be replaced.
+    fn standing(&self) -> Remnant {
+        match self.found() {
+            Found::Ours(live, Ownership::Ours)
+                if !live.deleting
+                    && !live.selects_nothing()
+                    && self.turn.deleted.as_ref() != Some(&live.uid) =>
+            {
+                Remnant::Standing { output: self.name.clone(), spiffe_id: live.spec.spiffe_id.clone() }
+            }
+            _ => Remnant::Nothing,
+        }
     }
 
     /// What is written again after a pause.
@@ -422,7 +438,7 @@ impl<'a> Plan<'a> {
     /// What is to be granted again when its former output is gone.
     fn waiting(&self) -> Step {
         Step::Settle(Standing::Waiting(match self.remnant() {
-            Remnant::Nothing => Wait::Absence,
+            Remnant::Nothing | Remnant::Standing { .. } => Wait::Absence,
             Remnant::Kept(finalizers) => Wait::Finalizers(finalizers),
             Remnant::Granting(granting) => Wait::Withdrawal(granting),
         }))

@@ -236,6 +236,26 @@ fn why_a_grant_still_stands_that_cannot_be_withdrawn_is_told_once() {
 }
 
 #[test]
+fn an_identity_that_stands_although_it_cannot_be_replaced_is_told_with_the_refusal_and_once() {
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    let mut chat = Chat::granted(&identity);
+    let stands = Remnant::Standing { output: output.name.clone(), spiffe_id: output.spec.spiffe_id.clone() };
+    let rejected = Standing::Refused { refusal: write_failure(), remnant: stands };
+    let told = chat.settles_in_full(&rejected, Some(&output));
+    assert_eq!(short(&told), ["Warning IdentityRefused chat"]);
+    let expected = format!(
+        "{}; meanwhile ClusterSPIFFEID `{}` grants `{}` as before",
+        write_failure().message(),
+        output.name,
+        output.spec.spiffe_id
+    );
+    assert_eq!(told[0].note, expected);
+    assert_eq!(chat.settles(&rejected, Some(&output)), NOTHING);
+    assert_eq!(chat.settles(&refused(write_failure()), Some(&output)), NOTHING);
+}
+
+#[test]
 fn an_output_that_selects_nothing_and_is_kept_by_a_finalizer_is_withdrawn() {
     let identity = identity("vllm");
     let mut output = live(&identity, "o-1");

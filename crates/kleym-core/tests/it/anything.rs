@@ -81,17 +81,22 @@ fn refusals(text: &str) -> Vec<Refusal> {
     all
 }
 
-/// What the status says of this refusal while an output still grants this, and is kept by this.
-fn conditions_with_remnant(refusal: Refusal, text: &str) -> Vec<ConditionFact> {
+/// What the status says of this refusal while an output grants this as before, or still grants it and is kept by this.
+fn conditions_with_remnant(refusal: &Refusal, text: &str) -> Vec<ConditionFact> {
+    let output = name(&"o".repeat(253));
     let granting = Granting {
-        output: name(&"o".repeat(253)),
+        output: output.clone(),
         spiffe_id: text.into(),
         failure: WriteFailure::Forbidden,
         kept_by: vec![text.into(); 9],
     };
-    let standing = Standing::Refused { refusal: refusal.clone(), remnant: Remnant::Granting(granting) };
-    let decision = Decision { verdict: Verdict::Refused(refusal), held: Troubles::new() };
-    report(&settings(), &key("llm", "chat"), Some(1), &decision, &standing).unwrap().conditions
+    let standing = Remnant::Standing { output, spiffe_id: text.into() };
+    let of = |remnant| {
+        let standing = Standing::Refused { refusal: refusal.clone(), remnant };
+        let decision = Decision { verdict: Verdict::Refused(refusal.clone()), held: Troubles::new() };
+        report(&settings(), &key("llm", "chat"), Some(1), &decision, &standing).unwrap().conditions
+    };
+    [standing, Remnant::Granting(granting)].into_iter().flat_map(of).collect()
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn every_message_is_short_and_printable_whatever_it_quotes() {
         for refusal in refusals(text) {
             assert_presentable(&refusal.message());
             refusal.hint().iter().for_each(|hint| assert_presentable(hint));
-            let conditions = conditions_with_remnant(refusal, text).into_iter();
+            let conditions = conditions_with_remnant(&refusal, text).into_iter();
             for condition in conditions.filter(|condition| condition.status == Truth::True) {
                 assert_presentable(&condition.message);
             }

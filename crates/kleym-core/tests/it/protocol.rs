@@ -303,6 +303,12 @@ fn granting(failure: WriteFailure, kept_by: &[&str]) -> Remnant {
     })
 }
 
+/// An output that grants as before, as the status tells it.
+fn standing() -> Remnant {
+    let live = output_of("b-1", "vllm");
+    Remnant::Standing { output: live.name, spiffe_id: live.spec.spiffe_id }
+}
+
 /// What a turn that settled says of its output.
 fn remnant(step: Step) -> Remnant {
     match step {
@@ -378,7 +384,7 @@ fn a_deleted_binding_says_what_it_waits_for_while_outputs_were_never_listed() {
 
 #[test]
 fn a_finalizer_that_cannot_be_put_on_is_told_as_that_and_nothing_is_made_or_taken_away() {
-    for output in [None, Some(output_of("b-1", "vllm"))] {
+    for (output, remnant) in [(None, Remnant::Nothing), (Some(output_of("b-1", "vllm")), standing())] {
         for (failure, told) in [
             (Failure::Forbidden, WriteFailure::Forbidden),
             (Failure::Rejected, WriteFailure::Rejected),
@@ -387,7 +393,8 @@ fn a_finalizer_that_cannot_be_put_on_is_told_as_that_and_nothing_is_made_or_take
             let mut scene = Scene { output: output.clone(), ..Scene::new().without_our_finalizer() };
             assert_eq!(scene.next(), Step::AddFinalizer);
             let refusal = Refusal::FinalizerWrite { failure: told };
-            let wanted = Step::Settle(Standing::Refused { refusal, remnant: Remnant::Nothing });
+            let remnant = remnant.clone();
+            let wanted = Step::Settle(Standing::Refused { refusal, remnant });
             assert_eq!(scene.after(&Reply::Failed(failure)), wanted, "{failure:?}");
             assert!(scene.turn.tries_again());
         }
@@ -496,13 +503,10 @@ fn a_grant_that_is_too_wide_goes_when_its_replace_is_hopeless_or_has_failed_for_
         assert!(matches!(replaced(failure, false), Step::Settle(Standing::Refused { .. })), "{failure:?}");
         assert_eq!(replaced(failure, true), delete(), "{failure:?}");
     }
-    // What grants no more than is wanted is kept, whatever is said.
+    // What grants no more than is wanted is kept, whatever is said, and that it grants is told.
     let mut narrower = Scene { out_of_patience: true, ..Scene::new().with("b-1", "vllm") };
     narrower.output().spec.hint = None;
-    assert!(matches!(
-        narrower.after(&Reply::Failed(Failure::Rejected)),
-        Step::Settle(Standing::Refused { .. })
-    ));
+    assert_eq!(remnant(narrower.after(&Reply::Failed(Failure::Rejected))), standing());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use kleym_core::kind::Kind;
 use kleym_testenv::proxy::{Fault, Reply};
 use serde_json::{Value, json};
 
-use crate::world::{Object, Operator, World, objective, pool, pool_only};
+use crate::world::{Object, Operator, World, objective, pool, pool_only, text};
 
 /// A world with a binding `chat` that is Ready, under an operator with these flags.
 async fn settled(name: &str, flags: &[&str]) -> (World, Operator) {
@@ -153,9 +153,12 @@ async fn of_a_class_change_that_would_be_rejected_nothing_is_deleted() {
     let denied = Reply::status(422, "Invalid", "admission webhook denied the request: no");
     proxy.always(|asked| asked.is("create", "clusterspiffeids"), Fault::Answer(denied));
     let _operator = world.start_operator_by(&proxy, &["--clusterspiffeid-class-name=gold"]).await;
-    world.refused("chat", "ManagedOutputApplyFailed").await;
+    let refused = world.refused("chat", "ManagedOutputApplyFailed").await;
     world.at_rest().await;
     assert_eq!(world.output("chat").await, before);
+    // That the identity stands is said where the rejection is.
+    let message = text(&refused["status"]["conditions"][0]["message"]);
+    assert!(message.ends_with(&world.meanwhile(&before)), "{message}");
     let asked = proxy.asked();
     let writes: Vec<&str> = asked
         .iter()

@@ -159,6 +159,8 @@ async fn a_grant_that_is_not_too_wide_is_kept_while_the_webhook_is_away() {
     assert_eq!(world.output("chat").await, output);
     let binding = world.refused("chat", "ManagedOutputApplyFailed").await;
     let conditions = binding["status"]["conditions"].as_array().unwrap();
+    let message = text(&conditions[0]["message"]);
+    assert!(message.ends_with(&world.meanwhile(&output)), "{message}");
     let reconciling = conditions.iter().find(|condition| condition["type"] == "Reconciling");
     assert_eq!(reconciling.map(|condition| &condition["status"]), Some(&Value::from("True")));
     proxy.heal();

@@ -210,6 +210,7 @@ async fn a_binding_says_that_its_finalizer_may_not_be_put_on_and_is_granted_when
     let output = world.output("chat").await;
     world.edit(Kind::Binding, "chat", json!({"metadata": {"finalizers": null}})).await;
     let failed = world.refused("chat", "ManagedOutputApplyFailed").await;
+    let message = format!("{message}{}", world.meanwhile(&output));
     assert_eq!(text(&failed["status"]["conditions"][0]["message"]), message);
     assert_eq!(world.output("chat").await, output);
     world.give_all_rights().await;

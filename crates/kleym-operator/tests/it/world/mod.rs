@@ -293,6 +293,12 @@ impl World {
         output_name(&self.instance, &key).to_string()
     }
 
+    /// What a message says of an output that stands although it could not be replaced.
+    pub(crate) fn meanwhile(&self, output: &Value) -> String {
+        let (name, id) = (text(&output["metadata"]["name"]), text(&output["spec"]["spiffeIDTemplate"]));
+        format!("; meanwhile ClusterSPIFFEID `{name}` grants `{id}` as before")
+    }
+
     /// What stands at the name of a binding's output.
     pub(crate) async fn find_output(&self, binding: &str) -> Option<Value> {
         self.find(Kind::Output, &self.output_name(binding)).await
