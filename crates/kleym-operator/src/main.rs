@@ -14,7 +14,10 @@ use tokio::runtime::Runtime;
 const UNINSTALL_CHECK_DEADLINE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => return misused(&error),
+    };
     let configuration = match flags.resolve(&|name| std::env::var_os(name)) {
         Ok(configuration) => configuration,
         Err(error) => {
@@ -36,6 +39,22 @@ fn main() -> ExitCode {
             operate(&runtime, configuration)
         }
     }
+}
+
+/// Answers flags that cannot be read with one line, and a question for help or the version with what was asked for.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    // The library's own words, without the usage that it adds on lines of its own.
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let said: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let said = said.join("; ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    say(&format_args!("{said}; see `kleym-operator --help`"));
+    ExitCode::from(2)
 }
 
 fn operate(runtime: &Runtime, configuration: Configuration) -> ExitCode {
