@@ -84,7 +84,7 @@ impl Driver {
                 self.start(call);
             }
             if !self.reconciler.braked().is_empty() {
-                anyhow::bail!(braked(self.reconciler.braked()));
+                return Err(Braked::by(self.reconciler.braked()).into());
             }
             self.tell_readiness();
             for announcement in self.reconciler.announcements() {
@@ -180,10 +180,16 @@ fn log(announcement: &Announcement) {
     }
 }
 
-fn braked(differences: &[Difference]) -> String {
-    let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
-    format!(
-        "the configuration does not fit what SPIRE has made entries for, and starting would withdraw or move those identities: {}; correct it, or start once with --allow-configuration-change",
-        differences.join("; ")
-    )
+/// The configuration fits no issued output and may not change. Nothing was written, so the lease can be given back.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the configuration does not fit what SPIRE has made entries for, and starting would withdraw or move those identities: {0}; correct it, or start once with --allow-configuration-change"
+)]
+pub struct Braked(String);
+
+impl Braked {
+    fn by(differences: &[Difference]) -> Self {
+        let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        Self(differences.join("; "))
+    }
 }

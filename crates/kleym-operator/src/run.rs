@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::{CALLS_AT_ONCE, Driver, Surroundings};
+use crate::driver::{Braked, CALLS_AT_ONCE, Driver, Surroundings};
 use crate::events::Recorder;
 use crate::horizon::Horizons;
 use crate::lease::{Elector, Leadership};
@@ -80,10 +80,12 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         Some(ended) = watches.join_next() => Some(ended),
         Some(ended) = electors.join_next() => Some(ended),
     };
-    if let Some(ended) = ended {
-        ended.context("a task panicked")??;
-        anyhow::bail!("a task ended by itself");
-    }
+    let failed = match ended.transpose().context("a task panicked")? {
+        None => None,
+        Some(Err(error)) if error.is::<Braked>() => Some(error),
+        Some(Err(error)) => return Err(error),
+        Some(Ok(())) => anyhow::bail!("a task ended by itself"),
+    };
     tracing::info!("stopping");
     stop.cancel();
     while let Some(ended) = tasks.join_next().await {
@@ -93,7 +95,7 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     while let Some(ended) = electors.join_next().await {
         ended.context("the leader election panicked while stopping")??;
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Starts the leader election, if it is on; otherwise this replica may always write.

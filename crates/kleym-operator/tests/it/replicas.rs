@@ -87,6 +87,23 @@ async fn a_first_replica_leads_at_once_where_there_is_no_lease_yet() {
     operator.terminate().await;
 }
 
+#[tokio::test]
+async fn a_leader_that_its_configuration_stops_gives_the_lease_back_for_one_with_the_right_one() {
+    let world = World::new("braked-leader").await;
+    let operator = world.operator_with(&["--leader-elect", "--trust-domain=example.org"]).await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    world.ready("chat").await;
+    let stats = json!({"status": {"stats": {"namespacesSelected": 1, "podsSelected": 1, "entriesToSet": 1}}});
+    world.edit_status(Kind::Output, &world.output_name("chat"), stats).await;
+    operator.terminate().await;
+    let wrong = world.start_operator(&["--leader-elect"]).await;
+    assert_eq!(wrong.end().await.code(), Some(1));
+    assert!(wrong.log().contains("--allow-configuration-change"), "{}", wrong.log());
+    let lease = leases(&world).get(&lease_name(&world)).await.unwrap();
+    assert_eq!(lease.spec.unwrap().holder_identity.unwrap_or_default(), "");
+}
+
 /// The call in whose middle a leader is stopped.
 #[derive(Debug, Clone, Copy)]
 enum Held {
