@@ -129,6 +129,8 @@ pub struct Elector {
     unwritten: Option<Option<String>>,
     /// What the log last said: whom the lease names, and whether this replica leads.
     logged: (Option<String>, bool),
+    /// Whether the log last said that the lease cannot be watched.
+    unwatched: bool,
 }
 
 type Events = BoxStream<'static, kube::Result<WatchEvent<Readable>>>;
@@ -150,6 +152,7 @@ impl Elector {
             trouble: None,
             unwritten: None,
             logged: (None, false),
+            unwatched: false,
         }
     }
 
@@ -342,7 +345,7 @@ impl Elector {
 
     /// What the watch shows next, opening it first where it is not open; nothing when it broke. Waits for ever while
     /// there is nothing to watch.
-    async fn watch(&self, watch: &mut Watch) -> Option<Shown> {
+    async fn watch(&mut self, watch: &mut Watch) -> Option<Shown> {
         let Some(version) = self.state.watch_from() else { std::future::pending().await };
         let parameters = WatchParams::default().fields(&format!("metadata.name={}", self.name));
         loop {
@@ -355,6 +358,9 @@ impl Elector {
                         Ok(events) => events.boxed(),
                         Err(error) => return self.cannot_watch(&error),
                     };
+                    if std::mem::take(&mut self.unwatched) {
+                        tracing::info!(lease = %self.name, "the lease can be watched again");
+                    }
                     watch.insert((events, Instant::now()))
                 }
             };
@@ -371,8 +377,13 @@ impl Elector {
         }
     }
 
-    fn cannot_watch(&self, error: &kube::Error) -> Option<Shown> {
-        tracing::debug!(lease = %self.name, error = describe(error), "the lease cannot be watched; it is read instead");
+    fn cannot_watch(&mut self, error: &kube::Error) -> Option<Shown> {
+        let error = describe(error);
+        if std::mem::replace(&mut self.unwatched, true) {
+            tracing::debug!(lease = %self.name, error, "the lease cannot be watched");
+        } else {
+            tracing::warn!(lease = %self.name, error, "the lease cannot be watched; it is read instead, again and again");
+        }
         None
     }
 

@@ -6,7 +6,7 @@ use kleym_core::fact::{Change, Fact, Known};
 use kleym_core::index::{Dirty, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
-use kleym_core::output::KeptOutput;
+use kleym_core::output::{KeptOutput, LiveOutput};
 use kleym_core::plan::{Reply, Step};
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ impl Reconciler {
                 {
                     self.end_doubt(&key, sent, &mut dirty);
                 }
-                log(&key, step, &answer.reply);
+                log(&key, step, &answer.reply, before.as_deref());
                 if let Some(running) = self.running.get_mut(&key) {
                     running.turn.take(step, &answer.reply);
                 }
@@ -105,6 +105,7 @@ impl Reconciler {
                     let again = known.wrote_already(wrote);
                     known.wrote = Some((wrote, StatusSeen::read(object.get("status")).digest));
                     if again {
+                        tracing::info!(binding = %key, "somebody had put another status in the place of the binding's; it was written again");
                         let now = self.now();
                         self.memory.entry(key.clone()).or_default().rewritten(now);
                     }
@@ -181,7 +182,8 @@ fn is_certain(step: &Step, reply: &Reply) -> bool {
     }
 }
 
-fn log(key: &BindingKey, step: &Step, reply: &Reply) {
+/// What no event tells, for whoever asks later who changed what: a repair is as quiet as what it repairs.
+fn log(key: &BindingKey, step: &Step, reply: &Reply, before: Option<&LiveOutput>) {
     if matches!(reply, Reply::Failed(_)) {
         return;
     }
@@ -190,7 +192,11 @@ fn log(key: &BindingKey, step: &Step, reply: &Reply) {
             tracing::debug!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity granted");
         }
         Step::ReplaceOutput(wanted) => {
-            tracing::debug!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity changed");
+            let differed = before.map(|live| live.drift(wanted).join(", ")).unwrap_or_default();
+            tracing::info!(binding = %key, output = %wanted.name, differed, "the ClusterSPIFFEID was not what it is to be and was replaced");
+        }
+        Step::AddFinalizer if before.is_some() => {
+            tracing::info!(binding = %key, "the binding had lost its finalizer while it has a ClusterSPIFFEID; it was put back");
         }
         Step::DeleteOutput { name, .. } => {
             tracing::debug!(binding = %key, output = %name, "identity withdrawn");

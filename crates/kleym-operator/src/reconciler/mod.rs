@@ -27,7 +27,7 @@ use book::Book;
 use doubt::Doubts;
 use kleym_core::announce::{Announcement, Vigil};
 use kleym_core::brake;
-use kleym_core::fact::{Availability, Change, Trouble};
+use kleym_core::fact::{Availability, Change, Known, Trouble};
 use kleym_core::index::{Dirty, Index};
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Namespace, ObjectName};
@@ -251,8 +251,9 @@ impl Reconciler {
                 Dirty::new()
             }
             News::Trouble(kind, trouble) => {
-                if let Some(trouble) = trouble {
-                    tracing::warn!(%kind, "cannot be read: {}", trouble.as_str());
+                match trouble {
+                    Some(trouble) => tracing::warn!(%kind, "cannot be read: {}", trouble.as_str()),
+                    None => tracing::info!(%kind, "can be read again"),
                 }
                 let mut dirty = self.apply(Change::Trouble(kind, trouble));
                 if kind == Kind::Output {
@@ -269,6 +270,9 @@ impl Reconciler {
         namespace: Option<Namespace>,
         difference: Difference<Item, GoneKey>,
     ) -> Dirty {
+        if self.index.availability(kind).known == Known::Absent {
+            tracing::info!(%kind, "the CustomResourceDefinition is installed");
+        }
         match (kind, difference) {
             (Kind::Output, Difference::Listed(items)) => self.outputs_listed(items),
             (Kind::Output, Difference::Put(Item::Output(output))) => self.saw_output(output),
@@ -345,11 +349,15 @@ impl Reconciler {
             }
             self.started = true;
             self.begin_vigil();
-            tracing::info!(
-                bindings = self.book.binding_count(),
-                outputs = self.book.output_count(),
-                "serving: every kind was heard of"
-            );
+            let (bindings, outputs) = (self.book.binding_count(), self.book.output_count());
+            tracing::info!(bindings, outputs, "serving");
+            let unread = self.unready();
+            if !unread.is_empty() {
+                tracing::warn!(
+                    "nothing is decided that depends on what cannot be read: {}",
+                    unread.join(", ")
+                );
+            }
         }
     }
 
