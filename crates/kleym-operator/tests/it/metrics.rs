@@ -126,10 +126,8 @@ impl Served {
     }
 }
 
-/// What the review of a reader needs in the cluster.
-fn rights(namespace: &str) -> String {
-    let rule = |right: &Right| json!({"apiGroups": right.groups, "resources": [right.resource], "verbs": right.verbs});
-    let rules = json!(PROTECTED_METRICS.iter().map(rule).collect::<Vec<_>>());
+/// A reader that may read the metrics, and a stranger.
+fn reader_and_stranger(namespace: &str) -> String {
     format!(
         "
 apiVersion: v1
@@ -152,19 +150,29 @@ kind: ClusterRoleBinding
 metadata: {{name: metrics-reader-{namespace}}}
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: metrics-reader-{namespace}}}
 subjects: [{{kind: ServiceAccount, name: reader, namespace: {namespace}}}]
----
+"
+    )
+}
+
+/// Binds a user to the permission to ask for these reviews.
+async fn let_ask(world: &World, user: &str, rights: &[&Right]) {
+    let rule = |right: &&Right| json!({"apiGroups": right.groups, "resources": [right.resource], "verbs": right.verbs});
+    let rules = json!(rights.iter().map(rule).collect::<Vec<_>>());
+    let yaml = format!(
+        "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: {{name: metrics-reviewer-{namespace}}}
+metadata: {{name: reviewer-{user}}}
 rules: {rules}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {{name: metrics-reviewer-{namespace}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: metrics-reviewer-{namespace}}}
-subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: operator-of-{namespace}}}]
+metadata: {{name: reviewer-{user}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reviewer-{user}}}
+subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
 "
-    )
+    );
+    apply_yaml(&world.client, &yaml).await.unwrap();
 }
 
 /// A world in which a reader may read the metrics, a stranger may not, and the operator may ask.
@@ -176,7 +184,8 @@ struct Readers {
 impl Readers {
     async fn new() -> Self {
         let world = World::in_process("metrics").await;
-        apply_yaml(&world.client, &rights(&world.namespace)).await.unwrap();
+        apply_yaml(&world.client, &reader_and_stranger(&world.namespace)).await.unwrap();
+        let_ask(&world, &world.user, &PROTECTED_METRICS.iter().collect::<Vec<_>>()).await;
         let reviewer = world.client_as(&world.user, &[]).unwrap();
         let readers = Self { world, reviewer };
         readers.rights_are_known().await;
@@ -260,13 +269,31 @@ async fn only_a_reader_with_a_permission_sees_the_page_and_is_asked_about_once()
 }
 
 #[tokio::test]
-async fn an_operator_that_may_not_ask_shows_the_page_to_nobody() {
+async fn an_operator_that_may_not_ask_for_each_of_the_reviews_shows_the_page_to_nobody_until_it_may() {
     let readers = Readers::new().await;
     let token = readers.token("reader").await;
-    let powerless = readers.world.client_as(&format!("powerless-{}", readers.world.namespace), &[]).unwrap();
-    let served = Served::start(Certificate::SelfSigned, &powerless).await;
-    assert_eq!(scrape(served.address, Some(&token)).await.unwrap().code, 503);
-    served.end().await;
+    for lacking in &PROTECTED_METRICS {
+        let user = format!("without-{}-{}", lacking.resource, readers.world.namespace);
+        let others: Vec<&Right> =
+            PROTECTED_METRICS.iter().filter(|right| right.resource != lacking.resource).collect();
+        let_ask(&readers.world, &user, &others).await;
+        let reviewer = readers.world.client_as(&user, &[]).unwrap();
+        let served = Served::start(Certificate::SelfSigned, &reviewer).await;
+        for _ in 0..3 {
+            let refused = scrape(served.address, Some(&token)).await.unwrap();
+            assert_eq!(refused.code, 503, "without {}: {}", lacking.resource, refused.body);
+            assert!(!refused.body.contains("kleym_"), "{}", refused.body);
+        }
+        let_ask(&readers.world, &user, &PROTECTED_METRICS.iter().collect::<Vec<_>>()).await;
+        eventually("the page is shown when it may ask", SOON, || async {
+            let page = scrape(served.address, Some(&token)).await.unwrap();
+            ensure!(page.code == 200, "{}", page.code);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        served.end().await;
+    }
 }
 
 #[tokio::test]
