@@ -121,7 +121,7 @@ pub fn report(
             let mut conditions = refused(refusal, &refused_message(refusal, remnant));
             let left = match remnant {
                 // That it stands is said beside the refusal.
-                Remnant::Nothing | Remnant::Standing { .. } => None,
+                Remnant::Nothing | Remnant::AsBefore { .. } => None,
                 Remnant::Kept(kept_by) => Some(kept(kept_by)),
                 Remnant::Granting(granting) => Some(still_grants(granting)),
             };
@@ -255,7 +255,7 @@ pub(crate) fn refused_message(refusal: &Refusal, remnant: &Remnant) -> String {
         Remnant::Granting(granting) => {
             bounded(format!("{}; it is to be gone, because {}", still_grants(granting), refusal.message()))
         }
-        Remnant::Standing { output, spiffe_id } => {
+        Remnant::AsBefore { output, spiffe_id } => {
             // After the refusal, which is what is to be mended: nothing stands that is not to be granted.
             let id = cut_to(Quoted(spiffe_id).to_string(), MAX_MESSAGE_BYTES / 4);
             let stands = format!("; meanwhile ClusterSPIFFEID `{output}` grants {id} as before");

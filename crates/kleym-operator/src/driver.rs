@@ -180,7 +180,7 @@ fn log(announcement: &Announcement) {
     }
 }
 
-/// The configuration fits no issued output and may not change. Nothing was written, so the lease can be given back.
+/// The configuration fits no issued output and may not change. Nothing but the lease was written, so it can be given back.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the configuration does not fit what SPIRE has made entries for, and starting would withdraw or move those identities: {0}; correct it, or start once with --allow-configuration-change"

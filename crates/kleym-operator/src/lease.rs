@@ -353,19 +353,19 @@ impl Elector {
                 Some(open) => open,
                 None => {
                     let deadline = Instant::now() + self.timing.call;
-                    let events = before(deadline, self.leases.watch(&parameters, version)).await?;
-                    let events = match events {
-                        Ok(events) => events.boxed(),
-                        Err(error) => return self.cannot_watch(&error),
+                    let events = match before(deadline, self.leases.watch(&parameters, version)).await {
+                        Some(Ok(events)) => events.boxed(),
+                        Some(Err(error)) => return self.cannot_watch(&describe(&error)),
+                        None => return self.cannot_watch("not answered in time"),
                     };
-                    if std::mem::take(&mut self.unwatched) {
-                        tracing::info!(lease = %self.name, "the lease can be watched again");
-                    }
                     watch.insert((events, Instant::now()))
                 }
             };
             match events.next().await {
                 Some(Ok(WatchEvent::Added(Readable(lease)) | WatchEvent::Modified(Readable(lease)))) => {
+                    if std::mem::take(&mut self.unwatched) {
+                        tracing::info!(lease = %self.name, "the lease can be watched again");
+                    }
                     return Some(Shown::Lease(Box::new(lease)));
                 }
                 Some(Ok(WatchEvent::Deleted(_))) => return Some(Shown::Deleted),
@@ -377,8 +377,7 @@ impl Elector {
         }
     }
 
-    fn cannot_watch(&mut self, error: &kube::Error) -> Option<Shown> {
-        let error = describe(error);
+    fn cannot_watch(&mut self, error: &str) -> Option<Shown> {
         if std::mem::replace(&mut self.unwatched, true) {
             tracing::debug!(lease = %self.name, error, "the lease cannot be watched");
         } else {

@@ -47,14 +47,24 @@ fn misused(error: &clap::Error) -> ExitCode {
         drop(error.print());
         return ExitCode::SUCCESS;
     }
-    // The library's own words, without the usage that it adds on lines of its own.
+    // The library's own words, without the advice that it adds on lines of its own.
     let text = error.to_string();
-    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let advice = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information,");
+    let lines = text.lines().map(str::trim).take_while(|line| !advice(line));
     let said: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let said = said.join("; ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
-    say(&format_args!("{said}; see `kleym-operator --help`"));
+    say(&format_args!("{}; see `kleym-operator --help`", printable(said)));
     ExitCode::from(2)
+}
+
+/// A text that does nothing to a terminal.
+fn printable(text: &str) -> String {
+    let escaped = |c: char| match c {
+        ' '..='~' => c.to_string(),
+        c => c.escape_default().to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 fn operate(runtime: &Runtime, configuration: Configuration) -> ExitCode {

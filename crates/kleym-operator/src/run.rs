@@ -80,7 +80,7 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         Some(ended) = watches.join_next() => Some(ended),
         Some(ended) = electors.join_next() => Some(ended),
     };
-    let failed = match ended.transpose().context("a task panicked")? {
+    let mut failed = match ended.transpose().context("a task panicked")? {
         None => None,
         Some(Err(error)) if error.is::<Braked>() => Some(error),
         Some(Err(error)) => return Err(error),
@@ -89,11 +89,15 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     tracing::info!("stopping");
     stop.cancel();
     while let Some(ended) = tasks.join_next().await {
-        ended.context("a task panicked while stopping")??;
+        match ended.context("a task panicked while stopping")? {
+            Err(error) if error.is::<Braked>() => failed = Some(error),
+            ended => ended?,
+        }
     }
     released.cancel();
     while let Some(ended) = electors.join_next().await {
-        ended.context("the leader election panicked while stopping")??;
+        // What stopped it counts for more than that the lease was lost meanwhile.
+        failed = failed.or(ended.context("the leader election panicked while stopping")?.err());
     }
     failed.map_or(Ok(()), Err)
 }

@@ -219,7 +219,7 @@ pub enum Standing {
     },
 }
 
-/// What is left of an output that is to be gone.
+/// What is left of an output of a binding that is refused, or of one that is to be gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Remnant {
     /// Nothing, or nothing that is known to last.
@@ -227,8 +227,8 @@ pub enum Remnant {
     Nothing,
     /// It selects nothing any more, but foreign finalizers keep it terminating.
     Kept(Vec<Box<str>>),
-    /// It cannot be replaced and goes on granting: no more than is wanted, or not for long.
-    Standing {
+    /// It grants as before, and no more than is wanted, because it, or its binding, cannot be written.
+    AsBefore {
         /// The output's name.
         output: ObjectName,
         /// The SPIFFE ID that it grants, as it stands there.

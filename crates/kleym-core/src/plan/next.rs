@@ -179,7 +179,7 @@ impl<'a> Plan<'a> {
     /// A deleting binding whose output could not be taken away in this turn, or not yet.
     fn left(&self) -> Step {
         Step::Settle(match self.remnant() {
-            Remnant::Nothing | Remnant::Standing { .. } => {
+            Remnant::Nothing | Remnant::AsBefore { .. } => {
                 self.unreleased().map_or(Standing::Leaving, Standing::Waiting)
             }
             Remnant::Kept(finalizers) => Standing::Waiting(Wait::Finalizers(finalizers)),
@@ -295,7 +295,7 @@ impl<'a> Plan<'a> {
         }
         let (live, whose) = match self.found() {
             Found::Ours(live, whose) => (live, whose),
-            _ if self.write_failure().is_some() => return self.failed(),
+            _ if self.write_failure().is_some() => return self.failed(Remnant::Nothing),
             Found::Foreign if self.turn.looked => {
                 return refused(Refusal::OutputForeign { name: self.name.clone() });
             }
@@ -313,7 +313,11 @@ impl<'a> Plan<'a> {
         let wanted = self.wanted(binding, identity);
         let in_sync = !going && live.drift(&wanted).is_empty();
         if self.turn.failure.is_some() || (self.situation.rejected.is_some() && !in_sync) {
-            return if self.must_go_at_once(live, &wanted) { self.delete_now(live) } else { self.failed() };
+            return match self.must_go_at_once(live, &wanted) {
+                true => self.delete_now(live),
+                false if whose == Ownership::Ours => self.failed(self.as_before(live, &wanted)),
+                false => self.failed(Remnant::Nothing),
+            };
         }
         // What stands against a peer that comes first is deleted, not replaced, so that waits end.
         if !in_sync && self.situation.gate.in_the_way() {
@@ -399,12 +403,17 @@ impl<'a> Plan<'a> {
     fn delete_now(&self, live: &LiveOutput) -> Step {
         let tried = self.turn.undeleted || self.turn.deleted.as_ref() == Some(&live.uid);
         if live.deleting || tried {
-            return if self.write_failure().is_some() { self.failed() } else { self.waiting() };
+            return if self.write_failure().is_some() {
+                self.failed(Remnant::Nothing)
+            } else {
+                self.waiting()
+            };
         }
         Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() }
     }
 
-    fn failed(&self) -> Step {
+    /// What could not be written, and what grants as before because of that.
+    fn failed(&self, as_before: Remnant) -> Step {
         let Some(failure) = self.write_failure() else { return Step::Settle(Standing::Leaving) };
         let failure = failure.as_write_failure();
         let refusal = match self.turn.failed_at {
@@ -412,21 +421,19 @@ impl<'a> Plan<'a> {
             _ => Refusal::OutputWrite { name: self.name.clone(), failure },
         };
         // What could not be replaced and is kept, grants no more than is wanted, or may stand for a moment.
-        let remnant = if self.turn.undeleted { self.remnant() } else { self.standing() };
+        let remnant = if self.turn.undeleted { self.remnant() } else { as_before };
         Step::Settle(Standing::Refused { refusal, remnant })
     }
 
-    /// What grants as before, because it could not be replaced.
-    fn standing(&self) -> Remnant {
-        match self.found() {
-            Found::Ours(live, Ownership::Ours)
-                if !live.deleting
-                    && !live.selects_nothing()
-                    && self.turn.deleted.as_ref() != Some(&live.uid) =>
-            {
-                Remnant::Standing { output: self.name.clone(), spiffe_id: live.spec.spiffe_id.clone() }
-            }
-            _ => Remnant::Nothing,
+    /// An output that stays as it is. Of one that grants too much nothing is said: somebody may have made it so, and in a
+    /// moment it is gone.
+    fn as_before(&self, live: &LiveOutput, wanted: &WantedOutput) -> Remnant {
+        let stands = !live.deleting && !live.selects_nothing();
+        let deleted = self.turn.surprised || self.turn.deleted.as_ref() == Some(&live.uid);
+        if stands && !deleted && !live.grants_more_than(wanted) {
+            Remnant::AsBefore { output: self.name.clone(), spiffe_id: live.spec.spiffe_id.clone() }
+        } else {
+            Remnant::Nothing
         }
     }
 
@@ -438,7 +445,7 @@ impl<'a> Plan<'a> {
     /// What is to be granted again when its former output is gone.
     fn waiting(&self) -> Step {
         Step::Settle(Standing::Waiting(match self.remnant() {
-            Remnant::Nothing | Remnant::Standing { .. } => Wait::Absence,
+            Remnant::Nothing | Remnant::AsBefore { .. } => Wait::Absence,
             Remnant::Kept(finalizers) => Wait::Finalizers(finalizers),
             Remnant::Granting(granting) => Wait::Withdrawal(granting),
         }))

@@ -240,7 +240,7 @@ fn an_identity_that_stands_although_it_cannot_be_replaced_is_told_with_the_refus
     let identity = identity("vllm");
     let output = live(&identity, "o-1");
     let mut chat = Chat::granted(&identity);
-    let stands = Remnant::Standing { output: output.name.clone(), spiffe_id: output.spec.spiffe_id.clone() };
+    let stands = Remnant::AsBefore { output: output.name.clone(), spiffe_id: output.spec.spiffe_id.clone() };
     let rejected = Standing::Refused { refusal: write_failure(), remnant: stands };
     let told = chat.settles_in_full(&rejected, Some(&output));
     assert_eq!(short(&told), ["Warning IdentityRefused chat"]);

@@ -90,7 +90,7 @@ fn conditions_with_remnant(refusal: &Refusal, text: &str) -> Vec<ConditionFact> 
         failure: WriteFailure::Forbidden,
         kept_by: vec![text.into(); 9],
     };
-    let standing = Remnant::Standing { output, spiffe_id: text.into() };
+    let standing = Remnant::AsBefore { output, spiffe_id: text.into() };
     let of = |remnant| {
         let standing = Standing::Refused { refusal: refusal.clone(), remnant };
         let decision = Decision { verdict: Verdict::Refused(refusal.clone()), held: Troubles::new() };

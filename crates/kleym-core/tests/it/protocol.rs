@@ -306,7 +306,7 @@ fn granting(failure: WriteFailure, kept_by: &[&str]) -> Remnant {
 /// An output that grants as before, as the status tells it.
 fn standing() -> Remnant {
     let live = output_of("b-1", "vllm");
-    Remnant::Standing { output: live.name, spiffe_id: live.spec.spiffe_id }
+    Remnant::AsBefore { output: live.name, spiffe_id: live.spec.spiffe_id }
 }
 
 /// What a turn that settled says of its output.

@@ -6,12 +6,13 @@ use kleym_core::fact::{Change, Fact, Known};
 use kleym_core::index::{Dirty, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
-use kleym_core::output::{KeptOutput, LiveOutput};
+use kleym_core::output::{KeptOutput, LiveOutput, WantedOutput};
 use kleym_core::plan::{Reply, Step};
 use serde_json::Value;
 
 use super::Reconciler;
 use super::book::{self, News};
+use super::memory::Repair;
 use super::turn::StatusWrite;
 use crate::feed::{self, SeenBinding};
 use crate::perform::{Action, Answer, Call};
@@ -44,14 +45,25 @@ impl Reconciler {
                         let now = self.now();
                         let written = self.running.get_mut(&key).and_then(|running| running.writes.take());
                         let memory = self.memory.entry(key.clone()).or_default();
-                        if let Some(times) = written.and_then(|identity| memory.made(identity, now)) {
-                            tracing::warn!(binding = %key, output = %wanted.name, times, "somebody changes or deletes the output again and again: it was put right, and the next time only after a pause");
+                        match written.and_then(|identity| memory.made(identity, now)) {
+                            Some(Repair::Often(times)) => {
+                                tracing::warn!(binding = %key, output = %wanted.name, times, "somebody changes or deletes the output again and again: it was put right, and the next time only after a pause");
+                            }
+                            Some(Repair::Once) => {
+                                tracing::info!(binding = %key, output = %wanted.name, differed = differed(before.as_deref(), wanted), "somebody had changed or deleted the output: it was put right");
+                            }
+                            None => {}
                         }
                     }
                     (Step::AddFinalizer, Reply::Done) if before.is_some() => {
                         let now = self.now();
-                        if let Some(times) = self.memory.entry(key.clone()).or_default().held(now) {
-                            tracing::warn!(binding = %key, times, "somebody takes the finalizer off again and again: it was put back, and the next time only after a pause");
+                        match self.memory.entry(key.clone()).or_default().held(now) {
+                            Repair::Often(times) => {
+                                tracing::warn!(binding = %key, times, "somebody takes the finalizer off again and again: it was put back, and the next time only after a pause");
+                            }
+                            Repair::Once => {
+                                tracing::info!(binding = %key, "somebody had taken the finalizer off: it was put back");
+                            }
                         }
                     }
                     (Step::DeleteOutput { .. }, Reply::Done) => {
@@ -83,7 +95,7 @@ impl Reconciler {
                 {
                     self.end_doubt(&key, sent, &mut dirty);
                 }
-                log(&key, step, &answer.reply, before.as_deref());
+                log(&key, step, &answer.reply);
                 if let Some(running) = self.running.get_mut(&key) {
                     running.turn.take(step, &answer.reply);
                 }
@@ -105,7 +117,7 @@ impl Reconciler {
                     let again = known.wrote_already(wrote);
                     known.wrote = Some((wrote, StatusSeen::read(object.get("status")).digest));
                     if again {
-                        tracing::info!(binding = %key, "somebody had put another status in the place of the binding's; it was written again");
+                        tracing::info!(binding = %key, "somebody had changed the status: it was written again");
                         let now = self.now();
                         self.memory.entry(key.clone()).or_default().rewritten(now);
                     }
@@ -182,8 +194,12 @@ fn is_certain(step: &Step, reply: &Reply) -> bool {
     }
 }
 
-/// What no event tells, for whoever asks later who changed what: a repair is as quiet as what it repairs.
-fn log(key: &BindingKey, step: &Step, reply: &Reply, before: Option<&LiveOutput>) {
+/// In what an output differed before it was written; everything, where there was none.
+fn differed(before: Option<&LiveOutput>, wanted: &WantedOutput) -> String {
+    before.map_or_else(|| "everything".to_owned(), |live| live.drift(wanted).join(", "))
+}
+
+fn log(key: &BindingKey, step: &Step, reply: &Reply) {
     if matches!(reply, Reply::Failed(_)) {
         return;
     }
@@ -192,11 +208,7 @@ fn log(key: &BindingKey, step: &Step, reply: &Reply, before: Option<&LiveOutput>
             tracing::debug!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity granted");
         }
         Step::ReplaceOutput(wanted) => {
-            let differed = before.map(|live| live.drift(wanted).join(", ")).unwrap_or_default();
-            tracing::info!(binding = %key, output = %wanted.name, differed, "the ClusterSPIFFEID was not what it is to be and was replaced");
-        }
-        Step::AddFinalizer if before.is_some() => {
-            tracing::info!(binding = %key, "the binding had lost its finalizer while it has a ClusterSPIFFEID; it was put back");
+            tracing::debug!(binding = %key, output = %wanted.name, spiffe_id = %wanted.spec.spiffe_id, "identity changed");
         }
         Step::DeleteOutput { name, .. } => {
             tracing::debug!(binding = %key, output = %name, "identity withdrawn");

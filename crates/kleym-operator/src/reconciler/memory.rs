@@ -52,6 +52,21 @@ struct Undone {
     reports: Pace,
 }
 
+/// That what somebody had undone was done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// As it happens now and then.
+    Once,
+    /// So often in a row that the next time has to wait.
+    Often(u32),
+}
+
+impl From<Option<u32>> for Repair {
+    fn from(times: Option<u32>) -> Self {
+        times.map_or(Repair::Once, Repair::Often)
+    }
+}
+
 impl Memory {
     /// The identities that may stand in its output, as far as that is remembered.
     pub(crate) fn written(&self) -> &[Arc<Identity>] {
@@ -110,11 +125,10 @@ impl Memory {
         self.withdrawals.one_more(now);
     }
 
-    /// Notes that this identity was written; answers how often in a row the same was, because somebody had undone it, once
-    /// that is too often to go on at once.
-    pub(crate) fn made(&mut self, identity: Arc<Identity>, now: Now) -> Option<u32> {
+    /// Notes that this identity was written; answers whether the same had been, so that somebody had undone it.
+    pub(crate) fn made(&mut self, identity: Arc<Identity>, now: Now) -> Option<Repair> {
         if self.made.as_ref() == Some(&identity) {
-            return self.undone.get_or_insert_default().repairs.one_more(now);
+            return Some(self.undone.get_or_insert_default().repairs.one_more(now).into());
         }
         self.made = Some(identity);
         None
@@ -137,9 +151,9 @@ impl Memory {
         left.filter(|_| self.made.as_ref() == Some(identity))
     }
 
-    /// Notes that our finalizer was put back; answers how often in a row, once that is too often to go on at once.
-    pub(crate) fn held(&mut self, now: Now) -> Option<u32> {
-        self.undone.get_or_insert_default().holds.one_more(now)
+    /// Notes that our finalizer was put back.
+    pub(crate) fn held(&mut self, now: Now) -> Repair {
+        self.undone.get_or_insert_default().holds.one_more(now).into()
     }
 
     /// How much longer putting our finalizer back has to wait, because somebody has taken it off again and again.

@@ -157,7 +157,11 @@ impl Reconciler {
     /// Takes what a watch reported.
     pub fn take(&mut self, moment: Moment, news: News) {
         self.moment = moment;
+        let before = Kind::ALL.map(|kind| self.index.availability(kind));
         let dirty = self.changed_by(news);
+        for (kind, before) in Kind::ALL.into_iter().zip(before) {
+            self.log_return(kind, before);
+        }
         self.add(dirty);
         self.start_when_ready();
     }
@@ -251,9 +255,8 @@ impl Reconciler {
                 Dirty::new()
             }
             News::Trouble(kind, trouble) => {
-                match trouble {
-                    Some(trouble) => tracing::warn!(%kind, "cannot be read: {}", trouble.as_str()),
-                    None => tracing::info!(%kind, "can be read again"),
+                if let Some(trouble) = trouble {
+                    tracing::warn!(%kind, "cannot be read: {}", trouble.as_str());
                 }
                 let mut dirty = self.apply(Change::Trouble(kind, trouble));
                 if kind == Kind::Output {
@@ -264,15 +267,23 @@ impl Reconciler {
         }
     }
 
+    /// Logs that a kind is there, or can be read, again. What becomes of it otherwise is logged where it is told.
+    fn log_return(&self, kind: Kind, before: Availability) {
+        let now = self.index.availability(kind);
+        if before.known == Known::Absent && now.known == Known::Listed {
+            tracing::info!(%kind, "the CustomResourceDefinition is installed");
+        } else if before.trouble.is_some_and(|trouble| trouble != Trouble::Starting) && now.trouble.is_none()
+        {
+            tracing::info!(%kind, "can be read");
+        }
+    }
+
     fn objects(
         &mut self,
         kind: Kind,
         namespace: Option<Namespace>,
         difference: Difference<Item, GoneKey>,
     ) -> Dirty {
-        if self.index.availability(kind).known == Known::Absent {
-            tracing::info!(%kind, "the CustomResourceDefinition is installed");
-        }
         match (kind, difference) {
             (Kind::Output, Difference::Listed(items)) => self.outputs_listed(items),
             (Kind::Output, Difference::Put(Item::Output(output))) => self.saw_output(output),

@@ -84,7 +84,8 @@ impl Plan {
         // What grants more than is wanted and cannot be replaced is deleted, and made again when it can be.
         let instead = match &self.wrong {
             Wrong::Call(_) => self.at_an_update() && rejects(&self.fault),
-            Wrong::BlackHole => self.at_an_update(),
+            // Nor can it wait for long until another output that is in its way is gone.
+            Wrong::BlackHole => self.at_an_update() || self.at_a_delete(),
             Wrong::Spell(_) | Wrong::Minute(Suffering::Writes, _) => true,
             Wrong::Revoked(resource, verbs) => *resource == "clusterspiffeids" && verbs.contains(&"update"),
             _ => false,
@@ -115,6 +116,10 @@ impl Plan {
 
     fn at_an_update(&self) -> bool {
         self.at.as_ref().is_some_and(|(call, _)| call.starts_with("update-clusterspiffeids-"))
+    }
+
+    fn at_a_delete(&self) -> bool {
+        self.at.as_ref().is_some_and(|(call, _)| call.starts_with("delete-clusterspiffeids-"))
     }
 
     /// How long after the fault everything must be as it should be.

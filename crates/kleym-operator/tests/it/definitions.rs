@@ -88,6 +88,12 @@ async fn a_definition_that_goes_withdraws_what_stood_on_it_and_one_that_comes_ba
     missing(&world, "RenderFailure", "ClusterSPIFFEIDCRDMissing", NO_OUTPUTS).await;
     install(&world.client, &[Kind::Output]).await;
     world.ready("chat").await;
+    for said in ["the CustomResourceDefinition is not installed", "the CustomResourceDefinition is installed"]
+    {
+        let count =
+            [POOL, OBJECTIVE, Kind::Output].map(|kind| operator.said(&format!("{said} kind={kind}")).len());
+        assert_eq!(count, [1; 3], "{}", operator.log());
+    }
 
     // Removing the definition of bindings deletes them, in order.
     let output = world.output_name("chat");

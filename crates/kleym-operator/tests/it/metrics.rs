@@ -175,6 +175,25 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
     apply_yaml(&world.client, &yaml).await.unwrap();
 }
 
+/// Waits until the API server knows that whoever asks by this client may ask for these reviews.
+async fn may_ask(client: &Client, right: &Right) {
+    let attributes = ResourceAttributes {
+        group: Some(right.groups[0].to_owned()),
+        resource: Some(right.resource.to_owned()),
+        verb: Some("create".to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let own = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    eventually(&format!("{} may be asked for", right.resource), SOON, || async {
+        let answer = Api::all(client.clone()).create(&PostParams::default(), &own).await?;
+        ensure!(answer.status.is_some_and(|status| status.allowed), "not yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 /// A world in which a reader may read the metrics, a stranger may not, and the operator may ask.
 struct Readers {
     world: World,
@@ -193,15 +212,9 @@ impl Readers {
     }
 
     async fn rights_are_known(&self) {
-        let attributes = ResourceAttributes {
-            group: Some("authorization.k8s.io".to_owned()),
-            resource: Some("subjectaccessreviews".to_owned()),
-            verb: Some("create".to_owned()),
-            ..ResourceAttributes::default()
-        };
-        let spec =
-            SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
-        let own = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+        for right in &PROTECTED_METRICS {
+            may_ask(&self.reviewer, right).await;
+        }
         let attributes =
             NonResourceAttributes { path: Some("/metrics".to_owned()), verb: Some("get".to_owned()) };
         let spec = SubjectAccessReviewSpec {
@@ -210,11 +223,8 @@ impl Readers {
             ..SubjectAccessReviewSpec::default()
         };
         let readers = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        eventually("the rights are known", SOON, || async {
-            let parameters = PostParams::default();
-            let answer = Api::all(self.reviewer.clone()).create(&parameters, &own).await?;
-            ensure!(answer.status.is_some_and(|status| status.allowed), "the operator may not ask yet");
-            let answer = Api::all(self.world.client.clone()).create(&parameters, &readers).await?;
+        eventually("the reader's rights are known", SOON, || async {
+            let answer = Api::all(self.world.client.clone()).create(&PostParams::default(), &readers).await?;
             ensure!(answer.status.is_some_and(|status| status.allowed), "the reader may not read yet");
             Ok(())
         })
@@ -278,6 +288,9 @@ async fn an_operator_that_may_not_ask_for_each_of_the_reviews_shows_the_page_to_
             PROTECTED_METRICS.iter().filter(|right| right.resource != lacking.resource).collect();
         let_ask(&readers.world, &user, &others).await;
         let reviewer = readers.world.client_as(&user, &[]).unwrap();
+        for other in others {
+            may_ask(&reviewer, other).await;
+        }
         let served = Served::start(Certificate::SelfSigned, &reviewer).await;
         for _ in 0..3 {
             let refused = scrape(served.address, Some(&token)).await.unwrap();

@@ -92,7 +92,7 @@ async fn an_output_that_was_stripped_of_all_proof_is_foreign_from_then_on() {
 
 #[tokio::test]
 async fn every_drift_is_repaired_by_one_full_replace_and_what_is_foreign_stays() {
-    let (world, _operator) = settled("drifts").await;
+    let (world, operator) = settled("drifts").await;
     let name = world.output_name("chat");
     let foreign = json!({"metadata": {
         "labels": {"example.com/team": "ml"},
@@ -139,6 +139,12 @@ async fn every_drift_is_repaired_by_one_full_replace_and_what_is_foreign_stays()
         assert_eq!(essence(&world.output("chat").await), essence(&wanted), "{drift}");
     }
     assert_eq!(world.calls(mark).await, vec!["update clusterspiffeids"; drifts.len()]);
+    // No event tells of a repair; the log does, each time.
+    assert_eq!(
+        operator.said("somebody had changed or deleted the output: it was put right").len(),
+        drifts.len()
+    );
+    assert_eq!(operator.said("differed=\"spec (fields Kleym never writes)\"").len(), 2);
 }
 
 /// What must not change by a drift and its repair.

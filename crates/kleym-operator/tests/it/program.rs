@@ -27,13 +27,14 @@ async fn a_bad_flag_or_variable_stops_the_start_with_one_line_that_names_it() {
         (&["--log-format=xml"], &[], "--log-format: `xml` "),
         (&["--log-level=="], &[], "--log-level: "),
         (&[], &[("KLEYM_LOG_FORMAT", "xml")], "KLEYM_LOG_FORMAT: `xml` "),
+        (&["--x\r\u{202e}y"], &[], "unexpected argument '--x\\r\\u{202e}y' found; "),
         (&["--trust-domian=example.org"], &[], "unexpected argument '--trust-domian' found; tip: "),
         (&["--leader-elect", "false"], &[], "unrecognized subcommand 'false'; "),
-        (&["--instance"], &[], "a value is required for '--instance <NAME>' but none was supplied; "),
+        (&["--instance"], &[], "a value is required for '--instance <NAME>' but none was supplied; see "),
         (
             &["--instance=a", "--instance=b"],
             &[],
-            "the argument '--instance <NAME>' cannot be used multiple times; ",
+            "the argument '--instance <NAME>' cannot be used multiple times; see ",
         ),
     ];
     for (flags, variables, expected) in cases {

@@ -97,7 +97,12 @@ async fn a_leader_that_its_configuration_stops_gives_the_lease_back_for_one_with
     let stats = json!({"status": {"stats": {"namespacesSelected": 1, "podsSelected": 1, "entriesToSet": 1}}});
     world.edit_status(Kind::Output, &world.output_name("chat"), stats).await;
     operator.terminate().await;
-    let wrong = world.start_operator(&["--leader-elect"]).await;
+    // It leads before it can see what its configuration does not fit.
+    let (proxy, gate) = (world.proxy().await, Gate::new());
+    proxy.once(|asked| asked.is("list", "clusterspiffeids"), Fault::Hold(gate.clone()));
+    let wrong = world.start_operator_by(&proxy, &["--leader-elect"]).await;
+    wrong.says(" leading lease=").await;
+    gate.open();
     assert_eq!(wrong.end().await.code(), Some(1));
     assert!(wrong.log().contains("--allow-configuration-change"), "{}", wrong.log());
     let lease = leases(&world).get(&lease_name(&world)).await.unwrap();

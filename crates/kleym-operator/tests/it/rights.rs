@@ -43,6 +43,10 @@ async fn after_a_restart_without_the_right_to_read_pools_nothing_is_decided_and_
     world.ready("chat").await;
     operator.ready().await;
     assert_eq!(world.output("chat").await, output);
+    for said in ["cannot be read: ", "can be read"] {
+        let said = operator.said(said).iter().filter(|line| line.contains("kind=InferencePool")).count();
+        assert!(said > 0, "{}", operator.log());
+    }
 }
 
 #[tokio::test]
