@@ -77,14 +77,14 @@ impl Driver {
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let (mut elected, mut burst) = (true, Burst::default());
-        loop {
+        let braked = loop {
             let leads = self.leadership.borrow_and_update().deadline(Instant::now()).is_some();
             while leads && self.calls.len() < CALLS_AT_ONCE {
                 let Some(call) = self.reconciler.next_call(self.moment()) else { break };
                 self.start(call);
             }
             if !self.reconciler.braked().is_empty() {
-                return Err(Braked::by(self.reconciler.braked()).into());
+                break Some(Braked::by(self.reconciler.braked()));
             }
             self.tell_readiness();
             for announcement in self.reconciler.announcements() {
@@ -104,7 +104,7 @@ impl Driver {
             };
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break None,
                 Some(finished) = self.calls.join_next() => {
                     let (call, answer) = finished?;
                     if let Some(next) = self.reconciler.answered(self.moment(), call, &answer) {
@@ -125,11 +125,11 @@ impl Driver {
                 changed = self.leadership.changed(), if elected => elected = changed.is_ok(),
                 () = wake => {}
             }
-        }
+        };
         tracing::info!(calls = self.calls.len(), "stopping: waiting for calls under way");
         let finish = async { while self.calls.join_next().await.is_some() {} };
         let _ = timeout(CALL_DEADLINE, finish).await;
-        Ok(())
+        braked.map_or(Ok(()), |braked| Err(braked.into()))
     }
 
     fn moment(&self) -> Moment {
@@ -180,7 +180,7 @@ fn log(announcement: &Announcement) {
     }
 }
 
-/// The configuration fits no issued output and may not change. Nothing but the lease was written, so it can be given back.
+/// The configuration fits no issued output and may not change. No call is under way, so the lease can be given back.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the configuration does not fit what SPIRE has made entries for, and starting would withdraw or move those identities: {0}; correct it, or start once with --allow-configuration-change"

@@ -2,6 +2,10 @@
 
 use kleym_core::plan::Failure;
 
+/// What the API server says when an admission webhook, or a ValidatingAdmissionPolicy, denied a request; it says otherwise
+/// when nobody has given the permission.
+const DENIALS: [&str; 2] = [" denied the request", " denied request: "];
+
 /// What a failed call means.
 pub(super) fn failure(error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else { return Failure::Transient };
@@ -11,6 +15,8 @@ pub(super) fn failure(error: &kube::Error) -> Failure {
         403 if status.message.contains("terminating") || status.message.contains("being terminated") => {
             Failure::Transient
         }
+        // Who asks has the permission then. Webhooks and policies choose their code, and this one is a usual choice.
+        403 if DENIALS.iter().any(|words| status.message.contains(words)) => Failure::Rejected,
         401 | 403 => Failure::Forbidden,
         404 => Failure::Absent,
         409 => Failure::Stale,
@@ -50,6 +56,22 @@ mod tests {
         ] {
             assert_eq!(of(code, ""), wanted, "{code}");
         }
+    }
+
+    #[test]
+    fn that_admission_denies_a_request_is_no_lack_of_permissions_whatever_its_code() {
+        for message in [
+            r#"admission webhook "vclusterspiffeid.kb.io" denied the request: invalid"#,
+            r#"clusterspiffeids.spire.spiffe.io "x" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no"#,
+        ] {
+            assert_eq!(
+                (of(403, message), of(422, message)),
+                (Failure::Rejected, Failure::Rejected),
+                "{message}"
+            );
+        }
+        let message = r#"clusterspiffeids.spire.spiffe.io "x" is forbidden: User "denied request" cannot update resource "clusterspiffeids""#;
+        assert_eq!(of(403, message), Failure::Forbidden);
     }
 
     #[test]

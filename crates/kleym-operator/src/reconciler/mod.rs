@@ -85,8 +85,10 @@ pub struct Reconciler {
     /// The namespaces that are served; empty means all.
     namespaces: BTreeSet<Namespace>,
     allow_configuration_change: bool,
-    /// Why nothing is started, although everything was heard of.
+    /// Why nothing is done, although everything was heard of.
     braked: Vec<brake::Difference>,
+    /// Whether the configuration was compared with the outputs.
+    compared: bool,
     started: bool,
     moment: Moment,
     /// When the definition of outputs last changed.
@@ -113,6 +115,7 @@ impl Reconciler {
             namespaces,
             allow_configuration_change: false,
             braked: Vec::new(),
+            compared: false,
             started: false,
             moment,
             redefined_at: None,
@@ -149,7 +152,7 @@ impl Reconciler {
         self
     }
 
-    /// In what the configuration differs from every output that SPIRE has made entries for; nothing is started then.
+    /// In what the configuration differs from every output that SPIRE has made entries for; nothing more is done then.
     pub fn braked(&self) -> &[brake::Difference] {
         &self.braked
     }
@@ -174,7 +177,7 @@ impl Reconciler {
         if self.started {
             self.keep_vigil();
         }
-        let turns = if self.started { QUIET_TURNS } else { 0 };
+        let turns = if self.started && self.braked.is_empty() { QUIET_TURNS } else { 0 };
         for _ in 0..turns {
             let key = self.queue.pop(self.now())?;
             self.begin(&key);
@@ -207,7 +210,7 @@ impl Reconciler {
 
     /// Whether there are turns that could begin now.
     pub fn is_ready(&self) -> bool {
-        self.started && self.queue.is_ready()
+        self.started && self.braked.is_empty() && self.queue.is_ready()
     }
 
     /// When [`Reconciler::next_call`] should be asked again although nothing happened.
@@ -345,34 +348,36 @@ impl Reconciler {
         }
     }
 
-    /// Opens the gate: from here on turns are started.
+    /// Opens the gate: from here on turns are started. What cannot be read keeps it closed for a moment only, so the
+    /// configuration is compared with the outputs when they are listed first, be it then or later: before any is written.
     fn start_when_ready(&mut self) {
+        if !self.started && !self.can_start() {
+            return;
+        }
+        if !self.compared && self.index.availability(Kind::Output).known == Known::Listed {
+            self.compared = true;
+            self.look_for_changes();
+        }
         if self.started || !self.braked.is_empty() {
             return;
         }
-        let silent = |kind: &Kind| self.index.availability(*kind) == Availability::STARTING;
-        let heard_of_all = !Kind::ALL.iter().any(silent);
-        let bindings_known = self.index.is_known(Kind::Binding);
-        if bindings_known && (heard_of_all || self.now() >= GRACE) {
-            self.look_for_changes();
-            if !self.braked.is_empty() {
-                return;
-            }
-            self.started = true;
-            self.begin_vigil();
-            let (bindings, outputs) = (self.book.binding_count(), self.book.output_count());
-            tracing::info!(bindings, outputs, "serving");
-            let unread = self.unready();
-            if !unread.is_empty() {
-                tracing::warn!(
-                    "nothing is decided that depends on what cannot be read: {}",
-                    unread.join(", ")
-                );
-            }
+        self.started = true;
+        self.begin_vigil();
+        let (bindings, outputs) = (self.book.binding_count(), self.book.output_count());
+        tracing::info!(bindings, outputs, "serving");
+        let unread = self.unready();
+        if !unread.is_empty() {
+            tracing::warn!("nothing is decided that depends on what cannot be read: {}", unread.join(", "));
         }
     }
 
-    /// Compares the configuration with what is live, before anything is written.
+    fn can_start(&self) -> bool {
+        let silent = |kind: &Kind| self.index.availability(*kind) == Availability::STARTING;
+        let heard_of_all = !Kind::ALL.iter().any(silent);
+        self.index.is_known(Kind::Binding) && (heard_of_all || self.now() >= GRACE)
+    }
+
+    /// Compares the configuration with what is live, before any output is written.
     fn look_for_changes(&mut self) {
         let found = brake::differences(
             self.index.settings(),

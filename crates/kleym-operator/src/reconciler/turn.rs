@@ -65,6 +65,9 @@ impl Running {
 impl Reconciler {
     /// The next call of a turn; none when it is at its end.
     pub(super) fn advance(&mut self, key: BindingKey) -> Option<Call> {
+        if !self.braked.is_empty() {
+            return None;
+        }
         let running = self.running.get(&key)?;
         let mut decision = self.index.verdict(&key);
         if let (Verdict::Wanted(_), Availability { known: Known::Listed, trouble: Some(trouble) }) =

@@ -80,6 +80,26 @@ async fn a_trust_domain_that_no_issued_output_carries_stops_the_start_until_it_i
 }
 
 #[tokio::test]
+async fn a_lost_setting_stops_an_operator_that_could_not_read_outputs_when_it_started_before_it_moves_one() {
+    let (world, operator) = settled("late-brake", &["--trust-domain=example.org"]).await;
+    operator.terminate().await;
+    let before = issued(&world).await;
+    let mark = world.mark().await;
+    let operator = world.start_operator_without("clusterspiffeids", &["list", "watch"]).await;
+    operator.says("serving bindings=1").await;
+    world.give_all_rights().await;
+    assert_eq!(operator.end().await.code(), Some(1), "{}", operator.log());
+    let said = operator.said("ERROR");
+    assert!(said.len() == 1 && said[0].contains("--allow-configuration-change"), "{}", operator.log());
+    assert_eq!(world.output("chat").await, before);
+    let writes: Vec<String> = world.calls(mark).await;
+    assert!(
+        !writes.iter().any(|call| call.ends_with(" clusterspiffeids") && !call.starts_with("list")),
+        "{writes:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_class_that_no_issued_output_carries_stops_the_start() {
     let (world, operator) = settled("classes", &["--clusterspiffeid-class-name=gold"]).await;
     operator.terminate().await;
