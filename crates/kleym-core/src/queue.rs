@@ -143,6 +143,11 @@ impl<K: Clone + Ord + InLane> Queue<K> {
         delay
     }
 
+    /// How often in a row a key's turns have failed.
+    pub fn failures(&self, key: &K) -> u32 {
+        self.failures.get(key).copied().unwrap_or(0)
+    }
+
     /// Forgets a key's failures.
     pub fn succeeded(&mut self, key: &K) {
         self.failures.remove(key);

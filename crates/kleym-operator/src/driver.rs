@@ -37,6 +37,9 @@ pub struct Driver {
     leadership: watch::Receiver<Leadership>,
     recorder: Recorder,
     horizons: Horizons,
+    /// Asks for outputs to be listed again.
+    anew: watch::Sender<u64>,
+    leads: bool,
 }
 
 /// What the driver works with, beside the API client.
@@ -49,6 +52,8 @@ pub struct Surroundings {
     pub recorder: Recorder,
     /// How far each kind was seen to be.
     pub horizons: Horizons,
+    /// Asks the watches for outputs to be listed again.
+    pub anew: watch::Sender<u64>,
     /// Where it counts.
     pub metrics: Metrics,
     /// Where its clock begins.
@@ -59,12 +64,23 @@ impl Driver {
     /// A driver that knows nothing yet.
     pub fn new(client: Client, configuration: Configuration, surroundings: Surroundings) -> Self {
         let Configuration { settings, namespaces, allow_configuration_change, .. } = configuration;
-        let Surroundings { readiness, leadership, recorder, horizons, metrics, origin } = surroundings;
+        let Surroundings { readiness, leadership, recorder, horizons, anew, metrics, origin } = surroundings;
         let start = Moment { running: Duration::ZERO, wall: jiff::Timestamp::now() };
         let reconciler = Reconciler::new(settings, namespaces, start)
             .allow_configuration_change(allow_configuration_change)
             .with_metrics(metrics);
-        Self { client, reconciler, calls: JoinSet::new(), origin, readiness, leadership, recorder, horizons }
+        Self {
+            client,
+            reconciler,
+            calls: JoinSet::new(),
+            origin,
+            readiness,
+            leadership,
+            recorder,
+            horizons,
+            anew,
+            leads: false,
+        }
     }
 
     /// Drives until it is told to stop; calls under way are then waited for, up to their deadline.
@@ -78,7 +94,7 @@ impl Driver {
     ) -> anyhow::Result<()> {
         let (mut elected, mut burst) = (true, Burst::default());
         let braked = loop {
-            let leads = self.leadership.borrow_and_update().deadline(Instant::now()).is_some();
+            let leads = self.leads_now();
             while leads && self.calls.len() < CALLS_AT_ONCE {
                 let Some(call) = self.reconciler.next_call(self.moment()) else { break };
                 self.start(call);
@@ -130,6 +146,20 @@ impl Driver {
         let finish = async { while self.calls.join_next().await.is_some() {} };
         let _ = timeout(CALL_DEADLINE, finish).await;
         braked.map_or(Ok(()), |braked| Err(braked.into()))
+    }
+
+    /// Whether this replica may write. One that takes over asks for what the former one wrote last.
+    fn leads_now(&mut self) -> bool {
+        let (leads, elected) = {
+            let leadership = self.leadership.borrow_and_update();
+            (leadership.deadline(Instant::now()).is_some(), *leadership != Leadership::Unelected)
+        };
+        if leads && !std::mem::replace(&mut self.leads, leads) && elected {
+            self.anew.send_modify(|asked| *asked += 1);
+            let asked = *self.anew.borrow();
+            self.reconciler.takes_over(self.moment(), asked);
+        }
+        leads
     }
 
     fn moment(&self) -> Moment {

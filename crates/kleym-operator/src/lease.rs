@@ -218,7 +218,7 @@ impl Elector {
                     self.take(shown);
                 }
                 Step::Lost(loss) => {
-                    bail!("leadership is lost: of the lease `{}/{}`, {loss}", self.namespace, self.name)
+                    bail!("leadership is lost, of the lease `{}/{}`: {loss}", self.namespace, self.name)
                 }
                 Step::Over => return Ok(()),
                 call @ (Step::Look | Step::Create(_) | Step::Replace { .. }) => {

@@ -62,14 +62,16 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
     );
     let mut watches = JoinSet::new();
     let horizons = Horizons::default();
+    let (anew, asked) = watch::channel(0);
     let news = feed::start(
         &client,
         &Arc::new(configuration.settings.clone()),
         &configuration.namespaces,
         &horizons,
+        &asked,
         &mut watches,
     );
-    let surroundings = Surroundings { readiness, leadership, recorder, horizons, metrics, origin };
+    let surroundings = Surroundings { readiness, leadership, recorder, horizons, anew, metrics, origin };
     let driver = Driver::new(client, configuration, surroundings);
     tasks.spawn(driver.run(news, stop.clone()));
 

@@ -385,6 +385,11 @@ impl Turn {
         Self { in_doubt: true, ..Self::default() }
     }
 
+    /// Notes that what stands at the output's name may be something else than what was seen, since an answer says so.
+    pub fn doubts(&mut self) {
+        self.in_doubt = true;
+    }
+
     /// Whether the turn failed in a way that another one, a while later, may mend: everything but the rejection of an
     /// output, which waits until something changes.
     pub fn tries_again(&self) -> bool {

@@ -151,6 +151,10 @@ impl<'a> Plan<'a> {
         let holds = binding.holds_finalizer();
         let release = Step::RemoveFinalizer { uid: binding.uid.clone() };
         match self.situation.outputs {
+            // Without a definition there is no output, unless an answer to a write says that there is.
+            Availability { known: Known::Absent, trouble: None } if holds && self.turn.in_doubt => {
+                return self.look();
+            }
             Availability { known: Known::Absent, trouble: None } if holds => return release,
             Availability { known: Known::Absent, trouble: None } => return Self::released(binding),
             Availability { known: Known::Listed, .. } => {}

@@ -102,6 +102,7 @@ async fn write(client: &Client, index: &Index, wanted: &Wanted) -> Result<()> {
         action,
         binding: Some(live.clone()),
         output: None,
+        failures: 0,
     };
     let held = made(client, call(Action::Step(Step::AddFinalizer), live)).await?;
     let live = decode::live_binding(&held)?;

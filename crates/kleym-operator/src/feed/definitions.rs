@@ -75,6 +75,7 @@ impl Definitions {
             list_kind: "PartialObjectMetadataList".to_owned(),
             metadata_only: true,
             horizon: self.horizon.clone(),
+            anew: None,
         };
         let follow = tokio::spawn(stream::follow(client.clone(), collection, reports));
         let mut listing: Option<BTreeSet<String>> = None;
@@ -128,6 +129,7 @@ impl Definitions {
                         drop(news.send(News::Definitions(None)).await);
                     }
                 }
+                Report::Anew(_) => {}
                 Report::WentBack => anyhow::bail!(went_back("customresourcedefinitions")),
                 Report::Failed(trouble) => {
                     troubled = true;

@@ -22,6 +22,7 @@ use kleym_core::relist::Difference;
 use kleym_core::settings::Settings;
 use kube::Client;
 use tokio::sync::mpsc;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 
 use crate::horizon::Horizons;
@@ -52,16 +53,20 @@ pub enum News {
     Redefined(Kind),
     /// Something is wrong with a kind, or no longer.
     Trouble(Kind, Option<Trouble>),
+    /// The list of outputs that was told last was begun after this was asked for.
+    Anew(u64),
     /// Something is wrong with the watch of definitions, or no longer: meanwhile no kind is seen to come or go.
     Definitions(Option<Trouble>),
 }
 
-/// Starts the watches; news comes until the receiver is dropped.
+/// Starts the watches; news comes until the receiver is dropped. Whenever `anew` grows, outputs are listed again, and
+/// [`News::Anew`] follows.
 pub fn start(
     client: &Client,
     settings: &Arc<Settings>,
     namespaces: &BTreeSet<Namespace>,
     horizons: &Horizons,
+    anew: &Receiver<u64>,
     tasks: &mut JoinSet<anyhow::Result<()>>,
 ) -> mpsc::Receiver<News> {
     // Small: the driver is faster than the API server, and a full channel only makes the watches wait.
@@ -75,6 +80,7 @@ pub fn start(
             namespaces: if kind.namespaced() { namespaces.iter().cloned().collect() } else { Vec::new() },
             definition: definitions.subscribe(kind),
             horizon: horizons.of(kind).clone(),
+            anew: (kind == Kind::Output).then(|| anew.clone()),
             news: news.clone(),
         };
         tasks.spawn(watch.run());

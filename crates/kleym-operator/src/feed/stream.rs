@@ -18,7 +18,7 @@ use kleym_core::fact::Trouble;
 use kube::Client;
 use kube::core::WatchEvent;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::page::{Lean, Page};
@@ -56,6 +56,8 @@ pub(super) enum Report {
     Put(Value),
     /// An object is gone.
     Gone(Value),
+    /// The list that has ended was begun after this was asked for.
+    Anew(u64),
     /// The watch is open: nothing is wrong.
     Open,
     /// A list failed, or the watch cannot be opened; it is tried again.
@@ -76,6 +78,26 @@ pub(super) struct Collection {
     pub(super) metadata_only: bool,
     /// How far it was seen to be.
     pub(super) horizon: Horizon,
+    /// Whenever this number grows, it is listed again.
+    pub(super) anew: Option<watch::Receiver<u64>>,
+}
+
+impl Collection {
+    /// Waits until it is to be listed again.
+    async fn asked(&mut self) {
+        let asked = match &mut self.anew {
+            Some(anew) => anew.changed().await.is_ok(),
+            None => false,
+        };
+        if !asked {
+            std::future::pending().await
+        }
+    }
+
+    /// Whether it is to be listed again.
+    fn is_asked(&self) -> bool {
+        self.anew.as_ref().is_some_and(|anew| anew.has_changed().unwrap_or(false))
+    }
 }
 
 /// Why a step did not go on.
@@ -84,6 +106,8 @@ enum Broken {
     Gap(Option<Trouble>),
     /// The watch could not be opened, or broke: open it again.
     Watch(Option<Trouble>),
+    /// A new list is asked for.
+    Anew,
     /// Nobody listens any more.
     Ending,
 }
@@ -129,6 +153,10 @@ pub(super) async fn follow(client: Client, collection: Collection, reports: mpsc
         let trouble = match source.once(&mut pause).await {
             Ok(()) => continue,
             Err(Broken::Ending) => return,
+            Err(Broken::Anew) => {
+                source.version = None;
+                continue;
+            }
             Err(Broken::Gap(trouble)) => {
                 source.version = None;
                 // A gap that follows upon a list is there after the next one too, as a rule.
@@ -180,6 +208,9 @@ impl Source {
 
     /// One list, if one is due, and one watch until it ends.
     async fn once(&mut self, pause: &mut Duration) -> Result<(), Broken> {
+        if self.collection.is_asked() {
+            self.version = None;
+        }
         let version = match self.version.clone() {
             Some(version) => {
                 if self.broke {
@@ -211,6 +242,7 @@ impl Source {
     /// A complete list, page by page; answers its resourceVersion.
     async fn list(&mut self) -> Result<String, Broken> {
         let before = self.collection.horizon.before();
+        let anew = self.collection.anew.as_mut().map(|anew| *anew.borrow_and_update());
         self.reports.send(Report::ListBegins).await?;
         let (mut limit, mut place) = (PAGE, String::new());
         loop {
@@ -248,6 +280,9 @@ impl Source {
                 self.broke = false;
                 self.collection.horizon.saw(&version);
                 self.reports.send(Report::ListEnds).await?;
+                if let Some(anew) = anew {
+                    self.reports.send(Report::Anew(anew)).await?;
+                }
                 self.listed = Some(Instant::now());
                 return Ok(version);
             }
@@ -333,7 +368,11 @@ impl Source {
         let mut events = pin!(events);
         loop {
             let silence = if self.bookmarked { SILENCE } else { SILENCE_WITHOUT_BOOKMARKS };
-            let event = match timeout(silence, events.next()).await {
+            let event = tokio::select! {
+                event = timeout(silence, events.next()) => event,
+                () = self.collection.asked() => return Err(Broken::Anew),
+            };
+            let event = match event {
                 Ok(Some(Ok(event))) => event,
                 // The API server closes a watch when its time is over. One that it closes at once is not asked for in a
                 // tight loop.

@@ -32,6 +32,8 @@ pub(super) struct Watch {
     pub(super) definition: watch::Receiver<Definition>,
     /// How far the kind was seen to be.
     pub(super) horizon: Horizon,
+    /// Whenever this number grows, it is listed again.
+    pub(super) anew: Option<watch::Receiver<u64>>,
     /// Whom to tell.
     pub(super) news: mpsc::Sender<News>,
 }
@@ -132,6 +134,7 @@ impl Watch {
                                 self.news.send(News::Trouble(self.kind, None)).await?;
                             }
                         }
+                        Report::Anew(asked) => self.news.send(News::Anew(asked)).await?,
                         Report::WentBack => return Err(End::WentBack),
                         report => {
                             if let Some(news) = lists.apply(&scope, report) {
@@ -163,6 +166,7 @@ impl Watch {
             list_kind: format!("{}List", self.kind.kind()),
             metadata_only: false,
             horizon: self.horizon.clone(),
+            anew: self.anew.clone(),
         }
     }
 
@@ -212,7 +216,7 @@ impl Lists {
             Report::ListEnds => Seen::ListEnds,
             Report::Put(object) => Seen::Put(self.decode(&object)?),
             Report::Gone(object) => Seen::Gone(gone(&object)?),
-            Report::Open | Report::Failed(_) | Report::WentBack => return None,
+            Report::Anew(_) | Report::Open | Report::Failed(_) | Report::WentBack => return None,
         };
         let difference = self.relists.get_mut(scope)?.apply(seen)?;
         let Some(first) = &mut self.first else {

@@ -39,6 +39,16 @@ pub struct Call {
     pub binding: Option<LiveBinding>,
     /// The output as last seen.
     pub output: Option<Arc<LiveOutput>>,
+    /// How many turns of the binding have failed in a row.
+    pub failures: u32,
+}
+
+impl Call {
+    /// Whether its failure is worth a warning: what fails again and again is told ever more rarely, or the same line of many
+    /// bindings would hide every other.
+    fn warns(&self) -> bool {
+        self.failures == 0 || self.failures.is_power_of_two()
+    }
 }
 
 /// What a call answered.
@@ -106,13 +116,17 @@ pub async fn perform(client: &Client, horizons: &Horizons, call: &Call, term: Te
             // That somebody else was faster is everyday life; the next step looks again.
             if failure == Failure::Stale {
                 tracing::debug!(binding = %call.key, %method, path = uri.path(), error, "a call met a newer state");
+            } else if call.warns() {
+                tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, error, before = call.failures, "a call failed");
             } else {
-                tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, error, "a call failed");
+                tracing::debug!(binding = %call.key, %method, path = uri.path(), ?failure, error, before = call.failures, "a call failed");
             }
             Answer::failed(failure)
         }
         None => {
-            tracing::warn!(binding = %call.key, %method, path = uri.path(), "a call was not answered in time");
+            if call.warns() {
+                tracing::warn!(binding = %call.key, %method, path = uri.path(), before = call.failures, "a call was not answered in time");
+            }
             Answer::failed(Failure::Transient)
         }
     };
@@ -230,4 +244,21 @@ fn continues(list: &Value) -> bool {
 
 fn object_name(object: &Value) -> Option<&str> {
     object.pointer("/metadata/name").and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use kleym_core::name::Namespace;
+
+    use super::*;
+
+    #[test]
+    fn what_fails_again_and_again_is_told_ever_more_rarely() {
+        let key = BindingKey::new(Namespace::parse("llm").unwrap(), ObjectName::parse("chat").unwrap());
+        let warns = |failures: &u32| {
+            let action = Action::WriteStatus(Value::Null);
+            Call { key: key.clone(), action, binding: None, output: None, failures: *failures }.warns()
+        };
+        assert_eq!((0..100).filter(warns).collect::<Vec<u32>>(), [0, 1, 2, 4, 8, 16, 32, 64]);
+    }
 }

@@ -7,7 +7,7 @@ use kleym_core::index::{Dirty, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
 use kleym_core::output::{KeptOutput, LiveOutput, WantedOutput};
-use kleym_core::plan::{Reply, Step};
+use kleym_core::plan::{Failure, Reply, Step};
 use serde_json::Value;
 
 use super::Reconciler;
@@ -20,7 +20,7 @@ use crate::perform::{Action, Answer, Call};
 impl Reconciler {
     /// Notes what a call answered.
     pub(super) fn note_answer(&mut self, call: Call, answer: &Answer) {
-        let Call { key, action, binding, output: before } = call;
+        let Call { key, action, binding, output: before, failures: _ } = call;
         let mut dirty = Dirty::new();
         if let Action::Step(step) = &action {
             let uid = binding.as_ref().map(|binding| &binding.uid);
@@ -33,7 +33,11 @@ impl Reconciler {
         }
         match &action {
             Action::Step(step) => {
-                match (step, &answer.reply) {
+                let reply = &self.in_spite_of_absence(step, &answer.reply);
+                let made_in_spite = self.outputs_are_absent()
+                    && matches!(step, Step::CreateOutput(_) | Step::ReplaceOutput(_))
+                    && *reply == Reply::Done;
+                match (step, reply) {
                     (Step::LookAtOutput { name }, Reply::ProvedAbsent) => {
                         // What was seen since the look was sent, it says nothing of.
                         if let Some(before) = &before {
@@ -83,21 +87,24 @@ impl Reconciler {
                 if let (
                     Step::CreateOutput(_) | Step::ReplaceOutput(_) | Step::TryOutput(_),
                     Reply::Failed(failure),
-                ) = (step, &answer.reply)
+                ) = (step, reply)
                     && !failure.passes()
                     && !self.is_redefined()
                 {
                     self.memory.entry(key.clone()).or_default().rejected = Some(*failure);
                 }
-                if is_certain(step, &answer.reply)
+                if is_certain(step, reply)
                     && !self.outputs_are_absent()
                     && let Some(sent) = self.running.get(&key).map(|running| running.sent)
                 {
                     self.end_doubt(&key, sent, &mut dirty);
                 }
-                log(&key, step, &answer.reply);
+                log(&key, step, reply);
                 if let Some(running) = self.running.get_mut(&key) {
-                    running.turn.take(step, &answer.reply);
+                    running.turn.take(step, reply);
+                    if made_in_spite {
+                        running.turn.doubts();
+                    }
                 }
             }
             Action::WriteStatus(status) => {
@@ -117,7 +124,7 @@ impl Reconciler {
                     let again = known.wrote_already(wrote);
                     known.wrote = Some((wrote, StatusSeen::read(object.get("status")).digest));
                     if again {
-                        tracing::info!(binding = %key, "somebody had changed the status: it was written again");
+                        tracing::info!(binding = %key, "the status was not what was written last: it was written again");
                         let now = self.now();
                         self.memory.entry(key.clone()).or_default().rewritten(now);
                     }
@@ -128,6 +135,20 @@ impl Reconciler {
             }
         }
         self.add(dirty);
+    }
+
+    /// What an answer means while outputs have no definition, as far as is known: a look that finds one contradicts that,
+    /// and a list of all is to come; one that the API server has no answer to, agrees.
+    fn in_spite_of_absence(&self, step: &Step, reply: &Reply) -> Reply {
+        match (step, reply) {
+            (Step::LookAtOutput { .. }, Reply::Done) if self.outputs_are_absent() => {
+                Reply::Failed(Failure::Transient)
+            }
+            (Step::LookAtOutput { .. }, Reply::Failed(Failure::Absent)) if self.outputs_are_absent() => {
+                Reply::ProvedAbsent
+            }
+            _ => reply.clone(),
+        }
     }
 
     fn outputs_are_absent(&self) -> bool {

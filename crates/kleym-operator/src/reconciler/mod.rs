@@ -90,6 +90,8 @@ pub struct Reconciler {
     /// Whether the configuration was compared with the outputs.
     compared: bool,
     started: bool,
+    /// The list of outputs that this replica waits for since it took over, and since when.
+    takeover: Option<(u64, Now)>,
     moment: Moment,
     /// When the definition of outputs last changed.
     redefined_at: Option<Now>,
@@ -117,6 +119,7 @@ impl Reconciler {
             braked: Vec::new(),
             compared: false,
             started: false,
+            takeover: None,
             moment,
             redefined_at: None,
             definitions: None,
@@ -169,6 +172,27 @@ impl Reconciler {
         self.start_when_ready();
     }
 
+    /// Takes that this replica leads from now on, and that outputs were asked to be listed anew. What its watches told may
+    /// lack what the former leader wrote last, and each kind by another time: beside an output that is not known of,
+    /// nothing must be granted. So nothing is begun before that list, or [`GRACE`] is over.
+    pub fn takes_over(&mut self, moment: Moment, asked: u64) {
+        self.moment = moment;
+        self.takeover = Some((asked, self.now()));
+    }
+
+    /// Until when nothing is begun because outputs are to be listed anew. Without any list of them nothing is granted
+    /// anyway.
+    fn takes_over_until(&self) -> Option<Now> {
+        let (_, since) = self.takeover?;
+        let listed = self.index.availability(Kind::Output).known == Known::Listed;
+        Some(since + GRACE).filter(|until| listed && *until > self.now())
+    }
+
+    /// Whether turns may begin.
+    fn may_begin(&self) -> bool {
+        self.started && self.braked.is_empty() && self.takes_over_until().is_none()
+    }
+
     /// The first call of the next turn, if one is ready. Turns that need no call are taken and ended on the way, so many of
     /// them at the most that this takes a moment: [`Reconciler::is_ready`] tells whether there are others.
     pub fn next_call(&mut self, moment: Moment) -> Option<Call> {
@@ -177,7 +201,7 @@ impl Reconciler {
         if self.started {
             self.keep_vigil();
         }
-        let turns = if self.started && self.braked.is_empty() { QUIET_TURNS } else { 0 };
+        let turns = if self.may_begin() { QUIET_TURNS } else { 0 };
         for _ in 0..turns {
             let key = self.queue.pop(self.now())?;
             self.begin(&key);
@@ -210,7 +234,7 @@ impl Reconciler {
 
     /// Whether there are turns that could begin now.
     pub fn is_ready(&self) -> bool {
-        self.started && self.braked.is_empty() && self.queue.is_ready()
+        self.may_begin() && self.queue.is_ready()
     }
 
     /// When [`Reconciler::next_call`] should be asked again although nothing happened.
@@ -221,7 +245,11 @@ impl Reconciler {
     }
 
     fn next_turn_due(&self) -> Option<Now> {
-        if self.started { self.queue.next_due() } else { Some(GRACE).filter(|grace| *grace > self.now()) }
+        match self.takes_over_until() {
+            Some(until) => Some(until),
+            None if self.started => self.queue.next_due(),
+            None => Some(GRACE).filter(|grace| *grace > self.now()),
+        }
     }
 
     /// Whether nothing is ready, under way or due.
@@ -253,6 +281,10 @@ impl Reconciler {
                 self.memory.iter_mut().filter_map(rejected).collect()
             }
             News::Redefined(_) => Dirty::new(),
+            News::Anew(asked) => {
+                self.takeover.take_if(|(waits_for, _)| *waits_for <= asked);
+                Dirty::new()
+            }
             News::Definitions(trouble) => {
                 self.definitions = trouble;
                 Dirty::new()

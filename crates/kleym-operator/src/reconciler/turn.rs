@@ -152,7 +152,8 @@ impl Reconciler {
                 )
             );
         }
-        Some(Call { key, action, binding, output })
+        let failures = self.queue.failures(&key);
+        Some(Call { key, action, binding, output, failures })
     }
 
     /// How long a status must wait that was written already and that somebody has overwritten since.

@@ -221,7 +221,7 @@ async fn a_lease_that_is_deleted_is_lost_and_not_brought_back_by_who_lost_it() {
     let mut replica = field.replica("first");
     replica.leads().await;
     field.leases.delete(NAME, &DeleteParams::default()).await.unwrap();
-    let why = format!("leadership is lost: of the lease `{}/{NAME}`, it was deleted", field.namespace);
+    let why = format!("leadership is lost, of the lease `{}/{NAME}`: it was deleted", field.namespace);
     assert_eq!(replica.ends().await, Err(why));
     assert!(field.leases.get_opt(NAME).await.unwrap().is_none());
 }
@@ -245,7 +245,7 @@ async fn a_lease_that_somebody_takes_by_hand_is_lost() {
         let mut replica = field.replica("first");
         replica.leads().await;
         field.edit(json!({"spec": {"holderIdentity": taken}})).await;
-        let why = format!("leadership is lost: of the lease `{}/{NAME}`, {loss}", field.namespace);
+        let why = format!("leadership is lost, of the lease `{}/{NAME}`: {loss}", field.namespace);
         assert_eq!(replica.ends().await, Err(why));
         assert_eq!(field.lease().await["spec"]["holderIdentity"], taken);
     }
@@ -385,7 +385,7 @@ async fn a_leader_whose_api_server_falls_silent_stops_before_anybody_else_may_le
     silent.send_replace(true);
     let fell_silent = Instant::now();
     let why =
-        format!("leadership is lost: of the lease `{}/{NAME}`, it was not renewed in time", field.namespace);
+        format!("leadership is lost, of the lease `{}/{NAME}`: it was not renewed in time", field.namespace);
     assert_eq!(first.ends().await, Err(why));
     let ended = Instant::now();
     assert!(ended - fell_silent < timing().duration, "{:?}", ended - fell_silent);

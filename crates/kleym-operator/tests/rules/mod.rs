@@ -112,7 +112,7 @@ pub(crate) fn overlap_in_passing(a: Claim<'_>, b: Claim<'_>) -> bool {
 }
 
 /// Whether a key that proves two sets disjoint has different values in them.
-fn apart(a: &[String], b: &[String]) -> bool {
+pub(crate) fn apart(a: &[String], b: &[String]) -> bool {
     a.iter().filter_map(|item| proving(item)).any(|(key, value)| {
         b.iter().filter_map(|item| proving(item)).any(|(other, theirs)| key == other && value != theirs)
     })

@@ -56,6 +56,11 @@ impl Scene {
         self.list_all();
     }
 
+    /// This operator leads from now on, and has asked for outputs to be listed anew.
+    pub(crate) fn takes_over(&mut self, asked: u64) {
+        self.reconciler.takes_over(self.moment(), asked);
+    }
+
     fn list_all(&mut self) {
         for kind in Kind::ALL {
             self.list(kind);

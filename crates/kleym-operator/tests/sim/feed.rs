@@ -26,6 +26,8 @@ pub(crate) enum Report {
     Absent(Kind),
     /// A kind's definition changed and is still there.
     Redefined(Kind),
+    /// The list of outputs that was told last was begun after this was asked for.
+    Anew(u64),
     /// Something is wrong with a kind, or no longer.
     Trouble(Kind, Option<Trouble>),
 }
@@ -70,6 +72,9 @@ struct Watch {
     told: Option<Trouble>,
     /// The lists of all namespaces come as one.
     first: bool,
+    /// The list that was asked for last, and for which the last one was begun.
+    anew: u64,
+    begun_for: u64,
 }
 
 /// The watches.
@@ -90,6 +95,8 @@ impl Feed {
             changes: server.shelf(kind).changes,
             told: None,
             first: true,
+            anew: 0,
+            begun_for: 0,
         };
         let watches = Kind::ALL.into_iter().map(|kind| (kind, watch(kind))).collect();
         Self { watches, namespaces: namespaces.clone() }
@@ -101,6 +108,12 @@ impl Feed {
         if matches!(watch.stage, Stage::Live) {
             watch.stage = Stage::Open;
         }
+    }
+
+    /// Asks for outputs to be listed again.
+    pub(crate) fn list_anew(&mut self, asked: u64) {
+        self.watches.get_mut(&Kind::Output).unwrap().anew = asked;
+        self.expire(Kind::Output);
     }
 
     /// Lets a watch tell what it has; answers when it should be asked again, if nothing else happens.
@@ -171,6 +184,7 @@ impl Feed {
                 let ready = server.now + Duration::from_millis(random.within(1, 60));
                 watch.cursor = server.version();
                 watch.era = shelf.ends.len();
+                watch.begun_for = watch.anew;
                 watch.stage = Stage::Listing { ready, items };
                 Some(ready)
             }
@@ -194,6 +208,13 @@ impl Feed {
                 }
                 watch.first = false;
                 watch.stage = Stage::Live;
+                if watch.anew > 0 {
+                    reports.push(Report::Anew(watch.begun_for));
+                }
+                if watch.anew > watch.begun_for {
+                    watch.stage = Stage::Open;
+                    return soon(random);
+                }
                 if server.since(kind, watch.cursor).is_ok_and(<[Event]>::is_empty) {
                     None
                 } else {

@@ -100,3 +100,82 @@ fn a_write_that_was_made_and_said_to_be_rejected_is_made_again_when_somebody_und
     scene.rest();
     assert!(scene.output("a"), "what stood is still taken for rejected");
 }
+
+#[test]
+fn who_takes_over_begins_nothing_before_outputs_were_listed_anew_or_that_has_taken_too_long() {
+    for listed in [true, false] {
+        let mut scene = Scene::new();
+        scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+        scene.watch(Kind::Binding);
+        scene.takes_over(2);
+        assert!(scene.next().is_none());
+        // A list that was begun before tells nothing.
+        scene.list(Kind::Output);
+        scene.tell(Report::Anew(1));
+        assert!(scene.next().is_none());
+        if listed {
+            scene.list(Kind::Output);
+            scene.tell(Report::Anew(2));
+        } else {
+            scene.server.now = Duration::from_secs(10);
+        }
+        assert!(scene.next().is_some(), "listed: {listed}");
+    }
+}
+
+#[test]
+fn who_takes_over_grants_nothing_beside_what_the_former_leader_wrote_last() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "router"));
+    scene.rest();
+    scene.server.now = Duration::from_secs(2);
+    scene.server.put_by_hand(&binding("b"), per_objective("code", "vllm"));
+    scene.rest();
+    assert!(scene.output("a") && scene.output("b"));
+    // The older one is edited into the way of the younger, and another replica sees to it. This one has heard that the
+    // output of the younger is gone, and nothing else.
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    scene.server.delete_by_hand(&Place::output(&output_of(NAMESPACE, "b")));
+    scene.watch(Kind::Output);
+    scene.server.edit_by_hand(&Place::output(&output_of(NAMESPACE, "a")), |object| {
+        let items = object["spec"]["workloadSelectorTemplates"].as_array_mut().unwrap();
+        items.iter_mut().filter(|item| *item == "k8s:container-name:router").for_each(|item| {
+            *item = "k8s:container-name:vllm".into();
+        });
+    });
+    scene.takes_over(1);
+    assert!(scene.next().is_none());
+    scene.list(Kind::Output);
+    scene.tell(Report::Anew(1));
+    // It knows the edit no sooner than its watch tells; until then the former claim of the older one may be put back first.
+    let mut next = scene.next();
+    for _ in 0..20 {
+        let Some(call) = next else { return };
+        let older = scene.server.get(&Place::output(&output_of(NAMESPACE, "a"))).unwrap();
+        let beside = older.value["spec"].to_string().contains("k8s:container-name:vllm");
+        assert!(!beside || !is(Verb::Create, "b")(&Request::of(&call)), "two have one container");
+        let response = scene.arrive(&call);
+        next = scene.answer(call, &response).or_else(|| scene.next());
+    }
+    panic!("it never rests");
+}
+
+#[test]
+fn a_binding_stays_while_a_write_was_answered_although_outputs_seem_to_have_no_definition() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let create = scene.until(is(Verb::Create, "a")).unwrap();
+    scene.server.delete_by_hand(&binding("a"));
+    scene.watch(Kind::Binding);
+    scene.server.remove_definition(Kind::Output);
+    scene.tell(Report::Absent(Kind::Output));
+    // The definition is back before anybody has told so, and the create arrives after that.
+    scene.server.restore_definition(Kind::Output);
+    let response = scene.arrive(&create);
+    scene.finish(create, &response);
+    assert!(scene.server.get(&binding("a")).is_some() && scene.output("a"), "its output is left behind");
+    scene.list(Kind::Output);
+    scene.server.now = Duration::from_secs(2);
+    scene.rest();
+    assert!(scene.server.get(&binding("a")).is_none() && !scene.output("a"));
+}

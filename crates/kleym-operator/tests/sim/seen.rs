@@ -104,6 +104,7 @@ impl Seen {
                 News::Absent(kind)
             }
             Report::Redefined(kind) => News::Redefined(kind),
+            Report::Anew(asked) => News::Anew(asked),
             Report::Trouble(kind, trouble) => {
                 self.apply(Change::Trouble(kind, trouble));
                 News::Trouble(kind, trouble)

@@ -11,7 +11,7 @@ use kleym_core::render::Identity;
 use kleym_operator::perform::{Action, Call};
 use serde_json::Value;
 
-use super::rules::{Claim, Proofs, Whose, is_neutral, items, overlap_in_passing};
+use super::rules::{Claim, Proofs, Whose, apart, is_neutral, items, overlap_in_passing};
 use super::{Verified, Violation, must};
 use crate::deed::Config;
 use crate::objects::{INSTANCE, output_of};
@@ -184,8 +184,11 @@ fn same_class(commit: &Commit<'_>) -> Verified {
     })
 }
 
-/// The finalizer stands before the output is created.
+/// The finalizer stands before the output is created. What lands late is excused, because nobody could hold it back.
 fn held(server: &Server, commit: &Commit<'_>) -> Verified {
+    if commit.writer == Writer::Late {
+        return Ok(());
+    }
     let key = &commit.call.key;
     let Some(binding) = &commit.call.binding else {
         return Err(Violation { rule: "order", what: format!("{key} gets an output without being there") });
@@ -226,8 +229,16 @@ fn beside_nobody(server: &Server, commit: &Commit<'_>) -> Verified {
         let known: Vec<&Arc<Identity>> =
             other.identity.iter().chain(had).filter(|identity| is_of(identity)).collect();
         let claim = |of| Claim { id, items: &selectors, of };
+        // What a hand has changed nobody knows the subject of. It is taken to be its binding's, where that has the same
+        // SPIFFE ID for the same subject and no workload can match both.
+        let present = commit.neighbours.get(&place.name).and_then(|had| had.last());
+        let of_one_subject =
+            present.is_some_and(|p| p.spiffe_id == identity.spiffe_id && p.subject == identity.subject);
+        let taken_for_its_subject = of_one_subject
+            && id.eq_ignore_ascii_case(identity.spiffe_id.as_str())
+            && apart(&texts, &selectors);
         let clash = if known.is_empty() {
-            overlap_in_passing(wanted, claim(None))
+            !taken_for_its_subject && overlap_in_passing(wanted, claim(None))
         } else {
             known.iter().all(|identity| overlap_in_passing(wanted, claim(Some(identity))))
         };

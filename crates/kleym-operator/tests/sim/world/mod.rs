@@ -166,7 +166,7 @@ impl World {
                 .filter(|operator| operator.reign.is_some() && operator.in_flight.len() < CALLS_AT_ONCE);
             let due = leading.filter_map(|operator| {
                 let due = operator.reconciler.next_due()?;
-                Some(((due + operator.born).max(self.server.now), operator.id))
+                Some(((due + operator.born).max(self.server.now).max(operator.gathers), operator.id))
             });
             let (due, leader) = due.min().unzip();
             match (agenda, due) {

@@ -27,6 +27,8 @@ pub(super) struct Operator {
     pub(super) seen: Seen,
     pub(super) in_flight: BTreeSet<u64>,
     pub(super) pumping: BTreeSet<Kind>,
+    /// Until when it gathers a burst, whatever else is due.
+    pub(super) gathers: Duration,
     pub(super) conduct: Conduct,
 }
 
@@ -66,6 +68,7 @@ impl World {
             feed: Feed::new(&config.served(), &self.server),
             in_flight: BTreeSet::new(),
             pumping: BTreeSet::new(),
+            gathers: Duration::ZERO,
             conduct: Conduct::default(),
         });
         self.note(|| format!("operator {id} starts: {config:?}"));
@@ -81,8 +84,17 @@ impl World {
     fn crown(&mut self, id: u32) {
         self.reigns += 1;
         let reign = self.reigns;
+        let moment = self.moment(id);
+        let elected = self.replicas > 1;
         if let Some(operator) = self.operator_mut(id) {
             operator.reign = Some(reign);
+            if elected {
+                operator.feed.list_anew(reign.into());
+                operator.reconciler.takes_over(moment, reign.into());
+            }
+        }
+        if elected {
+            self.pump_soon(id, Kind::Output);
         }
         if reign > 1 && self.replicas > 1 {
             self.note(|| format!("operator {id} leads"));

@@ -79,6 +79,9 @@ impl World {
         // A burst may be seen as a whole before anything is started.
         if self.random.once_in(4) {
             let at = self.now() + milliseconds(2);
+            if let Some(operator) = self.operator_mut(id) {
+                operator.gathers = at;
+            }
             self.at(at, Event::Drive(id));
             return Ok(());
         }
@@ -99,6 +102,7 @@ fn describe(report: &Report) -> String {
         }
         Report::Put(kind, value) => format!("sees {} {}", kind.crd_name(), object(value)),
         Report::Gone(kind, value) => format!("sees that {} {} is gone", kind.crd_name(), object(value)),
+        Report::Anew(asked) => format!("has what was asked for as the {asked}th"),
         Report::Redefined(kind) => format!("sees that {} was redefined", kind.crd_name()),
         Report::Absent(kind) => format!("sees that {} is absent", kind.crd_name()),
         Report::Trouble(kind, trouble) => format!("trouble with {}: {trouble:?}", kind.crd_name()),
