@@ -202,6 +202,11 @@ pub(super) fn items(list: &Value) -> Option<&Vec<Value>> {
     list.get("items").and_then(Value::as_array).filter(|_| is_list)
 }
 
+/// Whether a kind's definition is absent now, as a list tells that is made for this alone.
+pub(super) async fn is_absent(client: &Client, kind: Kind) -> Result<bool, String> {
+    list_by_name(client, &Horizon::default(), &kind.crd_name()).await
+}
+
 /// Whether a complete list by this name, no older than what was seen, is empty.
 async fn list_by_name(client: &Client, horizon: &Horizon, name: &str) -> Result<bool, String> {
     let request = by_name(name).map_err(|error| error.to_string())?;

@@ -53,7 +53,7 @@ pub enum News {
     Redefined(Kind),
     /// Something is wrong with a kind, or no longer.
     Trouble(Kind, Option<Trouble>),
-    /// The list of outputs that was told last was begun after this was asked for.
+    /// The list of outputs that was told last was begun after this was asked for, or the proof that there are none.
     Anew(u64),
     /// Something is wrong with the watch of definitions, or no longer: meanwhile no kind is seen to come or go.
     Definitions(Option<Trouble>),

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::definitions::Definition;
 use super::stream::{self, Collection, Report};
-use super::{GoneKey, Item, News, served, went_back};
+use super::{GoneKey, Item, News, definitions, served, went_back};
 use crate::horizon::Horizon;
 
 /// The watch of one kind.
@@ -85,13 +85,27 @@ impl Watch {
                 Definition::Unknown => definition.changed().await?,
                 Definition::Absent => {
                     self.news.send(News::Absent(self.kind)).await?;
-                    definition.changed().await?;
+                    self.while_absent(&mut definition).await?;
                 }
                 Definition::Exists(_) | Definition::Unreadable(_) => {
                     let served = served::wait(self.client.clone(), self.kind, self.news.clone());
                     tokio::select! {
                         () = served => self.objects(&mut definition).await?,
                         changed = definition.changed() => changed?,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the definition changes. That it is absent is proved again when a list is asked for.
+    async fn while_absent(&mut self, definition: &mut watch::Receiver<Definition>) -> Result<(), End> {
+        loop {
+            tokio::select! {
+                changed = definition.changed() => return Ok(changed?),
+                asked = asked(&mut self.anew) => {
+                    if matches!(definitions::is_absent(&self.client, self.kind).await, Ok(true)) {
+                        self.news.send(News::Anew(asked)).await?;
                     }
                 }
             }
@@ -187,6 +201,16 @@ impl Watch {
         };
         tokio::join!(stream::follow(client, collection, inner), forward);
     }
+}
+
+/// Waits until a list is asked for; answers which.
+async fn asked(anew: &mut Option<watch::Receiver<u64>>) -> u64 {
+    if let Some(anew) = anew
+        && anew.changed().await.is_ok()
+    {
+        return *anew.borrow_and_update();
+    }
+    std::future::pending().await
 }
 
 /// The lists of one kind, one for each scope.

@@ -180,12 +180,12 @@ impl Reconciler {
         self.takeover = Some((asked, self.now()));
     }
 
-    /// Until when nothing is begun because outputs are to be listed anew. Without any list of them nothing is granted
-    /// anyway.
+    /// Until when nothing is begun because outputs are to be listed, or proved absent, anew. While nothing is known of them,
+    /// nothing is granted or let go anyway.
     fn takes_over_until(&self) -> Option<Now> {
         let (_, since) = self.takeover?;
-        let listed = self.index.availability(Kind::Output).known == Known::Listed;
-        Some(since + GRACE).filter(|until| listed && *until > self.now())
+        let known = self.index.is_known(Kind::Output);
+        Some(since + GRACE).filter(|until| known && *until > self.now())
     }
 
     /// Whether turns may begin.

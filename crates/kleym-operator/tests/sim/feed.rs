@@ -177,7 +177,13 @@ impl Feed {
             return None;
         }
         match &mut watch.stage {
-            Stage::Away if absent => None,
+            Stage::Away if absent => {
+                if watch.anew > watch.begun_for {
+                    watch.begun_for = watch.anew;
+                    reports.push(Report::Anew(watch.anew));
+                }
+                None
+            }
             Stage::Away | Stage::Open => {
                 let items = server.of_kind(kind).map(|(_, stored)| Rc::clone(&stored.value));
                 let items = items.filter(|value| watched(value)).collect();

@@ -124,6 +124,22 @@ fn who_takes_over_begins_nothing_before_outputs_were_listed_anew_or_that_has_tak
 }
 
 #[test]
+fn who_takes_over_lets_no_binding_go_before_outputs_were_proved_absent_anew() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    scene.rest();
+    scene.server.delete_by_hand(&binding("a"));
+    scene.watch(Kind::Binding);
+    scene.server.remove_definition(Kind::Output);
+    scene.tell(Report::Absent(Kind::Output));
+    scene.takes_over(1);
+    assert!(scene.next().is_none());
+    scene.tell(Report::Anew(1));
+    scene.rest();
+    assert!(scene.server.get(&binding("a")).is_none());
+}
+
+#[test]
 fn who_takes_over_grants_nothing_beside_what_the_former_leader_wrote_last() {
     let mut scene = Scene::new();
     scene.server.put_by_hand(&binding("a"), per_objective("chat", "router"));
