@@ -268,7 +268,11 @@ impl Reconciler {
                 tracing::info!(%kind, "the CustomResourceDefinition is not installed");
                 let mut dirty = self.apply(Change::Absent(kind));
                 match kind {
-                    Kind::Output => dirty.extend(self.outputs_absent()),
+                    Kind::Output => {
+                        // What comes back may take what the former definition did not.
+                        self.memory.values_mut().for_each(|memory| memory.rejected = None);
+                        dirty.extend(self.outputs_absent());
+                    }
                     Kind::Binding => dirty.extend(self.book.bindings_absent()),
                     Kind::Objective(_) | Kind::Pool(_) => {}
                 }

@@ -195,3 +195,20 @@ fn a_binding_stays_while_a_write_was_answered_although_outputs_seem_to_have_no_d
     scene.rest();
     assert!(scene.server.get(&binding("a")).is_none() && !scene.output("a"));
 }
+
+#[test]
+fn what_a_definition_did_not_take_is_tried_again_under_the_one_that_comes_after_it() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let create = scene.until(is(Verb::Create, "a")).unwrap();
+    scene.finish(create, &Err(Refused::Misfortune(422)));
+    scene.rest();
+    assert!(!scene.output("a"));
+    scene.server.remove_definition(Kind::Output);
+    scene.tell(Report::Absent(Kind::Output));
+    scene.server.restore_definition(Kind::Output);
+    scene.server.now = Duration::from_secs(2);
+    scene.list(Kind::Output);
+    scene.rest();
+    assert!(scene.output("a"), "it is not tried again");
+}
