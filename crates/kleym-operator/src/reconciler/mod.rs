@@ -174,7 +174,7 @@ impl Reconciler {
 
     /// Takes that this replica leads from now on, and that outputs were asked to be listed anew. What its watches told may
     /// lack what the former leader wrote last, and each kind by another time: beside an output that is not known of,
-    /// nothing must be granted. So nothing is begun before that list, or [`GRACE`] is over.
+    /// nothing must be granted. So nothing is begun before that list, for ten seconds at the most.
     pub fn takes_over(&mut self, moment: Moment, asked: u64) {
         self.moment = moment;
         self.takeover = Some((asked, self.now()));
