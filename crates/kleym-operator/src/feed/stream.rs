@@ -82,18 +82,17 @@ pub(super) struct Collection {
     pub(super) anew: Option<watch::Receiver<u64>>,
 }
 
-impl Collection {
-    /// Waits until it is to be listed again.
-    async fn asked(&mut self) {
-        let asked = match &mut self.anew {
-            Some(anew) => anew.changed().await.is_ok(),
-            None => false,
-        };
-        if !asked {
-            std::future::pending().await
-        }
+/// Waits until a new list is asked for; answers which. For ever, where nobody asks.
+pub(super) async fn asked(anew: &mut Option<watch::Receiver<u64>>) -> u64 {
+    if let Some(anew) = anew
+        && anew.changed().await.is_ok()
+    {
+        return *anew.borrow_and_update();
     }
+    std::future::pending().await
+}
 
+impl Collection {
     /// Whether it is to be listed again.
     fn is_asked(&self) -> bool {
         self.anew.as_ref().is_some_and(|anew| anew.has_changed().unwrap_or(false))
@@ -370,7 +369,7 @@ impl Source {
             let silence = if self.bookmarked { SILENCE } else { SILENCE_WITHOUT_BOOKMARKS };
             let event = tokio::select! {
                 event = timeout(silence, events.next()) => event,
-                () = self.collection.asked() => return Err(Broken::Anew),
+                _ = asked(&mut self.collection.anew) => return Err(Broken::Anew),
             };
             let event = match event {
                 Ok(Some(Ok(event))) => event,

@@ -103,7 +103,7 @@ impl Watch {
         loop {
             tokio::select! {
                 changed = definition.changed() => return Ok(changed?),
-                asked = asked(&mut self.anew) => {
+                asked = stream::asked(&mut self.anew) => {
                     if matches!(definitions::is_absent(&self.client, self.kind).await, Ok(true)) {
                         self.news.send(News::Anew(asked)).await?;
                     }
@@ -201,16 +201,6 @@ impl Watch {
         };
         tokio::join!(stream::follow(client, collection, inner), forward);
     }
-}
-
-/// Waits until a list is asked for; answers which.
-async fn asked(anew: &mut Option<watch::Receiver<u64>>) -> u64 {
-    if let Some(anew) = anew
-        && anew.changed().await.is_ok()
-    {
-        return *anew.borrow_and_update();
-    }
-    std::future::pending().await
 }
 
 /// The lists of one kind, one for each scope.

@@ -163,9 +163,12 @@ impl Reconciler {
     /// Takes what a watch reported.
     pub fn take(&mut self, moment: Moment, news: News) {
         self.moment = moment;
-        let before = Kind::ALL.map(|kind| self.index.availability(kind));
+        let about = match &news {
+            News::Objects(kind, ..) | News::Trouble(kind, _) => Some((*kind, self.index.availability(*kind))),
+            _ => None,
+        };
         let dirty = self.changed_by(news);
-        for (kind, before) in Kind::ALL.into_iter().zip(before) {
+        if let Some((kind, before)) = about {
             self.log_return(kind, before);
         }
         self.add(dirty);
