@@ -201,14 +201,14 @@ impl Outputs {
         self.by_name.is_empty()
     }
 
-    /// Takes a live output, unless an event that comes late would put an older state of the same object over a newer
-    /// one. Answers whether anything but the statistics changed.
+    /// Takes a live output, unless an event that comes late would put an older state over a newer one: one of the same
+    /// object, or an object that the known one has replaced. Answers whether anything but the statistics changed.
     pub fn put(&mut self, output: KeptOutput) -> bool {
         let Some(known) = self.by_name.get_mut(output.name()) else {
             self.by_name.insert(output.name().clone(), output);
             return true;
         };
-        if known.uid() == output.uid() && is_older(output.resource_version(), known.resource_version()) {
+        if is_older(output.resource_version(), known.resource_version()) {
             return false;
         }
         let changed = !known.is_but_for_status(&output);

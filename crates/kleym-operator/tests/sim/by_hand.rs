@@ -85,9 +85,14 @@ impl Scene {
 
     /// Tells what happened to a kind since it was last told.
     pub(crate) fn watch(&mut self, kind: Kind) {
-        let since = self.told.insert(kind, self.server.version()).unwrap_or_default();
+        self.watch_until(kind, self.server.version());
+    }
+
+    /// The same, up to a version: what happened later is still on its way.
+    pub(crate) fn watch_until(&mut self, kind: Kind, version: u64) {
+        let since = self.told.insert(kind, version).unwrap_or_default();
         let events = self.server.since(kind, since).unwrap().to_vec();
-        for event in events {
+        for event in events.into_iter().filter(|event| event.version <= version) {
             self.tell(if event.gone {
                 Report::Gone(kind, event.value)
             } else {

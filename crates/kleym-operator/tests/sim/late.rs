@@ -31,6 +31,51 @@ fn a_look_that_found_nothing_says_nothing_of_what_was_seen_since() {
 }
 
 #[test]
+fn an_event_that_is_older_than_what_a_look_showed_takes_nothing_away() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let create = scene.until(is(Verb::Create, "a")).unwrap();
+    let again = Request::of(&create);
+    let response = scene.arrive(&create);
+    scene.finish(create, &response);
+    scene.server.now = Duration::from_secs(2);
+    scene.server.put_by_hand(&binding("b"), per_objective("code", "router"));
+    scene.rest();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "sidecar"));
+    scene.server.put_by_hand(&binding("b"), per_objective("code", "vllm"));
+    let replace = scene.until(is(Verb::Replace, "a")).unwrap();
+    // Somebody deletes the output, and somebody puts the former one back; twice, before the watch tells of it.
+    let output = Place::output(&output_of(NAMESPACE, "a"));
+    scene.server.delete_by_hand(&output);
+    scene.server.answer(&again, Writer::Late).unwrap();
+    scene.server.delete_by_hand(&output);
+    let gone = scene.server.version();
+    scene.server.answer(&again, Writer::Late).unwrap();
+    let response = scene.arrive(&replace);
+    let mut next = scene.answer(replace, &response);
+    let replace = loop {
+        let call = next.take().or_else(|| scene.next()).expect("what was put back is replaced");
+        if is(Verb::Replace, "a")(&Request::of(&call)) {
+            break call;
+        }
+        let response = scene.arrive(&call);
+        next = scene.answer(call, &response);
+    };
+    scene.watch_until(Kind::Output, gone);
+    while let Some(call) = next.take().or_else(|| scene.next()) {
+        assert!(!is(Verb::Replace, "b")(&Request::of(&call)), "two have one container");
+        let response = scene.arrive(&call);
+        next = scene.answer(call, &response);
+    }
+    let response = scene.arrive(&replace);
+    scene.finish(replace, &response);
+    scene.server.now = Duration::from_secs(4);
+    scene.rest();
+    let granted = scene.server.get(&Place::output(&output_of(NAMESPACE, "b"))).unwrap();
+    assert!(granted.value["spec"].to_string().contains("k8s:container-name:vllm"));
+}
+
+#[test]
 fn an_answer_brings_nothing_back_that_a_list_made_since_does_not_hold() {
     let mut scene = Scene::new();
     scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
