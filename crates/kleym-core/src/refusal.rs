@@ -132,6 +132,8 @@ pub enum WriteFailure {
     Forbidden,
     /// The API server does not serve its kind in the version Kleym writes.
     NotServed,
+    /// The definition of its kind is being deleted: nothing is created under it any more.
+    Terminating,
     /// The API server or a webhook does not answer, or answers with a server error.
     Unavailable,
 }
@@ -321,7 +323,10 @@ impl Refusal {
             Reason::ManagedOutputApplyFailed => matches!(
                 self,
                 Refusal::OutputWrite {
-                    failure: WriteFailure::Unavailable | WriteFailure::NotServed | WriteFailure::Forbidden,
+                    failure: WriteFailure::Unavailable
+                        | WriteFailure::NotServed
+                        | WriteFailure::Terminating
+                        | WriteFailure::Forbidden,
                     ..
                 } | Refusal::FinalizerWrite { .. }
             ),

@@ -232,6 +232,9 @@ pub(crate) fn why_not(failure: WriteFailure, done: &str, kind: Kind) -> String {
             format!("the API server or an admission webhook does not let it be {done}")
         }
         WriteFailure::NotServed => format!("the API server does not serve {}", served_as(kind)),
+        WriteFailure::Terminating => {
+            format!("the CustomResourceDefinition `{}` is being deleted", kind.crd_name())
+        }
         WriteFailure::Unavailable => "the API server or an admission webhook does not answer".to_owned(),
     }
 }
@@ -243,6 +246,7 @@ pub(crate) fn what_then(failure: WriteFailure) -> String {
         WriteFailure::Rejected | WriteFailure::FieldUnknown => {
             "see the operator's log for the answer, and mend or remove what rejects it"
         }
+        WriteFailure::Terminating => "install it again once it is gone",
         WriteFailure::NotServed | WriteFailure::Unavailable => "mend what does not answer",
     };
     format!("{then}, and the operator tries again by itself")

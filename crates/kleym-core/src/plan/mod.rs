@@ -301,6 +301,8 @@ pub enum Failure {
     Absent,
     /// 401, 403.
     Forbidden,
+    /// 403, because the definition or the namespace is being deleted.
+    Terminating,
     /// 400, 422: the API server or a webhook will not take it.
     Rejected,
     /// The installed CRD does not know a field we write.
@@ -313,6 +315,7 @@ impl Failure {
             Failure::Transient | Failure::Stale => WriteFailure::Unavailable,
             Failure::Absent => WriteFailure::NotServed,
             Failure::Forbidden => WriteFailure::Forbidden,
+            Failure::Terminating => WriteFailure::Terminating,
             Failure::Rejected => WriteFailure::Rejected,
             Failure::FieldUnknown => WriteFailure::FieldUnknown,
         }
@@ -320,7 +323,7 @@ impl Failure {
 
     /// Whether it is over by itself as a rule, and mostly in a moment: not worth a word before it has lasted.
     fn is_momentary(self) -> bool {
-        matches!(self, Failure::Transient | Failure::Stale | Failure::Absent)
+        matches!(self, Failure::Transient | Failure::Stale | Failure::Absent | Failure::Terminating)
     }
 
     /// Whether the same call may succeed later without anything being changed.

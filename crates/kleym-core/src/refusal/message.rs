@@ -128,6 +128,13 @@ impl Refusal {
                         "has a field that the installed CustomResourceDefinition cannot hold"
                     }
                     WriteFailure::Forbidden => "may not be written with the operator's permissions",
+                    WriteFailure::Terminating => {
+                        return format!(
+                            "ClusterSPIFFEID {} cannot be written: the CustomResourceDefinition `{}` is being deleted",
+                            Quoted(name.as_str()),
+                            Kind::Output.crd_name()
+                        );
+                    }
                     WriteFailure::Unavailable => {
                         "cannot be written: the API server or an admission webhook does not answer"
                     }
@@ -200,6 +207,9 @@ impl Refusal {
                     "install the CustomResourceDefinition of spire-controller-manager 0.6.0 or newer, or let the installed one serve that version again"
                 }
                 WriteFailure::Forbidden => "give the operator the permissions of its ClusterRole",
+                WriteFailure::Terminating => {
+                    "install it again once it is gone, for which the finalizers of its objects must go, and the operator tries again by itself"
+                }
                 WriteFailure::Unavailable => "the operator tries again by itself",
             }
             .to_owned(),

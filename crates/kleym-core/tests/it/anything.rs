@@ -68,6 +68,7 @@ fn refusals(text: &str) -> Vec<Refusal> {
         WriteFailure::FieldUnknown,
         WriteFailure::Forbidden,
         WriteFailure::NotServed,
+        WriteFailure::Terminating,
         WriteFailure::Unavailable,
     ] {
         all.push(Refusal::OutputWrite { name: name(&"o".repeat(253)), failure });

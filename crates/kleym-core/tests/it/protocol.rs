@@ -335,6 +335,8 @@ fn a_grant_that_cannot_be_withdrawn_is_told_when_that_does_not_pass_by_itself_or
             (Failure::Rejected, false, Some(WriteFailure::Rejected)),
             (Failure::Transient, false, None),
             (Failure::Transient, true, Some(WriteFailure::Unavailable)),
+            (Failure::Terminating, false, None),
+            (Failure::Terminating, true, Some(WriteFailure::Terminating)),
         ] {
             let mut scene = scene.clone();
             scene.out_of_patience = patience;

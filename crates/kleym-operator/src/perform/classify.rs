@@ -13,7 +13,7 @@ pub(super) fn failure(error: &kube::Error) -> Failure {
         400 if status.message.contains("strict decoding error") => Failure::FieldUnknown,
         // Creating under a definition or in a namespace that is going away is forbidden too; that is no lack of rights.
         403 if status.message.contains("terminating") || status.message.contains("being terminated") => {
-            Failure::Transient
+            Failure::Terminating
         }
         // Who asks has the permission then. Webhooks and policies choose their code, and this one is a usual choice.
         403 if DENIALS.iter().any(|words| status.message.contains(words)) => Failure::Rejected,
@@ -72,6 +72,16 @@ mod tests {
         }
         let message = r#"clusterspiffeids.spire.spiffe.io "x" is forbidden: User "denied request" cannot update resource "clusterspiffeids""#;
         assert_eq!(of(403, message), Failure::Forbidden);
+    }
+
+    #[test]
+    fn what_is_being_deleted_takes_nothing_new_and_that_is_no_lack_of_permissions() {
+        for message in [
+            "create not allowed while custom resource definition is terminating",
+            r#"events.events.k8s.io "x" is forbidden: unable to create new content in namespace llm because it is being terminated"#,
+        ] {
+            assert_eq!(of(403, message), Failure::Terminating, "{message}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use kleym_testenv::proxy::{Asked, Fault, Proxy, Reply};
 use serde_json::{Value, json};
 
 use crate::world::{
-    Kstatus, OBJECTIVE, POOL, SOON, World, definition, install, install_as, objective, per_objective, pool,
-    refused, remove, resolved, status_of, text,
+    Kstatus, OBJECTIVE, Object, POOL, SOON, World, definition, doom, install, install_as, objective,
+    per_objective, pool, refused, remove, resolved, status_of, text,
 };
 
 const NEEDED: [Kind; 4] = [Kind::Binding, OBJECTIVE, POOL, Kind::Output];
@@ -176,6 +176,31 @@ async fn a_new_binding_says_which_version_of_cluster_spiffe_ids_is_not_served() 
     );
     missing(&world, "RenderFailure", "ManagedOutputApplyFailed", &message).await;
 
+    install(&world.client, &[Kind::Output]).await;
+    world.ready("chat").await;
+}
+
+#[tokio::test]
+async fn a_new_binding_says_that_the_definition_of_cluster_spiffe_ids_is_being_deleted() {
+    let world = World::with_only("output-doomed", &NEEDED).await;
+    let _operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let theirs =
+        Object::new(Kind::Output, "theirs", json!({"spiffeIDTemplate": "spiffe://example.org/theirs"}));
+    world.create(theirs.with("/metadata/finalizers", json!(["example.com/hold"]))).await;
+    world.at_rest().await;
+    doom(&world.client, Kind::Output).await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    let message = format!(
+        "ClusterSPIFFEID `{}` cannot be written: the CustomResourceDefinition `clusterspiffeids.spire.spiffe.io` is being \
+         deleted; install it again once it is gone, for which the finalizers of its objects must go, and the operator \
+         tries again by itself",
+        world.output_name("chat")
+    );
+    missing(&world, "RenderFailure", "ManagedOutputApplyFailed", &message).await;
+
+    world.edit(Kind::Output, "theirs", json!({"metadata": {"finalizers": null}})).await;
+    missing(&world, "RenderFailure", "ClusterSPIFFEIDCRDMissing", NO_OUTPUTS).await;
     install(&world.client, &[Kind::Output]).await;
     world.ready("chat").await;
 }

@@ -196,7 +196,7 @@ fn ready(status: &Value) -> String {
 /// What a refusal means, apart from the operator's own table.
 pub(crate) fn failure(refused: Refused) -> Failure {
     match (refused, refused.code()) {
-        (Refused::Terminating, _) => Failure::Transient,
+        (Refused::Terminating, _) => Failure::Terminating,
         (_, 401 | 403) => Failure::Forbidden,
         (_, 404) => Failure::Absent,
         (_, 409) => Failure::Stale,
