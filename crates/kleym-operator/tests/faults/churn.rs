@@ -18,9 +18,7 @@ use crate::snapshot::{copy, put_back, restart_etcd};
 use crate::world::{World, objective, per_objective, pool};
 
 async fn granted(world: &World) {
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
 }
 
 /// Every scenario that is no restart of the operator, and how it ends when nothing goes wrong.

@@ -18,9 +18,7 @@ async fn a_watch_that_went_silent_is_opened_again_long_before_its_time_is_over()
     let world = World::new("silent").await;
     let proxy = world.proxy().await;
     let operator = world.operator_by(&proxy).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     world.at_rest().await;
     // Where no bookmark ever came, the lack of one says nothing; a first one can take two minutes.
     let version = world.output("chat").await["metadata"]["resourceVersion"].clone();

@@ -13,9 +13,7 @@ use crate::world::{OBJECTIVE, Operator, POOL, World, objective, per_objective, p
 async fn settled(name: &str) -> (World, Operator) {
     let world = World::new(name).await;
     let operator = world.operator().await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     world.at_rest().await;
     (world, operator)
 }
@@ -302,9 +300,7 @@ async fn a_restart_with_a_thousand_bindings_in_sync_lists_and_watches_and_writes
 async fn at_rest_a_leader_renews_its_lease_and_asks_nothing_else() {
     let world = World::new("rest-leader").await;
     let operator = world.operator_with(&["--leader-elect"]).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     let mark = world.at_rest().await;
     world.at_rest_for(Duration::from_secs(6)).await;
     assert_eq!(world.all_calls(mark).await, []);

@@ -209,9 +209,7 @@ async fn a_new_binding_says_that_the_definition_of_cluster_spiffe_ids_is_being_d
 async fn a_definition_that_does_not_serve_our_version_holds_what_was_granted() {
     let world = World::with_only("versions", &NEEDED).await;
     let _operator = world.operator().await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     let output = world.output("chat").await;
 
     install_as(&world.client, vec![in_another_version(POOL)]).await;
@@ -301,9 +299,7 @@ async fn a_start_while_discovery_knows_nothing_of_a_kind_holds_every_output_and_
     let runs = forms.map(|(form, reply)| async move {
         let world = World::new(&format!("spell-{form}")).await;
         let operator = world.operator().await;
-        world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-        world.create(per_objective("chat", "chat", "vllm")).await;
-        world.ready("chat").await;
+        world.with_chat().await;
         let output = world.output("chat").await;
         drop(operator);
 
@@ -351,7 +347,5 @@ async fn a_kind_that_is_not_served_in_our_version_at_the_start_is_waited_for_and
     assert_eq!(operator.probe("/readyz").await.0, 200);
 
     install(&world.client, &[POOL]).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
 }

@@ -5,18 +5,14 @@ use kleym_core::kind::Kind;
 use kleym_testenv::proxy::Point;
 use serde_json::{Value, json};
 
-use crate::world::{
-    OBJECTIVE, Operator, POOL, World, install, objective, per_objective, pool, ready, remove,
-};
+use crate::world::{OBJECTIVE, Operator, POOL, World, install, per_objective, ready, remove};
 
 const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
 
 /// A world with a binding `chat` that is Ready, and an operator at rest.
 async fn settled(world: World) -> (World, Operator) {
     let operator = world.operator().await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     world.at_rest().await;
     (world, operator)
 }
@@ -138,9 +134,7 @@ async fn an_operator_that_died_before_it_could_say_that_a_binding_is_kept_leaves
     let world = World::new("kept-crash").await;
     let proxy = world.proxy().await;
     let operator = world.operator_by(&proxy).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     let both = json!({"metadata": {"finalizers": [FINALIZER, "example.com/hold"]}});
     world.edit(Kind::Binding, "chat", both).await;
     world.at_rest().await;

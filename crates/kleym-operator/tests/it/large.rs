@@ -24,9 +24,7 @@ async fn granted(name: &str) -> (World, Proxy, Operator) {
     let proxy = world.proxy().await;
     let operator = world.start_operator_by(&proxy, &["--metrics-bind-address=127.0.0.1:0"]).await;
     operator.ready().await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     world.at_rest().await;
     (world, proxy, operator)
 }

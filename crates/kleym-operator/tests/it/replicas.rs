@@ -80,9 +80,7 @@ async fn a_first_replica_leads_at_once_where_there_is_no_lease_yet() {
     let world = World::new("first").await;
     let started = Instant::now();
     let operator = world.operator_with(&["--leader-elect"]).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     operator.terminate().await;
 }
@@ -91,9 +89,7 @@ async fn a_first_replica_leads_at_once_where_there_is_no_lease_yet() {
 async fn a_leader_that_its_configuration_stops_gives_the_lease_back_for_one_with_the_right_one() {
     let world = World::new("braked-leader").await;
     let operator = world.operator_with(&["--leader-elect", "--trust-domain=example.org"]).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     let stats = json!({"status": {"stats": {"namespacesSelected": 1, "podsSelected": 1, "entriesToSet": 1}}});
     world.edit_status(Kind::Output, &world.output_name("chat"), stats).await;
     operator.terminate().await;

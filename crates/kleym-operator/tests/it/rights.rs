@@ -16,9 +16,7 @@ use crate::world::{
 async fn after_a_restart_without_the_right_to_read_pools_nothing_is_decided_and_outputs_stay() {
     let world = World::new("blind").await;
     let operator = world.operator().await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     let output = world.output("chat").await;
     operator.terminate().await;
 
@@ -110,9 +108,7 @@ async fn without_the_right_to_create_outputs_the_binding_says_so_and_is_granted_
 async fn without_the_right_to_delete_outputs_a_deleted_binding_stays_until_it_is_given() {
     let world = World::new("held-back").await;
     let _operator = world.start_operator_without("clusterspiffeids", &["delete"]).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     let mark = world.at_rest().await;
     world.delete(Kind::Binding, "chat").await;
     world
@@ -164,9 +160,7 @@ const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";
 async fn a_deleted_binding_says_that_its_finalizer_may_not_be_taken_off_and_goes_when_it_may() {
     let world = World::new("unreleased").await;
     let _operator = world.start_operator_without("", &[]).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     world.revoke("inferenceidentitybindings", &["patch"]).await;
     world.may_not("patch", Kind::Binding).await;
     world.delete(Kind::Binding, "chat").await;

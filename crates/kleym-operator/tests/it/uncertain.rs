@@ -9,7 +9,7 @@ use kleym_testenv::proxy::{Asked, Fault, Proxy, Reply};
 use serde_json::json;
 
 use crate::scenario::orphan;
-use crate::world::{OBJECTIVE, Operator, POOL, SOON, World, objective, per_objective, pool};
+use crate::world::{OBJECTIVE, Operator, POOL, SOON, World, objective, per_objective};
 
 /// How many worlds live side by side.
 const AT_ONCE: usize = 4;
@@ -45,9 +45,7 @@ async fn granted(name: &str) -> (World, Proxy, Operator) {
     let world = World::new(name).await;
     let proxy = world.proxy().await;
     let operator = world.operator_by(&proxy).await;
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     world.at_rest().await;
     (world, proxy, operator)
 }

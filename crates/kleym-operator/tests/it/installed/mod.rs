@@ -20,7 +20,7 @@ use kube::api::{DynamicObject, ObjectMeta, PostParams};
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
-use crate::world::{OBJECTIVE, Object, Operator, SOON, World, objective, per_objective, pool};
+use crate::world::{OBJECTIVE, Object, Operator, SOON, World, objective, per_objective};
 
 const INSTALL: &str = include_str!("../../../../../install.yaml");
 const POLICIES: &str = include_str!("../../../../../config/components/policy/policies.yaml");
@@ -153,9 +153,7 @@ fn said<T>(answer: Result<T, kube::Error>) -> Option<String> {
 pub(crate) async fn lifecycle(installed: &Installed) {
     let world = &installed.world;
     let as_operator = world.client_as(USER, &[]).unwrap();
-    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
-    world.create(per_objective("chat", "chat", "vllm")).await;
-    world.ready("chat").await;
+    world.with_chat().await;
     let granted = world.output("chat").await;
 
     // A change is a replace, a refusal is a withdrawal, and what was refused recovers.

@@ -361,6 +361,13 @@ impl World {
         .await
     }
 
+    /// What most tests begin with: a pool `llama`, an objective `chat` of it, and a binding `chat` that is Ready.
+    pub(crate) async fn with_chat(&self) {
+        self.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+        self.create(per_objective("chat", "chat", "vllm")).await;
+        self.ready("chat").await;
+    }
+
     /// Waits until a binding is Ready; gives it.
     pub(crate) async fn ready(&self, name: &str) -> Value {
         let what = format!("`{name}` is Ready");
