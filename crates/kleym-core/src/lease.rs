@@ -48,6 +48,8 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
+use crate::text::Quoted;
+
 pub use crate::queue::Now;
 pub use record::{BadDuration, Live, RELEASED_SECONDS, Record, Sight, Stamp, Timing, name};
 
@@ -98,7 +100,7 @@ impl fmt::Display for Loss {
             Loss::NotRenewed => f.write_str("it was not renewed in time"),
             Loss::Deleted => f.write_str("it was deleted"),
             Loss::Taken { by } if by.is_empty() => f.write_str("its holder was removed"),
-            Loss::Taken { by } => write!(f, "it is held by `{by}`"),
+            Loss::Taken { by } => write!(f, "it is held by {}", Quoted(by)),
         }
     }
 }

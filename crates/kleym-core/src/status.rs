@@ -228,7 +228,7 @@ fn still_grants(granting: &Granting) -> String {
 pub(crate) fn why_not(failure: WriteFailure, done: &str, kind: Kind) -> String {
     match failure {
         WriteFailure::Forbidden => format!("it may not be {done} with the operator's permissions"),
-        WriteFailure::Rejected | WriteFailure::FieldUnknown => {
+        WriteFailure::Rejected | WriteFailure::FieldUnknown | WriteFailure::Altered => {
             format!("the API server or an admission webhook does not let it be {done}")
         }
         WriteFailure::NotServed => format!("the API server does not serve {}", served_as(kind)),
@@ -243,7 +243,7 @@ pub(crate) fn why_not(failure: WriteFailure, done: &str, kind: Kind) -> String {
 pub(crate) fn what_then(failure: WriteFailure) -> String {
     let then = match failure {
         WriteFailure::Forbidden => "give the operator the permissions of its ClusterRole",
-        WriteFailure::Rejected | WriteFailure::FieldUnknown => {
+        WriteFailure::Rejected | WriteFailure::FieldUnknown | WriteFailure::Altered => {
             "see the operator's log for the answer, and mend or remove what rejects it"
         }
         WriteFailure::Terminating => "install it again once it is gone",

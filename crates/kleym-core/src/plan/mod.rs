@@ -307,6 +307,8 @@ pub enum Failure {
     Rejected,
     /// The installed CRD does not know a field we write.
     FieldUnknown,
+    /// It was taken, and stored as something else: by the defaults of the CRD, or by a mutating webhook.
+    Altered,
 }
 
 impl Failure {
@@ -318,6 +320,7 @@ impl Failure {
             Failure::Terminating => WriteFailure::Terminating,
             Failure::Rejected => WriteFailure::Rejected,
             Failure::FieldUnknown => WriteFailure::FieldUnknown,
+            Failure::Altered => WriteFailure::Altered,
         }
     }
 
@@ -328,7 +331,7 @@ impl Failure {
 
     /// Whether the same call may succeed later without anything being changed.
     pub fn passes(self) -> bool {
-        !matches!(self, Failure::Rejected | Failure::FieldUnknown)
+        !matches!(self, Failure::Rejected | Failure::FieldUnknown | Failure::Altered)
     }
 }
 

@@ -119,22 +119,23 @@ impl<'a> Plan<'a> {
         if self.turn.failure.is_some() {
             return at_rest;
         }
-        let doubt = self.turn.surprised || (self.turn.in_doubt && self.situation.output.is_none());
+        let ours = self.situation.output.is_some_and(|live| {
+            live.proven_binding(self.situation.settings).is_some_and(|(key, _)| key == *self.situation.key)
+        });
+        // What is nobody's stays, but what it may be instead is looked at.
+        let doubt = self.turn.surprised || (self.turn.in_doubt && !ours);
         if doubt && self.can_look() {
             return self.look();
         }
         let Some(live) = self.situation.output else { return at_rest };
-        let ours =
-            live.proven_binding(self.situation.settings).is_some_and(|(key, _)| key == *self.situation.key);
         let Some(step) = self.remove(live).filter(|_| ours) else { return at_rest };
-        match (self.situation.bindings, self.is_orphan(live)) {
-            // No binding of any name lives where the kind is proved absent.
-            (Availability { known: Known::Absent, trouble: None }, _) => step,
-            (Availability { known: Known::Listed, .. }, Some(true)) => step,
-            (Availability { known: Known::Listed, .. }, None) => {
-                Step::LookAtBinding { suspect: live.uid.clone() }
-            }
-            _ => at_rest,
+        // Before bindings are known nothing is swept. What is known of them, even that their kind is absent, can be older than
+        // the output: a live look tells.
+        match self.is_orphan(live) {
+            _ if self.situation.bindings.known == Known::Nothing => at_rest,
+            Some(true) => step,
+            None => Step::LookAtBinding { suspect: live.uid.clone() },
+            Some(false) => at_rest,
         }
     }
 
@@ -151,8 +152,10 @@ impl<'a> Plan<'a> {
         let holds = binding.holds_finalizer();
         let release = Step::RemoveFinalizer { uid: binding.uid.clone() };
         match self.situation.outputs {
-            // Without a definition there is no output, unless an answer to a write says that there is.
-            Availability { known: Known::Absent, trouble: None } if holds && self.turn.in_doubt => {
+            // Without a definition there is no output; but it may be back already, and an output with it.
+            Availability { known: Known::Absent, trouble: None }
+                if holds && (self.turn.in_doubt || !self.turn.looked) =>
+            {
                 return self.look();
             }
             Availability { known: Known::Absent, trouble: None } if holds => return release,
@@ -317,11 +320,17 @@ impl<'a> Plan<'a> {
         let wanted = self.wanted(binding, identity);
         let in_sync = !going && live.drift(&wanted).is_empty();
         if self.turn.failure.is_some() || (self.situation.rejected.is_some() && !in_sync) {
-            return match self.must_go_at_once(live, &wanted) {
+            // Of what may be an orphan a look at its binding has to tell, however long that fails.
+            let may_go = whose == Ownership::Ours || self.is_orphan(live) == Some(true);
+            return match may_go && self.must_go_at_once(live, &wanted) {
                 true => self.delete_now(live),
                 false if whose == Ownership::Ours => self.failed(self.as_before(live, &wanted)),
                 false => self.failed(Remnant::Nothing),
             };
+        }
+        // What was deleted in this turn, and may stand although that was acknowledged, is neither written nor believed in.
+        if self.turn.deleted.as_ref() == Some(&live.uid) {
+            return self.remove(live).unwrap_or_else(|| self.waiting());
         }
         // What stands against a peer that comes first is deleted, not replaced, so that waits end.
         if !in_sync && self.situation.gate.in_the_way() {
@@ -350,9 +359,8 @@ impl<'a> Plan<'a> {
                 self.paused()
             };
         }
-        let deleted = self.turn.deleted.as_ref() == Some(&live.uid);
         let blockers = self.situation.gate.blockers(identity);
-        if !blockers.is_empty() && !deleted {
+        if !blockers.is_empty() {
             let too_wide = self.situation.out_of_patience && live.grants_more_than(&wanted);
             return if too_wide {
                 self.delete_now(live)
@@ -363,7 +371,7 @@ impl<'a> Plan<'a> {
         // spire-controller-manager keeps an output's old counts when it moves to a class that is not watched. What is
         // deleted must be possible to create again, so that is asked first.
         if live.spec.class_name != wanted.spec.class_name {
-            return if self.turn.tried || deleted {
+            return if self.turn.tried {
                 self.remove(live).unwrap_or_else(|| self.waiting())
             } else {
                 Step::TryOutput(Box::new(wanted))

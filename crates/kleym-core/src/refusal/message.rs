@@ -127,6 +127,9 @@ impl Refusal {
                     WriteFailure::FieldUnknown => {
                         "has a field that the installed CustomResourceDefinition cannot hold"
                     }
+                    WriteFailure::Altered => {
+                        "is not stored as Kleym writes it: defaults of its CustomResourceDefinition or a mutating webhook change it"
+                    }
                     WriteFailure::Forbidden => "may not be written with the operator's permissions",
                     WriteFailure::Terminating => {
                         return format!(
@@ -199,6 +202,9 @@ impl Refusal {
             Refusal::OutputWrite { failure, .. } => match failure {
                 WriteFailure::Rejected => {
                     "see the operator's log for the answer; it is tried again when the binding's spec, what it refers to or the CustomResourceDefinition changes, or the operator restarts"
+                }
+                WriteFailure::Altered => {
+                    "see the operator's log for what differs, and end that; it is tried again when the binding's spec, what it refers to or the CustomResourceDefinition changes, or the operator restarts"
                 }
                 WriteFailure::FieldUnknown => {
                     "upgrade the CustomResourceDefinition to that of spire-controller-manager 0.6.0 or newer"

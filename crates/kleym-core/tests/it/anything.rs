@@ -66,6 +66,7 @@ fn refusals(text: &str) -> Vec<Refusal> {
     for failure in [
         WriteFailure::Rejected,
         WriteFailure::FieldUnknown,
+        WriteFailure::Altered,
         WriteFailure::Forbidden,
         WriteFailure::NotServed,
         WriteFailure::Terminating,

@@ -175,7 +175,9 @@ fn read(call: &Call, kind: Kind, body: Value, before: Before) -> Answer {
     };
     if let Some(name) = looked_for {
         let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
-        let list = is(&format!("{}List", kind.kind())) && !before.is_after(version);
+        // Of what has no version nobody knows how old it is.
+        let dated = !version.is_empty() && version != "0";
+        let list = is(&format!("{}List", kind.kind())) && dated && !before.is_after(version);
         return match body.get("items").and_then(Value::as_array) {
             Some(items) if list && items.is_empty() && !continues(&body) => {
                 Answer { reply: Reply::ProvedAbsent, objects: Vec::new() }
@@ -183,7 +185,9 @@ fn read(call: &Call, kind: Kind, body: Value, before: Before) -> Answer {
             Some(items)
                 if list
                     && !items.is_empty()
-                    && items.iter().all(|item| object_name(item) == Some(name.as_str())) =>
+                    && items
+                        .iter()
+                        .all(|item| object_name(item) == Some(name.as_str()) && is_bound(item)) =>
             {
                 let reply = match &call.action {
                     Action::Step(Step::LookAtBinding { .. }) => lives(items),
@@ -210,7 +214,7 @@ fn read(call: &Call, kind: Kind, body: Value, before: Before) -> Answer {
             Answer::failed(Failure::Transient)
         };
     }
-    if is(kind.kind()) && object_name(&body) == Some(written(call).as_str()) {
+    if is(kind.kind()) && object_name(&body) == Some(written(call).as_str()) && is_bound(&body) {
         Answer { reply: Reply::Done, objects: vec![(kind, body)] }
     } else {
         Answer::failed(Failure::Transient)
@@ -242,6 +246,13 @@ fn continues(list: &Value) -> bool {
     list.pointer("/metadata/continue").and_then(Value::as_str).is_some_and(|token| !token.is_empty())
 }
 
+/// Whether an object has what every object in the cluster has, and what a write to it would be bound to.
+fn is_bound(object: &Value) -> bool {
+    ["/metadata/uid", "/metadata/resourceVersion"]
+        .into_iter()
+        .all(|field| object.pointer(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty()))
+}
+
 fn object_name(object: &Value) -> Option<&str> {
     object.pointer("/metadata/name").and_then(Value::as_str)
 }
@@ -249,6 +260,7 @@ fn object_name(object: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use kleym_core::name::Namespace;
+    use serde_json::json;
 
     use super::*;
 
@@ -260,5 +272,35 @@ mod tests {
             Call { key: key.clone(), action, binding: None, output: None, failures: *failures }.warns()
         };
         assert_eq!((0..100).filter(warns).collect::<Vec<u32>>(), [0, 1, 2, 4, 8, 16, 32, 64]);
+    }
+
+    fn look() -> (Call, String) {
+        let key = BindingKey::new(Namespace::parse("llm").unwrap(), ObjectName::parse("chat").unwrap());
+        let name = kleym_core::name::output_name("default", &key);
+        let text = name.to_string();
+        let action = Action::Step(Step::LookAtOutput { name });
+        (Call { key, action, binding: None, output: None, failures: 0 }, text)
+    }
+
+    #[test]
+    fn a_list_without_a_version_proves_nothing() {
+        let horizons = Horizons::default();
+        horizons.of(Kind::Output).saw("7");
+        let before = horizons.of(Kind::Output).before();
+        for metadata in [json!({}), json!({"resourceVersion": ""})] {
+            let body = json!({"kind": "ClusterSPIFFEIDList", "metadata": metadata, "items": []});
+            assert_ne!(read(&look().0, Kind::Output, body, before).reply, Reply::ProvedAbsent);
+        }
+    }
+
+    #[test]
+    fn a_list_of_what_cannot_be_read_is_no_answer() {
+        let (call, name) = look();
+        let before = Horizons::default().of(Kind::Output).before();
+        let unbound = json!({"metadata": {"name": name}});
+        let body = json!({
+            "kind": "ClusterSPIFFEIDList", "metadata": {"resourceVersion": "9"}, "items": [unbound],
+        });
+        assert_ne!(read(&call, Kind::Output, body, before).reply, Reply::Done);
     }
 }

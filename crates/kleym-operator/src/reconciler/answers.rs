@@ -1,8 +1,10 @@
 //! What a call answered: what it shows, what it proves, and what it leaves in doubt.
 
+use std::sync::Arc;
+
 use kleym_api::decode;
 use kleym_api::encode::{StatusDigest, StatusSeen};
-use kleym_core::fact::{Change, Fact, Known};
+use kleym_core::fact::{Availability, Change, Fact, Known};
 use kleym_core::index::{Dirty, Verdict};
 use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
@@ -28,36 +30,32 @@ impl Reconciler {
             let news = told.wrote(self.index.settings(), &key, uid, step, &answer.reply, before.as_deref());
             self.announcements.extend(news);
         }
+        let mut unreadable = false;
         for (kind, object) in &answer.objects {
-            dirty.extend(self.saw_in_reply(&key, *kind, object));
+            match self.saw_in_reply(&key, *kind, object) {
+                Some(whom) => dirty.extend(whom),
+                None => unreadable = true,
+            }
         }
         match &action {
             Action::Step(step) => {
-                let reply = &self.in_spite_of_absence(step, &answer.reply);
+                // What shows something that cannot be read, shows nothing and proves nothing.
+                let reply = if unreadable { &Reply::Failed(Failure::Transient) } else { &answer.reply };
+                let reply = &self.in_spite_of_absence(step, reply);
                 let made_in_spite = self.outputs_are_absent()
                     && matches!(step, Step::CreateOutput(_) | Step::ReplaceOutput(_))
                     && *reply == Reply::Done;
+                let mut failed = None;
                 match (step, reply) {
                     (Step::LookAtOutput { name }, Reply::ProvedAbsent) => {
                         // What was seen since the look was sent, it says nothing of.
                         if let Some(before) = &before {
-                            dirty.extend(self.output_gone(name, Some(&before.uid)));
+                            dirty.extend(self.output_departs(name, &before.uid));
                         }
                     }
                     (Step::RemoveFinalizer { .. }, Reply::Done) => self.book.released(&key),
                     (Step::CreateOutput(wanted) | Step::ReplaceOutput(wanted), Reply::Done) => {
-                        let now = self.now();
-                        let written = self.running.get_mut(&key).and_then(|running| running.writes.take());
-                        let memory = self.memory.entry(key.clone()).or_default();
-                        match written.and_then(|identity| memory.made(identity, now)) {
-                            Some(Repair::Often(times)) => {
-                                tracing::warn!(binding = %key, output = %wanted.name, times, "somebody changes or deletes the output again and again: it was put right, and the next time only after a pause");
-                            }
-                            Some(Repair::Once) => {
-                                tracing::info!(binding = %key, output = %wanted.name, differed = differed(before.as_deref(), wanted), "somebody had changed or deleted the output: it was put right");
-                            }
-                            None => {}
-                        }
+                        failed = self.note_written(&key, wanted, before.as_deref(), answer);
                     }
                     (Step::AddFinalizer, Reply::Done) if before.is_some() => {
                         let now = self.now();
@@ -84,6 +82,13 @@ impl Reconciler {
                     }
                     _ => {}
                 }
+                if is_certain(step, reply)
+                    && !self.outputs_are_absent()
+                    && let Some(sent) = self.running.get(&key).map(|running| running.sent)
+                {
+                    self.end_doubt(&key, sent, &mut dirty);
+                }
+                let reply = &failed.map_or_else(|| reply.clone(), Reply::Failed);
                 if let (
                     Step::CreateOutput(_) | Step::ReplaceOutput(_) | Step::TryOutput(_),
                     Reply::Failed(failure),
@@ -92,12 +97,6 @@ impl Reconciler {
                     && !self.is_redefined()
                 {
                     self.memory.entry(key.clone()).or_default().rejected = Some(*failure);
-                }
-                if is_certain(step, reply)
-                    && !self.outputs_are_absent()
-                    && let Some(sent) = self.running.get(&key).map(|running| running.sent)
-                {
-                    self.end_doubt(&key, sent, &mut dirty);
                 }
                 log(&key, step, reply);
                 if let Some(running) = self.running.get_mut(&key) {
@@ -137,6 +136,44 @@ impl Reconciler {
         self.add(dirty);
     }
 
+    /// Notes that an output was written. Answers that it failed all the same where what the API server has made of it is not
+    /// what was written: at once when that grants more, else the second time in a row, since one answer can be mistaken.
+    fn note_written(
+        &mut self,
+        key: &BindingKey,
+        wanted: &WantedOutput,
+        before: Option<&LiveOutput>,
+        answer: &Answer,
+    ) -> Option<Failure> {
+        let now = self.now();
+        let written = self.running.get_mut(key).and_then(|running| running.writes.take());
+        let repair =
+            written.and_then(|identity| self.memory.entry(key.clone()).or_default().made(identity, now));
+        let stored = self.stored(wanted, answer).filter(|live| !live.drift(wanted).is_empty());
+        if let Some(live) = stored
+            && (repair.is_some() || live.grants_more_than(wanted))
+        {
+            tracing::warn!(binding = %key, output = %wanted.name, differs = live.drift(wanted).join(", "), "the output is not stored as it was written: defaults of its CustomResourceDefinition or a mutating webhook change it");
+            return Some(Failure::Altered);
+        }
+        match repair? {
+            Repair::Often(times) => {
+                tracing::warn!(binding = %key, output = %wanted.name, times, "somebody changes or deletes the output again and again: it was put right, and the next time only after a pause");
+            }
+            Repair::Once => {
+                tracing::info!(binding = %key, output = %wanted.name, differed = differed(before, wanted), "somebody had changed or deleted the output: it was put right");
+            }
+        }
+        None
+    }
+
+    /// The output that an answer to a write showed, unless a newer state has been seen since.
+    fn stored(&self, wanted: &WantedOutput, answer: &Answer) -> Option<Arc<LiveOutput>> {
+        let (_, object) = answer.objects.first()?;
+        let version = object.pointer("/metadata/resourceVersion")?.as_str()?;
+        self.book.output(&wanted.name).filter(|live| *live.resource_version == *version)
+    }
+
     /// What an answer means while outputs have no definition, as far as is known: a look that finds one contradicts that,
     /// and a list of all is to come; one that the API server has no answer to, agrees.
     fn in_spite_of_absence(&self, step: &Step, reply: &Reply) -> Reply {
@@ -147,24 +184,31 @@ impl Reconciler {
             (Step::LookAtOutput { .. }, Reply::Failed(Failure::Absent)) if self.outputs_are_absent() => {
                 Reply::ProvedAbsent
             }
+            (Step::LookAtBinding { .. }, Reply::Failed(Failure::Absent)) if self.bindings_are_absent() => {
+                Reply::ProvedAbsent
+            }
             _ => reply.clone(),
         }
+    }
+
+    fn bindings_are_absent(&self) -> bool {
+        self.index.availability(Kind::Binding) == Availability::ABSENT
     }
 
     fn outputs_are_absent(&self) -> bool {
         self.index.availability(Kind::Output).known == Known::Absent
     }
 
-    /// Takes an object that an answer showed, as if a watch had.
-    fn saw_in_reply(&mut self, key: &BindingKey, kind: Kind, object: &Value) -> Dirty {
-        match kind {
+    /// Takes an object that an answer showed, as if a watch had; none, if it cannot be read.
+    fn saw_in_reply(&mut self, key: &BindingKey, kind: Kind, object: &Value) -> Option<Dirty> {
+        Some(match kind {
             Kind::Binding => match feed::binding(object) {
                 // A binding that is gone is not brought back by a late reply; a newer one takes its place.
                 Ok(seen) if self.book.binding(key).is_some() => self.saw_binding(seen),
                 Ok(_) => Dirty::new(),
                 Err(error) => {
                     tracing::error!(binding = %key, %error, "the API server answered with an unusable binding");
-                    Dirty::new()
+                    return None;
                 }
             },
             // The definition went while the call was on its way, and its objects with it. If it is back by now, a list is to
@@ -175,17 +219,17 @@ impl Reconciler {
                     let late =
                         self.running.get(key).is_some_and(|running| running.gone.contains(&output.uid));
                     if late {
-                        return Dirty::new();
+                        return Some(Dirty::new());
                     }
                     self.saw_output(KeptOutput::of(self.index.settings(), output))
                 }
                 Err(error) => {
                     tracing::error!(binding = %key, %error, "the API server answered with an unusable ClusterSPIFFEID");
-                    Dirty::new()
+                    return None;
                 }
             },
             Kind::Objective(_) | Kind::Pool(_) => Dirty::new(),
-        }
+        })
     }
 
     /// Takes a binding that was seen; answers who must have a turn.

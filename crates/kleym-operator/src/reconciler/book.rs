@@ -48,6 +48,8 @@ pub(super) struct Book {
     /// Whose output an output name is.
     owners: HashMap<ObjectName, BindingKey>,
     outputs: Outputs,
+    /// Outputs that a look found gone before the watch has told so: what it tells of them until then is old.
+    departed: HashMap<ObjectName, Uid>,
     instance: Instance,
 }
 
@@ -58,6 +60,7 @@ impl Book {
             bindings: HashMap::new(),
             owners: HashMap::new(),
             outputs: Outputs::new(settings.clone()),
+            departed: HashMap::new(),
             instance: settings.instance.clone(),
         }
     }
@@ -174,6 +177,36 @@ impl Book {
     pub(super) fn bindings_absent(&mut self) -> Dirty {
         self.owners.clear();
         self.bindings.drain().map(|(key, _)| key).collect()
+    }
+
+    /// Forgets what the API server dropped of what was written; answers of which bindings it did.
+    pub(super) fn forget_dropped(&mut self) -> Dirty {
+        let dropped = |(key, known): (&BindingKey, &mut Known)| {
+            known.wrote.take_if(|(wrote, stood)| wrote != stood).map(|_| key.clone())
+        };
+        self.bindings.iter_mut().filter_map(dropped).collect()
+    }
+
+    /// Notes that a look found an output gone that was known.
+    pub(super) fn departs(&mut self, name: &ObjectName, uid: &Uid) {
+        self.departed.insert(name.clone(), uid.clone());
+    }
+
+    /// Whether a look has found this output gone.
+    pub(super) fn has_departed(&self, output: &KeptOutput) -> bool {
+        self.departed.get(output.name()) == Some(output.uid())
+    }
+
+    /// Takes that the watch, too, knows that an output is gone.
+    pub(super) fn departure_is_told(&mut self, name: &ObjectName, uid: Option<&Uid>) {
+        if uid.is_none_or(|uid| self.departed.get(name) == Some(uid)) {
+            self.departed.remove(name);
+        }
+    }
+
+    /// Takes a finished list of outputs, or that there are none: what it does not hold, no watch tells of any more.
+    pub(super) fn departures_are_told_but(&mut self, listed: &BTreeSet<ObjectName>) {
+        self.departed.retain(|name, _| listed.contains(name));
     }
 
     /// Notes an output; answers whether more than SPIRE's counts changed.

@@ -15,6 +15,7 @@ mod gate;
 mod memory;
 mod outputs;
 mod rest;
+mod takeover;
 mod turn;
 
 use std::collections::{BTreeSet, HashMap};
@@ -36,6 +37,7 @@ use kleym_core::queue::{Now, Queue};
 use kleym_core::relist::Difference;
 use kleym_core::settings::Settings;
 use memory::Memory;
+use takeover::Takeover;
 use turn::Running;
 
 /// How long the first start waits for a kind of which nothing at all is heard.
@@ -90,8 +92,8 @@ pub struct Reconciler {
     /// Whether the configuration was compared with the outputs.
     compared: bool,
     started: bool,
-    /// The list of outputs that this replica waits for since it took over, and since when.
-    takeover: Option<(u64, Now)>,
+    /// What this replica waits for since it took over.
+    takeover: Option<Takeover>,
     moment: Moment,
     /// When the definition of outputs last changed.
     redefined_at: Option<Now>,
@@ -175,20 +177,19 @@ impl Reconciler {
         self.start_when_ready();
     }
 
-    /// Takes that this replica leads from now on, and that outputs were asked to be listed anew. What its watches told may
-    /// lack what the former leader wrote last, and each kind by another time: beside an output that is not known of,
-    /// nothing must be granted. So nothing is begun before that list, for ten seconds at the most.
+    /// Takes that this replica leads from now on, and that outputs were asked to be listed anew. Nothing is begun before
+    /// that list, for ten seconds at the most, and after that nothing is granted before it.
     pub fn takes_over(&mut self, moment: Moment, asked: u64) {
         self.moment = moment;
-        self.takeover = Some((asked, self.now()));
+        self.takeover = Some(Takeover::new(asked, self.now()));
     }
 
     /// Until when nothing is begun because outputs are to be listed, or proved absent, anew. While nothing is known of them,
     /// nothing is granted or let go anyway.
     fn takes_over_until(&self) -> Option<Now> {
-        let (_, since) = self.takeover?;
+        let takeover = self.takeover.as_ref()?;
         let known = self.index.is_known(Kind::Output);
-        Some(since + GRACE).filter(|until| known && *until > self.now())
+        Some(takeover.since + GRACE).filter(|until| known && *until > self.now())
     }
 
     /// Whether turns may begin.
@@ -276,7 +277,14 @@ impl Reconciler {
                         self.memory.values_mut().for_each(|memory| memory.rejected = None);
                         dirty.extend(self.outputs_absent());
                     }
-                    Kind::Binding => dirty.extend(self.book.bindings_absent()),
+                    Kind::Binding => {
+                        let gone = self.book.bindings_absent();
+                        for key in &gone {
+                            self.refresh_grant(key, &mut dirty);
+                        }
+                        dirty.extend(gone);
+                        dirty.extend(self.strays());
+                    }
                     Kind::Objective(_) | Kind::Pool(_) => {}
                 }
                 dirty
@@ -287,10 +295,12 @@ impl Reconciler {
                     |(key, memory): (&BindingKey, &mut Memory)| memory.rejected.take().map(|_| key.clone());
                 self.memory.iter_mut().filter_map(rejected).collect()
             }
+            // What a definition dropped of a status, the next one may keep.
+            News::Redefined(Kind::Binding) => self.book.forget_dropped(),
             News::Redefined(_) => Dirty::new(),
             News::Anew(asked) => {
-                self.takeover.take_if(|(waits_for, _)| *waits_for <= asked);
-                Dirty::new()
+                let over = self.takeover.take_if(|takeover| takeover.asked <= asked);
+                over.map(Takeover::over).unwrap_or_default()
             }
             News::Definitions(trouble) => {
                 self.definitions = trouble;
@@ -301,8 +311,10 @@ impl Reconciler {
                     tracing::warn!(%kind, "cannot be read: {}", trouble.as_str());
                 }
                 let mut dirty = self.apply(Change::Trouble(kind, trouble));
-                if kind == Kind::Output {
-                    dirty.extend(self.book.keys());
+                match kind {
+                    Kind::Output => dirty.extend(self.book.keys()),
+                    Kind::Binding => dirty.extend(self.strays()),
+                    Kind::Objective(_) | Kind::Pool(_) => {}
                 }
                 dirty
             }
@@ -329,7 +341,10 @@ impl Reconciler {
         match (kind, difference) {
             (Kind::Output, Difference::Listed(items)) => self.outputs_listed(items),
             (Kind::Output, Difference::Put(Item::Output(output))) => self.saw_output(output),
-            (Kind::Output, Difference::Gone(key)) => self.output_gone(&key.name, key.uid.as_ref()),
+            (Kind::Output, Difference::Gone(key)) => {
+                self.book.departure_is_told(&key.name, key.uid.as_ref());
+                self.output_gone(&key.name, key.uid.as_ref())
+            }
             (Kind::Binding, Difference::Listed(items)) => {
                 let index = &self.index;
                 let (mut dirty, facts) =
@@ -341,6 +356,7 @@ impl Reconciler {
                 for key in dirty.clone() {
                     self.refresh_grant(&key, &mut dirty);
                 }
+                dirty.extend(self.strays());
                 dirty
             }
             (_, Difference::Listed(items)) => {

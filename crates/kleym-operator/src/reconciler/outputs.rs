@@ -8,6 +8,7 @@ use kleym_core::index::Dirty;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, Uid, output_name};
 use kleym_core::output::{KeptOutput, LiveOutput, Ownership};
+use kleym_core::plan::Failure;
 
 use super::Reconciler;
 use super::doubt::Tick;
@@ -16,6 +17,9 @@ use crate::feed::Item;
 impl Reconciler {
     /// Takes an output that was seen; answers who must have a turn.
     pub(super) fn saw_output(&mut self, mut kept: KeptOutput) -> Dirty {
+        if self.book.has_departed(&kept) {
+            return Dirty::new();
+        }
         let name = kept.name().clone();
         let output = kept.live(self.index.settings());
         let holder = self.holder(&output);
@@ -61,10 +65,22 @@ impl Reconciler {
             if let Some(running) = self.running.get_mut(&holder) {
                 running.note_gone(gone.uid.clone());
             }
+            // What could not be replaced may be possible to create; what is altered would be again.
+            if let Some(memory) = self.memory.get_mut(&holder) {
+                memory.rejected.take_if(|failure| *failure != Failure::Altered);
+            }
             self.note_grant(&holder, name, &mut dirty);
             dirty.insert(holder);
         }
         dirty
+    }
+
+    /// The same of an output that a look found gone: what the watch has not told of it yet is old.
+    pub(super) fn output_departs(&mut self, name: &ObjectName, uid: &Uid) -> Dirty {
+        if self.book.output(name).is_some_and(|known| known.uid == *uid) {
+            self.book.departs(name, uid);
+        }
+        self.output_gone(name, Some(uid))
     }
 
     /// Takes a finished list of outputs; answers who must have a turn.
@@ -80,6 +96,7 @@ impl Reconciler {
         for name in self.book.outputs_but(&listed) {
             dirty.extend(self.output_not_listed(&name));
         }
+        self.book.departures_are_told_but(&listed);
         dirty.extend(self.answers_on_their_way(&listed));
         // Every binding stands on how well outputs are known.
         if before != self.index.availability(Kind::Output) {
@@ -117,6 +134,7 @@ impl Reconciler {
     /// Forgets every output: their definition is proved absent.
     pub(super) fn outputs_absent(&mut self) -> Dirty {
         let mut dirty: Dirty = self.book.keys().collect();
+        self.book.departures_are_told_but(&BTreeSet::new());
         let running = &self.running;
         self.doubts.end_all_but(|key| running.contains_key(key));
         for name in self.book.outputs_but(&BTreeSet::new()) {
@@ -146,6 +164,14 @@ impl Reconciler {
         let serves =
             |key: &BindingKey| self.namespaces.is_empty() || self.namespaces.contains(&key.namespace);
         self.book.owner_of(&output.name).cloned().or_else(proven).filter(serves)
+    }
+
+    /// Whose outputs stand without a living binding: whether they are orphans has to be looked at again whenever it may be known
+    /// better which bindings there are.
+    pub(super) fn strays(&self) -> Dirty {
+        let names = self.book.outputs_but(&BTreeSet::new()).into_iter();
+        let stray = names.filter(|name| self.book.owner_of(name).is_none());
+        stray.filter_map(|name| self.holder(&*self.book.output(&name)?)).collect()
     }
 
     fn note_grant(&mut self, key: &BindingKey, name: &ObjectName, dirty: &mut Dirty) {

@@ -166,8 +166,13 @@ impl Reconciler {
                 }
             }
             Standing::Waiting(Wait::Cooling) => {
-                self.memory.entry(key.clone()).or_default().stuck(now);
-                if let Some(left) = self.memory.get(key).and_then(|memory| memory.cools_for(now)) {
+                let memory = self.memory.entry(key.clone()).or_default();
+                memory.stuck(now);
+                // Once more before it is over, to say so in the status.
+                if !memory.stuck_for(LOOK_AGAIN, now) {
+                    self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+                }
+                if let Some(left) = memory.cools_for(now) {
                     self.queue.add_after(key.clone(), now, left);
                 }
             }

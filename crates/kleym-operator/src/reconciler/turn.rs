@@ -103,7 +103,12 @@ impl Reconciler {
             cooling: memory.is_some_and(|memory| memory.cools_for(self.now()).is_some()),
             rejected: memory.and_then(|memory| memory.rejected),
         };
-        let action = match (self.protocol)(&situation, &running.turn) {
+        let mut step = (self.protocol)(&situation, &running.turn);
+        if let Some(takeover) = &mut self.takeover {
+            let trouble = self.index.availability(Kind::Output).trouble;
+            step = takeover.restrain(&key, step, output.as_deref(), trouble);
+        }
+        let action = match step {
             Step::Settle(standing) => {
                 // A wait that is over in a moment is not worth a status.
                 let passing = matches!(standing, Standing::Waiting(_))

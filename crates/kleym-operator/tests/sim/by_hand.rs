@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
+use kleym_core::output::FINALIZER;
 use kleym_operator::perform::Call;
 use kleym_operator::reconciler::{Moment, Reconciler};
 
@@ -16,6 +17,11 @@ use crate::wire::{self, Request, Verb};
 pub(crate) const NAMESPACE: &str = "llm";
 /// Another namespace, with nothing in it.
 pub(crate) const QUIET: &str = "quiet";
+
+/// The place of the output of a binding of that name.
+pub(crate) fn output_place(of: &str) -> Place {
+    Place::output(&output_of(NAMESPACE, of))
+}
 
 /// The scene.
 pub(crate) struct Scene {
@@ -127,6 +133,11 @@ impl Scene {
         self.reconciler.answered(self.moment(), call, &answer)
     }
 
+    /// Gives an answer to a call as the operator reads it.
+    pub(crate) fn reply(&mut self, call: Call, answer: &kleym_operator::perform::Answer) -> Option<Call> {
+        self.reconciler.answered(self.moment(), call, answer)
+    }
+
     /// Gives the answer to a call, and has the rest of its turn happen at once.
     pub(crate) fn finish(&mut self, call: Call, response: &Response) {
         let mut next = self.answer(call, response);
@@ -161,8 +172,29 @@ impl Scene {
         assert!(self.until(|_| false).is_none());
     }
 
+    /// The same without anything being told by a watch meanwhile.
+    pub(crate) fn deaf(&mut self) {
+        let (mut next, mut calls) = (None, 0);
+        while let Some(call) = next.take().or_else(|| self.next()) {
+            let response = self.arrive(&call);
+            next = self.answer(call, &response);
+            calls += 1;
+            assert!(calls < 60, "it never rests");
+        }
+    }
+
     pub(crate) fn output(&self, of: &str) -> bool {
-        self.server.get(&Place::output(&output_of(NAMESPACE, of))).is_some()
+        self.server.get(&output_place(of)).is_some()
+    }
+
+    /// Takes our finalizer off a binding.
+    pub(crate) fn strip(&mut self, name: &str) {
+        self.server.edit_by_hand(&binding(name), |object| {
+            object["metadata"]["finalizers"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|finalizer| finalizer != FINALIZER);
+        });
     }
 }
 

@@ -75,6 +75,8 @@ struct Watch {
     /// The list that was asked for last, and for which the last one was begun.
     anew: u64,
     begun_for: u64,
+    /// The definition was absent and is back, and that it was absent is told only now.
+    stale: bool,
 }
 
 /// The watches.
@@ -97,6 +99,7 @@ impl Feed {
             first: true,
             anew: 0,
             begun_for: 0,
+            stale: false,
         };
         let watches = Kind::ALL.into_iter().map(|kind| (kind, watch(kind))).collect();
         Self { watches, namespaces: namespaces.clone() }
@@ -145,6 +148,26 @@ impl Feed {
         let watched = |object: &Value| is_watched(&namespaces, object);
         let watch = self.watches.get_mut(&kind).unwrap();
 
+        if watch.stale && !matches!(watch.stage, Stage::Away) && random.once_in(2) {
+            watch.stale = false;
+            watch.first = true;
+            watch.told = None;
+            watch.stage = Stage::Away;
+            reports.push(Report::Absent(kind));
+            return soon(random);
+        }
+        if matches!(watch.stage, Stage::Live)
+            && !absent
+            && watch.era < shelf.ends.len()
+            && trouble.is_none()
+            && random.once_in(2)
+        {
+            watch.era = shelf.ends.len();
+            watch.stale = true;
+        }
+        if absent {
+            watch.stale = false;
+        }
         if !matches!(watch.stage, Stage::Away) && (absent || watch.era < shelf.ends.len()) {
             // The last events of the definition's objects may still come before the news that it is gone.
             if matches!(watch.stage, Stage::Live) && trouble.is_none() && random.once_in(2) {
@@ -167,7 +190,7 @@ impl Feed {
             reports.push(Report::Redefined(kind));
         }
         if let Some(trouble) = trouble {
-            if !matches!(watch.stage, Stage::Away) && watch.told != Some(trouble) {
+            if !(matches!(watch.stage, Stage::Away) && absent) && watch.told != Some(trouble) {
                 watch.told = Some(trouble);
                 reports.push(Report::Trouble(kind, Some(trouble)));
             }

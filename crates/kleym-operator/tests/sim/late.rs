@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use kleym_core::fact::Trouble;
 use kleym_core::kind::Kind;
 use kleym_core::output::FINALIZER;
 
-use crate::by_hand::{NAMESPACE, Scene, binding, is};
+use crate::by_hand::{Scene, binding, is, output_place};
 use crate::feed::Report;
-use crate::objects::{in_account, output_of, per_objective};
-use crate::server::{Place, Refused, Writer};
+use crate::objects::{in_account, per_objective};
+use crate::server::{Refused, Writer};
 use crate::wire::{Request, Verb};
 
 #[test]
@@ -45,7 +46,7 @@ fn an_event_that_is_older_than_what_a_look_showed_takes_nothing_away() {
     scene.server.put_by_hand(&binding("b"), per_objective("code", "vllm"));
     let replace = scene.until(is(Verb::Replace, "a")).unwrap();
     // Somebody deletes the output, and somebody puts the former one back; twice, before the watch tells of it.
-    let output = Place::output(&output_of(NAMESPACE, "a"));
+    let output = output_place("a");
     scene.server.delete_by_hand(&output);
     scene.server.answer(&again, Writer::Late).unwrap();
     scene.server.delete_by_hand(&output);
@@ -71,7 +72,7 @@ fn an_event_that_is_older_than_what_a_look_showed_takes_nothing_away() {
     scene.finish(replace, &response);
     scene.server.now = Duration::from_secs(4);
     scene.rest();
-    let granted = scene.server.get(&Place::output(&output_of(NAMESPACE, "b"))).unwrap();
+    let granted = scene.server.get(&output_place("b")).unwrap();
     assert!(granted.value["spec"].to_string().contains("k8s:container-name:vllm"));
 }
 
@@ -121,7 +122,7 @@ fn what_lost_its_proof_is_in_nobodys_way_when_its_binding_is_gone() {
     });
     scene.server.delete_by_hand(&binding("a"));
     let delete = scene.until(is(Verb::Delete, "a")).unwrap();
-    scene.server.edit_by_hand(&Place::output(&output_of(NAMESPACE, "a")), |object| {
+    scene.server.edit_by_hand(&output_place("a"), |object| {
         object["metadata"]["labels"].as_object_mut().unwrap().shift_remove("kleym.sonda.red/managed-by");
     });
     scene.watch(Kind::Output);
@@ -141,7 +142,7 @@ fn a_write_that_was_made_and_said_to_be_rejected_is_made_again_when_somebody_und
     scene.watch(Kind::Output);
     scene.finish(create, &Err(Refused::Misfortune(422)));
     scene.rest();
-    scene.server.delete_by_hand(&Place::output(&output_of(NAMESPACE, "a")));
+    scene.server.delete_by_hand(&output_place("a"));
     scene.rest();
     assert!(scene.output("a"), "what stood is still taken for rejected");
 }
@@ -196,9 +197,9 @@ fn who_takes_over_grants_nothing_beside_what_the_former_leader_wrote_last() {
     // The older one is edited into the way of the younger, and another replica sees to it. This one has heard that the
     // output of the younger is gone, and nothing else.
     scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-    scene.server.delete_by_hand(&Place::output(&output_of(NAMESPACE, "b")));
+    scene.server.delete_by_hand(&output_place("b"));
     scene.watch(Kind::Output);
-    scene.server.edit_by_hand(&Place::output(&output_of(NAMESPACE, "a")), |object| {
+    scene.server.edit_by_hand(&output_place("a"), |object| {
         let items = object["spec"]["workloadSelectorTemplates"].as_array_mut().unwrap();
         items.iter_mut().filter(|item| *item == "k8s:container-name:router").for_each(|item| {
             *item = "k8s:container-name:vllm".into();
@@ -212,7 +213,7 @@ fn who_takes_over_grants_nothing_beside_what_the_former_leader_wrote_last() {
     let mut next = scene.next();
     for _ in 0..20 {
         let Some(call) = next else { return };
-        let older = scene.server.get(&Place::output(&output_of(NAMESPACE, "a"))).unwrap();
+        let older = scene.server.get(&output_place("a")).unwrap();
         let beside = older.value["spec"].to_string().contains("k8s:container-name:vllm");
         assert!(!beside || !is(Verb::Create, "b")(&Request::of(&call)), "two have one container");
         let response = scene.arrive(&call);
@@ -256,4 +257,36 @@ fn what_a_definition_did_not_take_is_tried_again_under_the_one_that_comes_after_
     scene.list(Kind::Output);
     scene.rest();
     assert!(scene.output("a"), "it is not tried again");
+}
+
+#[test]
+fn who_takes_over_grants_nothing_while_outputs_cannot_be_listed() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "router"));
+    scene.rest();
+    scene.server.now = Duration::from_secs(2);
+    scene.server.put_by_hand(&binding("b"), per_objective("code", "vllm"));
+    scene.rest();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    scene.server.delete_by_hand(&output_place("b"));
+    scene.watch(Kind::Output);
+    scene.server.edit_by_hand(&output_place("a"), |object| {
+        let items = object["spec"]["workloadSelectorTemplates"].as_array_mut().unwrap();
+        items.iter_mut().filter(|item| *item == "k8s:container-name:router").for_each(|item| {
+            *item = "k8s:container-name:vllm".into();
+        });
+    });
+    scene.tell(Report::Trouble(Kind::Output, Some(Trouble::Failing)));
+    scene.takes_over(1);
+    assert!(scene.next().is_none());
+    scene.server.now = Duration::from_secs(13);
+    let mut next = scene.next();
+    for _ in 0..20 {
+        let Some(call) = next else { return };
+        let older = scene.server.get(&output_place("a")).unwrap();
+        let beside = older.value["spec"].to_string().contains("k8s:container-name:vllm");
+        assert!(!beside || !is(Verb::Create, "b")(&Request::of(&call)), "two have one container");
+        let response = scene.arrive(&call);
+        next = scene.answer(call, &response).or_else(|| scene.next());
+    }
 }

@@ -11,6 +11,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose world cannot be built is a failed test")]
 
+mod absent;
 mod agreement;
 mod by_hand;
 mod checks;
@@ -24,6 +25,7 @@ mod mutant;
 mod objects;
 mod plan;
 mod random;
+mod rejected;
 mod rewriting;
 mod rivals;
 mod runner;
@@ -31,6 +33,7 @@ mod scenario;
 mod seen;
 mod server;
 mod undeletable;
+mod unproved;
 mod wire;
 mod world;
 

@@ -1,0 +1,95 @@
+//! Outputs that the API server takes in one way and not in another, or takes and changes.
+
+use std::time::Duration;
+
+use kleym_core::kind::Kind;
+use kleym_core::plan::Reply;
+use kleym_operator::perform::Answer;
+use serde_json::{Value, json};
+
+use crate::by_hand::{Scene, binding, is, output_place};
+use crate::objects::per_objective;
+use crate::server::Refused;
+use crate::wire::{Request, Verb};
+
+fn status(scene: &Scene) -> String {
+    scene.server.get(&binding("a")).unwrap().value["status"].to_string()
+}
+
+/// Has everything happen that the operator wants, for a while, under a definition whose defaults set this field of every
+/// output. Answers how often outputs were written.
+fn with_default(scene: &mut Scene, field: &str, value: &Value) -> usize {
+    let (mut next, mut writes) = (None, 0);
+    for second in 1..60 {
+        scene.server.now = Duration::from_secs(second);
+        for kind in Kind::ALL {
+            scene.watch(kind);
+        }
+        while let Some(call) = next.take().or_else(|| scene.next()) {
+            let request = Request::of(&call);
+            let writes_output =
+                request.kind == Kind::Output && matches!(request.verb, Verb::Create | Verb::Replace);
+            let response = scene.arrive(&call);
+            next = if writes_output && response.is_ok() {
+                writes += 1;
+                scene.server.edit_by_hand(&output_place("a"), |object| object["spec"][field] = value.clone());
+                let stored = Value::clone(&scene.server.get(&output_place("a")).unwrap().value);
+                scene.reply(call, &Answer { reply: Reply::Done, objects: vec![(Kind::Output, stored)] })
+            } else {
+                scene.answer(call, &response)
+            };
+        }
+    }
+    writes
+}
+
+#[test]
+fn what_goes_because_its_replacement_is_rejected_is_created_again() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "router"));
+    scene.rest();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let replace = scene.until(is(Verb::Replace, "a")).unwrap();
+    scene.finish(replace, &Err(Refused::Misfortune(422)));
+    scene.rest();
+    let output = scene.server.get(&output_place("a")).expect("it is not created again");
+    assert!(output.value["spec"].to_string().contains("k8s:container-name:vllm"));
+    assert!(status(&scene).contains("Reconciled"), "{}", status(&scene));
+}
+
+#[test]
+fn what_can_be_neither_replaced_nor_created_is_tried_once_each() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "router"));
+    scene.rest();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let replace = scene.until(is(Verb::Replace, "a")).unwrap();
+    scene.finish(replace, &Err(Refused::Misfortune(422)));
+    let create = scene.until(is(Verb::Create, "a")).unwrap();
+    scene.finish(create, &Err(Refused::Misfortune(422)));
+    for minute in 1..10 {
+        scene.server.now = Duration::from_secs(minute * 60);
+        assert!(scene.until(is(Verb::Create, "a")).is_none(), "it is tried again");
+    }
+    assert!(!scene.output("a"));
+}
+
+#[test]
+fn what_a_definition_sets_by_itself_is_told_and_not_fought_over() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let writes = with_default(&mut scene, "zone", &json!("x"));
+    assert_eq!(writes, 2);
+    assert!(scene.output("a"), "an identity that is as it is to be is taken away");
+    assert!(status(&scene).contains("is not stored as Kleym writes it"), "{}", status(&scene));
+}
+
+#[test]
+fn what_a_definition_makes_too_wide_is_taken_away_and_not_made_again() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let writes = with_default(&mut scene, "admin", &json!(true));
+    assert_eq!(writes, 1);
+    assert!(!scene.output("a"), "it grants more than is wanted");
+    assert!(status(&scene).contains("is not stored as Kleym writes it"), "{}", status(&scene));
+}
