@@ -129,7 +129,7 @@ impl Sender {
         if now - since > STALE || self.until(now).is_none() {
             return EventResult::Dropped;
         }
-        if !self.budget.spend(announcement.regarding.uid(), now.into_std()) {
+        if !self.budget.spend(&announcement.regarding, now.into_std()) {
             tracing::debug!(reason = announcement.occasion.as_str(), "too many events about one object");
             return EventResult::Dropped;
         }

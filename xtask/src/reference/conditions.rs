@@ -112,7 +112,7 @@ const fn words(reason: Reason) -> Words {
             STALLED,
         ),
         Reason::ManagedOutputApplyFailed => (
-            "The output, or the finalizer on the binding without which none is made, could not be written: rejected by the API server or a webhook, a definition that cannot hold a field or is being deleted, no permission, or no answer. The message says which, and what the output grants meanwhile.",
+            "The output, or the finalizer on the binding without which none is made, could not be written: rejected by the API server or a webhook, a definition that cannot hold a field or is being deleted, something that changes what is stored, no permission, or no answer. The message says which, and what the output grants meanwhile.",
             "Rejected: see the operator's log for the answer, then change the binding's spec; or the webhook, and restart the operator, which does not try again before. Unknown field: upgrade the definition to spire-controller-manager 0.6.0 or newer. No permission: give the operator its ClusterRole. No answer: the operator tries again by itself.",
             "`Reconciling` when it can pass by itself (no answer, no permission), else `Stalled`",
         ),

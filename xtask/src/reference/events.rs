@@ -44,7 +44,7 @@ a restart repeats nothing that the status says already. A note says what, where 
 - Events about a binding are in its namespace. Events about a ClusterSPIFFEID, which lives in no namespace, are in
   `default`.
 - An event's name is computed from what it tells, so it stays one event over restarts; repetitions are a series.
-- An object has a few events at once and then one every five minutes. A failing event never delays a step.
+- An object, and whatever has its name after it, has a few events at once and then one every five minutes. A failing event never delays a step.
 - In a namespace that is being deleted events are dropped.
 
 ```console live

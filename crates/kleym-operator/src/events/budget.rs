@@ -1,8 +1,9 @@
-//! How many events one object may have: some at once, and few after that. An object that flaps must not flood anybody.
+//! How many events one object may have: some at once, and few after that. An object that flaps must not flood anybody, nor
+//! one that somebody deletes and creates again and again: what counts is its name.
 
 use std::time::{Duration, Instant};
 
-use kleym_core::name::Uid;
+use kleym_core::announce::Object;
 
 use crate::recent::Recent;
 
@@ -16,7 +17,7 @@ const OBJECTS: usize = 4096;
 /// What the objects have left.
 #[derive(Debug)]
 pub(super) struct Budget {
-    objects: Recent<Uid, Purse>,
+    objects: Recent<String, Purse>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +33,13 @@ impl Budget {
     }
 
     /// Spends one event of an object; answers whether there was one left.
-    pub(super) fn spend(&mut self, object: &Uid, now: Instant) -> bool {
-        let Some(purse) = self.objects.get(object) else {
-            self.objects.insert(object.clone(), Purse { left: AT_ONCE - 1, filled: now });
+    pub(super) fn spend(&mut self, object: &Object, now: Instant) -> bool {
+        let object = match object {
+            Object::Binding(key, _) => key.to_string(),
+            Object::Output(name, _) => name.to_string(),
+        };
+        let Some(purse) = self.objects.get(&object) else {
+            self.objects.insert(object, Purse { left: AT_ONCE - 1, filled: now });
             return true;
         };
         let refills = now.saturating_duration_since(purse.filled).as_secs() / REFILL.as_secs();
@@ -51,15 +56,20 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use kleym_core::name::{ObjectName, Uid};
+
     use super::*;
 
     #[test]
     fn an_object_has_some_events_at_once_and_then_one_every_five_minutes() {
         let (mut budget, start) = (Budget::new(), Instant::now());
-        let (a, b) = (Uid::parse("a").unwrap(), Uid::parse("b").unwrap());
-        let mut sent = |uid: &Uid, seconds: u64, tries: usize| {
+        // Each time another object of the name.
+        let (a, b) = (ObjectName::parse("a").unwrap(), ObjectName::parse("b").unwrap());
+        let mut sent = |name: &ObjectName, seconds: u64, tries: usize| {
             let now = start + Duration::from_secs(seconds);
-            (0..tries).filter(|_| budget.spend(uid, now)).count()
+            let object =
+                |uid: &usize| Object::Output(name.clone(), Uid::parse(&format!("{seconds}-{uid}")).unwrap());
+            (0..tries).filter(|uid| budget.spend(&object(uid), now)).count()
         };
         assert_eq!(sent(&a, 0, 100), 25);
         assert_eq!(sent(&b, 0, 1), 1, "another object has its own");

@@ -94,9 +94,12 @@ impl Reconciler {
                     Reply::Failed(failure),
                 ) = (step, reply)
                     && !failure.passes()
-                    && !self.is_redefined()
                 {
-                    self.memory.entry(key.clone()).or_default().rejected = Some(*failure);
+                    let until = self.redefined_until();
+                    // What is stored too wide is not to be made again and again, not even for a moment.
+                    if until.is_none() || *failure == Failure::Altered {
+                        self.memory.entry(key.clone()).or_default().rejects(*failure, until);
+                    }
                 }
                 log(&key, step, reply);
                 if let Some(running) = self.running.get_mut(&key) {

@@ -50,6 +50,8 @@ struct Undone {
     repairs: Pace<AT_ONCE>,
     holds: Pace<AT_ONCE>,
     reports: Pace,
+    /// When a rejection is over that came of a definition which was just replaced.
+    rejected_until: Option<Now>,
 }
 
 /// That what somebody had undone was done again.
@@ -92,6 +94,29 @@ impl Memory {
             self.written.remove(0);
         }
         self.written.push(Arc::clone(identity));
+    }
+
+    /// Notes that the output was rejected; until something changes, or until this time.
+    pub(crate) fn rejects(&mut self, failure: Failure, until: Option<Now>) {
+        self.rejected = Some(failure);
+        if until.is_some() || self.undone.is_some() {
+            self.undone.get_or_insert_default().rejected_until = until;
+        }
+    }
+
+    /// How much longer a rejection counts that came of a definition which was just replaced.
+    pub(crate) fn rejected_for(&self, now: Now) -> Option<Duration> {
+        let until = self.undone.as_ref()?.rejected_until.filter(|_| self.rejected.is_some())?;
+        Some(until.saturating_sub(now))
+    }
+
+    /// Forgets a rejection whose time is over.
+    pub(crate) fn forget_rejected(&mut self, now: Now) {
+        let over =
+            self.undone.as_mut().and_then(|undone| undone.rejected_until.take_if(|until| *until <= now));
+        if over.is_some() {
+            self.rejected = None;
+        }
     }
 
     /// Notes that the output could not be made right in this turn.

@@ -227,6 +227,10 @@ impl Reconciler {
     fn begin(&mut self, key: &BindingKey) {
         self.running.insert(key.clone(), Running::new(self.doubts.about(key)));
         self.metrics.turn_begins(key, self.now());
+        let now = self.now();
+        if let Some(memory) = self.memory.get_mut(key) {
+            memory.forget_rejected(now);
+        }
         if let Some(known) = self.book.binding(key) {
             let memory = self.memory.entry(key.clone()).or_default();
             if !memory.told.is_about(&known.live.uid) {

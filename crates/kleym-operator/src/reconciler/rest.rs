@@ -7,7 +7,7 @@ use kleym_core::announce::Settled;
 use kleym_core::index::{Dirty, Verdict};
 use kleym_core::name::{BindingKey, ObjectName, output_name};
 use kleym_core::plan::{Failure, Remnant, Standing, Wait};
-use kleym_core::queue::LONGEST_DELAY;
+use kleym_core::queue::{LONGEST_DELAY, Now};
 use kleym_core::render::Identity;
 
 use super::Reconciler;
@@ -27,7 +27,8 @@ impl Reconciler {
         let Some(running) = self.running.remove(key) else { return };
         self.queue.done(key);
         let now = self.now();
-        let rejected_early = running.turn.failure().is_some() && self.is_redefined();
+        let altered = running.turn.failure() == Some(Failure::Altered);
+        let rejected_early = running.turn.failure().is_some() && self.redefined_until().is_some() && !altered;
         let unreported = matches!(running.status, StatusWrite::Failed(failure) if failure.passes());
         let tried_again = rejected_early || unreported || running.turn.tries_again();
         self.tell(key, standing, tried_again);
@@ -48,6 +49,9 @@ impl Reconciler {
             self.report_later(key);
         }
         if let Some(left) = self.holds_in(key) {
+            self.queue.add_after(key.clone(), now, left);
+        }
+        if let Some(left) = self.memory.get(key).and_then(|memory| memory.rejected_for(now)) {
             self.queue.add_after(key.clone(), now, left);
         }
     }
@@ -87,9 +91,9 @@ impl Reconciler {
         unwanted && self.book.output_of(key).is_some_and(|live| !live.selects_nothing())
     }
 
-    /// Whether the API server may still judge outputs by a definition that has changed a moment ago.
-    pub(super) fn is_redefined(&self) -> bool {
-        self.redefined_at.is_some_and(|at| self.now().saturating_sub(at) < REDEFINED_FOR)
+    /// Until when the API server may judge outputs by the definition before, if that has changed a moment ago.
+    pub(super) fn redefined_until(&self) -> Option<Now> {
+        Some(self.redefined_at? + REDEFINED_FOR).filter(|until| *until > self.now())
     }
 
     /// What was rejected may be tried again: something changed.

@@ -148,6 +148,54 @@ async fn a_definition_that_cannot_hold_a_field_is_told_without_repeating_the_wri
     world.ready("chat").await;
 }
 
+/// The definition of ClusterSPIFFEID with a field that Kleym does not know, and that every output gets by itself.
+fn with_default(field: &str, schema: &Value) -> Value {
+    let mut newer = definition(Kind::Output);
+    let fields = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    newer.pointer_mut(fields).unwrap()[field] = schema.clone();
+    newer
+}
+
+#[tokio::test]
+async fn an_output_that_a_definition_changes_is_told_and_not_fought_over_and_goes_where_it_grants_more() {
+    let world = World::with_only("defaults", &[Kind::Binding, OBJECTIVE, POOL]).await;
+    install_as(&world.client, vec![with_default("zone", &json!({"type": "string", "default": "x"}))]).await;
+    // The API server, and not the operator, writes what no state asks for.
+    world.excuse("S3");
+    let _operator = world.operator().await;
+    world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
+    let mark = world.at_rest().await;
+    world.create(per_objective("chat", "chat", "vllm")).await;
+    let failed = world.refused("chat", "ManagedOutputApplyFailed").await;
+    let output = world.output_name("chat");
+    let message = format!(
+        "ClusterSPIFFEID `{output}` is not stored as Kleym writes it: defaults of its CustomResourceDefinition or a mutating \
+         webhook change it; see the operator's log for what differs, and end that; it is tried again when the binding's \
+         spec, what it refers to or the CustomResourceDefinition changes, or the operator restarts; meanwhile \
+         ClusterSPIFFEID `{output}` grants `spiffe://kleym.sonda.red/ns/{}/objective/chat` as before",
+        world.namespace
+    );
+    let conditions = refused(1, "RenderFailure", "ManagedOutputApplyFailed", &message, Kstatus::Stalled);
+    assert_eq!(status_of(&failed), resolved(1, &world.instance, conditions));
+    world.at_rest_for(Duration::from_secs(6)).await;
+    let mut calls = world.calls(mark).await;
+    calls.sort();
+    let (create, replace) = ("create clusterspiffeids", "update clusterspiffeids");
+    let (finalizer, status) = ("patch inferenceidentitybindings", "update inferenceidentitybindings/status");
+    assert_eq!(calls, [create, finalizer, replace, status]);
+    assert_eq!(world.output("chat").await["spec"]["zone"], "x");
+
+    install_as(&world.client, vec![with_default("admin", &json!({"type": "boolean", "default": true}))])
+        .await;
+    world.edit(Kind::Binding, "chat", json!({"spec": {"containerDiscriminator": {"value": "other"}}})).await;
+    world.gone(Kind::Output, &output).await;
+    let mark = world.at_rest_for(Duration::from_secs(6)).await;
+    install(&world.client, &[Kind::Output]).await;
+    world.ready("chat").await;
+    let creates = world.calls(mark).await.iter().filter(|call| *call == create).count();
+    assert!(creates <= 2, "{creates}");
+}
+
 /// A kind's definition that serves `v2` and no longer the version that Kleym uses.
 fn in_another_version(kind: Kind) -> Value {
     let mut other = definition(kind);

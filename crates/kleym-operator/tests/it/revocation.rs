@@ -89,6 +89,17 @@ async fn a_grant_that_is_too_wide_is_deleted_at_once_when_its_replacement_is_rej
 }
 
 #[tokio::test]
+async fn a_grant_that_went_because_its_replacement_is_rejected_is_created_again() {
+    let (world, proxy, _operator) = granted("replace-rejected", &NARROW[..2]).await;
+    let denied =
+        Reply::status(422, "Invalid", "ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no");
+    proxy.always(replaces, Fault::Answer(denied));
+    templates(&world, &NARROW).await;
+    world.ready("chat").await;
+    assert!(world.output("chat").await.to_string().contains("k8s:node-name:n1"));
+}
+
+#[tokio::test]
 async fn a_binding_whose_grant_cannot_be_withdrawn_says_that_it_stands_and_why_and_what_to_do() {
     let (world, proxy, _operator) = granted("undeletable", &NARROW[..2]).await;
     let name = world.output_name("chat");
