@@ -119,7 +119,6 @@ impl Driver {
                 }
             };
             tokio::select! {
-                biased;
                 () = stop.cancelled() => break None,
                 Some(finished) = self.calls.join_next() => {
                     let (call, answer) = finished?;

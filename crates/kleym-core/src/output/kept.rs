@@ -201,16 +201,22 @@ impl Outputs {
         self.by_name.is_empty()
     }
 
-    /// Takes a live output, unless an event that comes late would put an older state over a newer one: one of the same
-    /// object, or an object that the known one has replaced. Answers whether anything but the statistics changed.
+    /// Whether a newer state of an output is known: of the same object, or of one that has replaced it.
+    pub fn is_old(&self, output: &KeptOutput) -> bool {
+        let known = self.by_name.get(output.name());
+        known.is_some_and(|known| is_older(output.resource_version(), known.resource_version()))
+    }
+
+    /// Takes a live output, unless an event that comes late would put an older state over a newer one. Answers whether
+    /// anything but the statistics changed.
     pub fn put(&mut self, output: KeptOutput) -> bool {
+        if self.is_old(&output) {
+            return false;
+        }
         let Some(known) = self.by_name.get_mut(output.name()) else {
             self.by_name.insert(output.name().clone(), output);
             return true;
         };
-        if is_older(output.resource_version(), known.resource_version()) {
-            return false;
-        }
         let changed = !known.is_but_for_status(&output);
         *known = output;
         changed

@@ -192,9 +192,9 @@ impl Book {
         self.departed.insert(name.clone(), uid.clone());
     }
 
-    /// Whether a look has found this output gone.
-    pub(super) fn has_departed(&self, output: &KeptOutput) -> bool {
-        self.departed.get(output.name()) == Some(output.uid())
+    /// Whether more is known of an output than this: a newer state, or that it is gone.
+    pub(super) fn knows_better(&self, output: &KeptOutput) -> bool {
+        self.departed.get(output.name()) == Some(output.uid()) || self.outputs.is_old(output)
     }
 
     /// Takes that the watch, too, knows that an output is gone.

@@ -17,7 +17,7 @@ use crate::feed::Item;
 impl Reconciler {
     /// Takes an output that was seen; answers who must have a turn.
     pub(super) fn saw_output(&mut self, mut kept: KeptOutput) -> Dirty {
-        if self.book.has_departed(&kept) {
+        if self.book.knows_better(&kept) {
             return Dirty::new();
         }
         let name = kept.name().clone();
