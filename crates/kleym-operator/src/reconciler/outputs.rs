@@ -48,6 +48,10 @@ impl Reconciler {
             dirty.insert(before);
         }
         if let Some(holder) = holder {
+            // It is not gone, if that was told: the absence of its definition can be older than it.
+            if let Some(running) = self.running.get_mut(&holder) {
+                running.gone.retain(|gone| *gone != output.uid);
+            }
             self.note_grant(&holder, &name, &mut dirty);
             dirty.insert(holder);
         }

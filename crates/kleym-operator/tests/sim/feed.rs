@@ -128,7 +128,10 @@ impl Feed {
         random: &mut Random,
     ) -> (Vec<Report>, Option<Duration>) {
         let mut reports = Vec::new();
-        let next = self.step(kind, server, weather, random, &mut reports);
+        let mut next = self.step(kind, server, weather, random, &mut reports);
+        if next.is_none() && self.watches[&kind].stale {
+            next = Some(server.now + Duration::from_millis(random.within(1, 20)));
+        }
         (reports, next)
     }
 
