@@ -128,8 +128,10 @@ pub enum WriteFailure {
     Rejected,
     /// The installed ClusterSPIFFEID CRD cannot hold a field Kleym writes.
     FieldUnknown,
-    /// It is stored as something else: by the defaults of its CRD, or by a mutating webhook.
+    /// It is stored as something else that grants no more: by the defaults of its CRD, or by a mutating webhook.
     Altered,
+    /// The same, but what was stored granted more, so that it was deleted.
+    Widened,
     /// The operator may not write it.
     Forbidden,
     /// The API server does not serve its kind in the version Kleym writes.

@@ -185,6 +185,9 @@ fn waits_for(wait: &Wait) -> String {
             why_not(*failure, "taken off", Kind::Binding),
             what_then(*failure)
         ),
+        Wait::List => {
+            "the identity is granted as soon as this operator, which has taken over from another replica, can list ClusterSPIFFEIDs".to_owned()
+        }
         Wait::Undone(output) => undone(output),
         Wait::Cooling => {
             "the identity was withdrawn a moment ago and is granted again after a short back-off".to_owned()
@@ -228,7 +231,10 @@ fn still_grants(granting: &Granting) -> String {
 pub(crate) fn why_not(failure: WriteFailure, done: &str, kind: Kind) -> String {
     match failure {
         WriteFailure::Forbidden => format!("it may not be {done} with the operator's permissions"),
-        WriteFailure::Rejected | WriteFailure::FieldUnknown | WriteFailure::Altered => {
+        WriteFailure::Rejected
+        | WriteFailure::FieldUnknown
+        | WriteFailure::Altered
+        | WriteFailure::Widened => {
             format!("the API server or an admission webhook does not let it be {done}")
         }
         WriteFailure::NotServed => format!("the API server does not serve {}", served_as(kind)),
@@ -243,7 +249,10 @@ pub(crate) fn why_not(failure: WriteFailure, done: &str, kind: Kind) -> String {
 pub(crate) fn what_then(failure: WriteFailure) -> String {
     let then = match failure {
         WriteFailure::Forbidden => "give the operator the permissions of its ClusterRole",
-        WriteFailure::Rejected | WriteFailure::FieldUnknown | WriteFailure::Altered => {
+        WriteFailure::Rejected
+        | WriteFailure::FieldUnknown
+        | WriteFailure::Altered
+        | WriteFailure::Widened => {
             "see the operator's log for the answer, and mend or remove what rejects it"
         }
         WriteFailure::Terminating => "install it again once it is gone",

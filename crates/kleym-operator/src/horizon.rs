@@ -39,6 +39,11 @@ impl Before {
     pub fn is_after(self, version: &str) -> bool {
         version.parse::<u64>().is_ok_and(|version| version < self.0)
     }
+
+    /// Whether a list of this version can prove anything: it says how old it is, and is not older than what had been seen.
+    pub fn admits(self, version: &str) -> bool {
+        !version.is_empty() && version != "0" && !self.is_after(version)
+    }
 }
 
 /// A horizon for every kind. Clones are the same.
@@ -69,6 +74,7 @@ mod tests {
         assert!(!first.is_after("1"), "nothing had been seen");
         assert!(second.is_after("6") && !second.is_after("7") && !second.is_after("8"));
         assert!(!second.is_after("opaque"));
+        assert!(second.admits("7") && !second.admits("6") && !second.admits("") && !second.admits("0"));
         assert!(!horizons.of(Kind::Binding).before().is_after("1"), "each kind has its own");
     }
 }

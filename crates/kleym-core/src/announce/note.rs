@@ -68,6 +68,7 @@ pub(super) fn withdrawn_for_a_while(output: &ObjectName, spiffe_id: &str, wait: 
         Wait::Undone(_) => {
             "somebody changes or deletes it again and again, so the binding is to have it again after a pause; find out who does that and stop it".to_owned()
         }
+        Wait::List => "the binding is to have it again as soon as ClusterSPIFFEIDs can be listed".to_owned(),
         Wait::Absence | Wait::Cooling | Wait::Withdrawal(_) | Wait::Proof { .. } | Wait::Release(_) => {
             "the binding is to have it again in a moment".to_owned()
         }

@@ -217,7 +217,8 @@ impl Told {
             Standing::Waiting(wait) => {
                 self.refused = None;
                 // Where its own former output is all it waits for, a change is under way and is told when it is done.
-                let lasts = matches!(wait, Wait::Outputs(_) | Wait::Finalizers(_) | Wait::Undone(_));
+                let lasts =
+                    matches!(wait, Wait::Outputs(_) | Wait::Finalizers(_) | Wait::Undone(_) | Wait::List);
                 if let Some(lost) = lost.filter(|_| lasts) {
                     let mut note = note::withdrawn_for_a_while(&teller.output, &lost.spiffe_id, wait);
                     let mut weight = Weight::Warning;

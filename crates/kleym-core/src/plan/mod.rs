@@ -136,6 +136,9 @@ pub struct Situation<'a> {
     pub undone: bool,
     /// The same of Kleym's finalizer on the binding.
     pub stripped: bool,
+    /// Whether outputs were not listed since this replica took over: what the former leader wrote last may be missing, so
+    /// nothing is granted before.
+    pub unlisted: bool,
     /// How the API server rejected the output last, if neither binding nor output nor definition changed since: the same
     /// is not asked again.
     pub rejected: Option<Failure>,
@@ -271,6 +274,8 @@ pub enum Wait {
     },
     /// Kleym's finalizer, which cannot be taken off although the output is gone.
     Release(WriteFailure),
+    /// A list of outputs, since this replica has taken over.
+    List,
     /// Its own back-off after a withdrawal.
     Cooling,
     /// A pause, because somebody undoes again and again what is written to this output.
@@ -301,14 +306,17 @@ pub enum Failure {
     Absent,
     /// 401, 403.
     Forbidden,
-    /// 403, because the definition or the namespace is being deleted.
+    /// 403, or 405 of an older API server, because the definition is being deleted.
     Terminating,
     /// 400, 422: the API server or a webhook will not take it.
     Rejected,
     /// The installed CRD does not know a field we write.
     FieldUnknown,
-    /// It was taken, and stored as something else: by the defaults of the CRD, or by a mutating webhook.
+    /// It was taken, and stored as something else that grants no more: by the defaults of the CRD, or by a mutating
+    /// webhook.
     Altered,
+    /// The same, but what is stored grants more than is wanted.
+    Widened,
 }
 
 impl Failure {
@@ -321,6 +329,7 @@ impl Failure {
             Failure::Rejected => WriteFailure::Rejected,
             Failure::FieldUnknown => WriteFailure::FieldUnknown,
             Failure::Altered => WriteFailure::Altered,
+            Failure::Widened => WriteFailure::Widened,
         }
     }
 
@@ -331,7 +340,7 @@ impl Failure {
 
     /// Whether the same call may succeed later without anything being changed.
     pub fn passes(self) -> bool {
-        !matches!(self, Failure::Rejected | Failure::FieldUnknown | Failure::Altered)
+        !matches!(self, Failure::Rejected | Failure::FieldUnknown | Failure::Altered | Failure::Widened)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::index::Verdict;
 use crate::kind::Kind;
 use crate::name::{ObjectName, output_name};
 use crate::output::{FINALIZER, LiveOutput, Ownership, WantedOutput};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, WriteFailure};
 use crate::render::Identity;
 use crate::resolve::Troubles;
 
@@ -359,14 +359,9 @@ impl<'a> Plan<'a> {
                 self.paused()
             };
         }
-        let blockers = self.situation.gate.blockers(identity);
-        if !blockers.is_empty() {
+        if let Some(wait) = self.wait(identity) {
             let too_wide = self.situation.out_of_patience && live.grants_more_than(&wanted);
-            return if too_wide {
-                self.delete_now(live)
-            } else {
-                Step::Settle(Standing::Waiting(Wait::Outputs(blockers)))
-            };
+            return if too_wide { self.delete_now(live) } else { Step::Settle(Standing::Waiting(wait)) };
         }
         // spire-controller-manager keeps an output's old counts when it moves to a class that is not watched. What is
         // deleted must be possible to create again, so that is asked first.
@@ -387,14 +382,22 @@ impl<'a> Plan<'a> {
         if self.situation.cooling {
             return Step::Settle(Standing::Waiting(Wait::Cooling));
         }
-        let blockers = self.situation.gate.blockers(identity);
-        if !blockers.is_empty() {
-            return Step::Settle(Standing::Waiting(Wait::Outputs(blockers)));
+        if let Some(wait) = self.wait(identity) {
+            return Step::Settle(Standing::Waiting(wait));
         }
         if !self.holds_finalizer() {
             return Step::AddFinalizer;
         }
         Step::CreateOutput(Box::new(self.wanted(binding, identity)))
+    }
+
+    /// What this identity has to wait for before it is written: other outputs, or that they are known.
+    fn wait(&self, identity: &Arc<Identity>) -> Option<Wait> {
+        if self.situation.unlisted {
+            return Some(Wait::List);
+        }
+        let blockers = self.situation.gate.blockers(identity);
+        (!blockers.is_empty()).then_some(Wait::Outputs(blockers))
     }
 
     /// Whether a replace that failed cannot be waited for: the live output grants more than is wanted, and the replace
@@ -432,8 +435,13 @@ impl<'a> Plan<'a> {
             Some(FailedAt::Holding) => Refusal::FinalizerWrite { failure },
             _ => Refusal::OutputWrite { name: self.name.clone(), failure },
         };
-        // What could not be replaced and is kept, grants no more than is wanted, or may stand for a moment.
-        let remnant = if self.turn.undeleted { self.remnant() } else { as_before };
+        // What could not be replaced and is kept, grants no more than is wanted, or may stand for a moment. What is stored
+        // otherwise than it was written is no former identity.
+        let remnant = match failure {
+            _ if self.turn.undeleted => self.remnant(),
+            WriteFailure::Altered => Remnant::Nothing,
+            _ => as_before,
+        };
         Step::Settle(Standing::Refused { refusal, remnant })
     }
 

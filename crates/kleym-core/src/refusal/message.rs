@@ -128,7 +128,10 @@ impl Refusal {
                         "has a field that the installed CustomResourceDefinition cannot hold"
                     }
                     WriteFailure::Altered => {
-                        "is not stored as Kleym writes it: defaults of its CustomResourceDefinition or a mutating webhook change it"
+                        "grants the identity, but is not stored as Kleym writes it: defaults of its CustomResourceDefinition or a mutating webhook change it"
+                    }
+                    WriteFailure::Widened => {
+                        "does not stay, because it would grant more: defaults of its CustomResourceDefinition or a mutating webhook add to what Kleym writes"
                     }
                     WriteFailure::Forbidden => "may not be written with the operator's permissions",
                     WriteFailure::Terminating => {
@@ -203,7 +206,7 @@ impl Refusal {
                 WriteFailure::Rejected => {
                     "see the operator's log for the answer; it is tried again when the binding's spec, what it refers to or the CustomResourceDefinition changes, or the operator restarts"
                 }
-                WriteFailure::Altered => {
+                WriteFailure::Altered | WriteFailure::Widened => {
                     "see the operator's log for what differs, and end that; it is tried again when the binding's spec, what it refers to or the CustomResourceDefinition changes, or the operator restarts"
                 }
                 WriteFailure::FieldUnknown => {
@@ -214,7 +217,7 @@ impl Refusal {
                 }
                 WriteFailure::Forbidden => "give the operator the permissions of its ClusterRole",
                 WriteFailure::Terminating => {
-                    "install it again once it is gone, for which the finalizers of its objects must go, and the operator tries again by itself"
+                    "wait until it is gone, or remove what the finalizers of its last objects wait for, and install it again; the operator tries again by itself"
                 }
                 WriteFailure::Unavailable => "the operator tries again by itself",
             }

@@ -67,6 +67,7 @@ fn refusals(text: &str) -> Vec<Refusal> {
         WriteFailure::Rejected,
         WriteFailure::FieldUnknown,
         WriteFailure::Altered,
+        WriteFailure::Widened,
         WriteFailure::Forbidden,
         WriteFailure::NotServed,
         WriteFailure::Terminating,

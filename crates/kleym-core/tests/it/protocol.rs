@@ -55,6 +55,7 @@ struct Scene {
     out_of_patience: bool,
     undone: bool,
     stripped: bool,
+    unlisted: bool,
     rejected: Option<Failure>,
     turn: Turn,
 }
@@ -89,6 +90,7 @@ impl Scene {
             out_of_patience: false,
             undone: false,
             stripped: false,
+            unlisted: false,
             rejected: None,
             turn: Turn::new(),
         }
@@ -152,6 +154,7 @@ impl Scene {
             undone: self.undone,
             stripped: self.stripped,
             cooling: false,
+            unlisted: self.unlisted,
             rejected: self.rejected,
         };
         next(&situation, &self.turn)
@@ -631,4 +634,20 @@ fn whether_a_kept_output_is_still_there_is_looked_at_when_a_list_did_not_hold_it
         let done = matches!(step, Step::RemoveFinalizer { .. } | Step::Settle(Standing::Refused { .. }));
         assert!(done, "{step:?}");
     }
+}
+
+#[test]
+fn who_took_over_and_cannot_list_outputs_grants_nothing_and_takes_away_what_is_too_wide_after_the_patience() {
+    let waits = Step::Settle(Standing::Waiting(Wait::List));
+    assert_eq!(Scene { unlisted: true, ..Scene::new() }.next(), waits);
+    let narrow = |patience| {
+        let mut scene =
+            Scene { unlisted: true, out_of_patience: patience, ..Scene::new().with("b-1", "vllm") };
+        scene.output().spec.hint = None;
+        scene
+    };
+    assert_eq!((narrow(false).next(), narrow(true).next()), (waits.clone(), waits.clone()));
+    let wide =
+        |patience| Scene { unlisted: true, out_of_patience: patience, ..Scene::new().with("b-1", "other") };
+    assert_eq!((wide(false).next(), wide(true).next()), (waits, delete()));
 }

@@ -295,6 +295,7 @@ impl Protocol {
             undone: false,
             stripped: false,
             cooling: false,
+            unlisted: false,
             rejected: None,
         };
         let request = self.as_request(operator, &plan::next(&situation, &operator.turn));

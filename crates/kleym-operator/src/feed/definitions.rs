@@ -214,11 +214,8 @@ async fn list_by_name(client: &Client, horizon: &Horizon, name: &str) -> Result<
     let list = timeout(CALL_DEADLINE, ask(client, request)).await;
     let list = list.map_err(|_| "not answered in time".to_owned())?.map_err(|error| describe(&error))?;
     let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
-    if version.is_empty() || version == "0" {
-        return Err("the answer does not say how old it is".to_owned());
-    }
-    if before.is_after(version) {
-        return Err("the answer is older than what was seen before".to_owned());
+    if !before.admits(version) {
+        return Err("the answer is older than what was seen before, or does not say how old it is".to_owned());
     }
     items(&list).map(Vec::is_empty).ok_or_else(|| "the answer is not a list of definitions".to_owned())
 }

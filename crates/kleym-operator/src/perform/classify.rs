@@ -11,12 +11,15 @@ pub(super) fn failure(error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else { return Failure::Transient };
     match status.code {
         400 if status.message.contains("strict decoding error") => Failure::FieldUnknown,
-        // Creating under a definition or in a namespace that is going away is forbidden too; that is no lack of rights.
-        403 if status.message.contains("terminating") || status.message.contains("being terminated") => {
-            Failure::Terminating
-        }
         // Who asks has the permission then. Webhooks and policies choose their code, and this one is a usual choice.
         403 if DENIALS.iter().any(|words| status.message.contains(words)) => Failure::Rejected,
+        // Creating under a definition that is going away is forbidden; that is no lack of rights. Before Kubernetes 1.36 the
+        // code is 405.
+        403 | 405 if status.message.contains("custom resource definition is terminating") => {
+            Failure::Terminating
+        }
+        // The same in a namespace that is going away.
+        403 if status.message.contains("being terminated") => Failure::Transient,
         401 | 403 => Failure::Forbidden,
         404 => Failure::Absent,
         409 => Failure::Stale,
@@ -62,6 +65,7 @@ mod tests {
     fn that_admission_denies_a_request_is_no_lack_of_permissions_whatever_its_code() {
         for message in [
             r#"admission webhook "vclusterspiffeid.kb.io" denied the request: invalid"#,
+            r#"admission webhook "x" denied the request: a namespace that is being terminated"#,
             r#"clusterspiffeids.spire.spiffe.io "x" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no"#,
         ] {
             assert_eq!(
@@ -76,12 +80,10 @@ mod tests {
 
     #[test]
     fn what_is_being_deleted_takes_nothing_new_and_that_is_no_lack_of_permissions() {
-        for message in [
-            "create not allowed while custom resource definition is terminating",
-            r#"events.events.k8s.io "x" is forbidden: unable to create new content in namespace llm because it is being terminated"#,
-        ] {
-            assert_eq!(of(403, message), Failure::Terminating, "{message}");
-        }
+        let definition = "create not allowed while custom resource definition is terminating";
+        assert_eq!((of(403, definition), of(405, definition)), (Failure::Terminating, Failure::Terminating));
+        let namespace = r#"events.events.k8s.io "x" is forbidden: unable to create new content in namespace llm because it is being terminated"#;
+        assert_eq!(of(403, namespace), Failure::Transient);
     }
 
     #[test]

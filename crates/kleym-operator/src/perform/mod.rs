@@ -175,9 +175,7 @@ fn read(call: &Call, kind: Kind, body: Value, before: Before) -> Answer {
     };
     if let Some(name) = looked_for {
         let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
-        // Of what has no version nobody knows how old it is.
-        let dated = !version.is_empty() && version != "0";
-        let list = is(&format!("{}List", kind.kind())) && dated && !before.is_after(version);
+        let list = is(&format!("{}List", kind.kind())) && before.admits(version);
         return match body.get("items").and_then(Value::as_array) {
             Some(items) if list && items.is_empty() && !continues(&body) => {
                 Answer { reply: Reply::ProvedAbsent, objects: Vec::new() }
@@ -287,9 +285,10 @@ mod tests {
         let horizons = Horizons::default();
         horizons.of(Kind::Output).saw("7");
         let before = horizons.of(Kind::Output).before();
-        for metadata in [json!({}), json!({"resourceVersion": ""})] {
+        for metadata in [json!({}), json!({"resourceVersion": ""}), json!({"resourceVersion": "0"})] {
             let body = json!({"kind": "ClusterSPIFFEIDList", "metadata": metadata, "items": []});
-            assert_ne!(read(&look().0, Kind::Output, body, before).reply, Reply::ProvedAbsent);
+            let reply = read(&look().0, Kind::Output, body, before).reply;
+            assert_eq!(reply, Reply::Failed(Failure::Transient));
         }
     }
 
@@ -301,6 +300,6 @@ mod tests {
         let body = json!({
             "kind": "ClusterSPIFFEIDList", "metadata": {"resourceVersion": "9"}, "items": [unbound],
         });
-        assert_ne!(read(&call, Kind::Output, body, before).reply, Reply::Done);
+        assert_eq!(read(&call, Kind::Output, body, before).reply, Reply::Failed(Failure::Transient));
     }
 }

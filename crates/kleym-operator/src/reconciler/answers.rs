@@ -10,6 +10,7 @@ use kleym_core::kind::Kind;
 use kleym_core::name::BindingKey;
 use kleym_core::output::{KeptOutput, LiveOutput, WantedOutput};
 use kleym_core::plan::{Failure, Reply, Step};
+use kleym_core::text::quoted_list;
 use serde_json::Value;
 
 use super::Reconciler;
@@ -19,17 +20,14 @@ use super::turn::StatusWrite;
 use crate::feed::{self, SeenBinding};
 use crate::perform::{Action, Answer, Call};
 
+/// The most fields that one line of the log names.
+const FIELDS_NAMED: usize = 8;
+
 impl Reconciler {
     /// Notes what a call answered.
     pub(super) fn note_answer(&mut self, call: Call, answer: &Answer) {
         let Call { key, action, binding, output: before, failures: _ } = call;
         let mut dirty = Dirty::new();
-        if let Action::Step(step) = &action {
-            let uid = binding.as_ref().map(|binding| &binding.uid);
-            let told = &mut self.memory.entry(key.clone()).or_default().told;
-            let news = told.wrote(self.index.settings(), &key, uid, step, &answer.reply, before.as_deref());
-            self.announcements.extend(news);
-        }
         let mut unreadable = false;
         for (kind, object) in &answer.objects {
             match self.saw_in_reply(&key, *kind, object) {
@@ -42,6 +40,10 @@ impl Reconciler {
                 // What shows something that cannot be read, shows nothing and proves nothing.
                 let reply = if unreadable { &Reply::Failed(Failure::Transient) } else { &answer.reply };
                 let reply = &self.in_spite_of_absence(step, reply);
+                let uid = binding.as_ref().map(|binding| &binding.uid);
+                let told = &mut self.memory.entry(key.clone()).or_default().told;
+                let news = told.wrote(self.index.settings(), &key, uid, step, reply, before.as_deref());
+                self.announcements.extend(news);
                 let made_in_spite = self.outputs_are_absent()
                     && matches!(step, Step::CreateOutput(_) | Step::ReplaceOutput(_))
                     && *reply == Reply::Done;
@@ -97,7 +99,7 @@ impl Reconciler {
                 {
                     let until = self.redefined_until();
                     // What is stored too wide is not to be made again and again, not even for a moment.
-                    if until.is_none() || *failure == Failure::Altered {
+                    if until.is_none() || *failure == Failure::Widened {
                         self.memory.entry(key.clone()).or_default().rejects(*failure, until);
                     }
                 }
@@ -140,7 +142,8 @@ impl Reconciler {
     }
 
     /// Notes that an output was written. Answers that it failed all the same where what the API server has made of it is not
-    /// what was written: at once when that grants more, else the second time in a row, since one answer can be mistaken.
+    /// what was written: at once when that grants more, else when the same had been written before, since one answer can be
+    /// mistaken.
     fn note_written(
         &mut self,
         key: &BindingKey,
@@ -153,11 +156,13 @@ impl Reconciler {
         let repair =
             written.and_then(|identity| self.memory.entry(key.clone()).or_default().made(identity, now));
         let stored = self.stored(wanted, answer).filter(|live| !live.drift(wanted).is_empty());
-        if let Some(live) = stored
-            && (repair.is_some() || live.grants_more_than(wanted))
-        {
-            tracing::warn!(binding = %key, output = %wanted.name, differs = live.drift(wanted).join(", "), "the output is not stored as it was written: defaults of its CustomResourceDefinition or a mutating webhook change it");
-            return Some(Failure::Altered);
+        if let Some(live) = stored {
+            let too_wide = live.grants_more_than(wanted);
+            if too_wide || repair.is_some() {
+                let fields = quoted_list(live.spec.unwanted.iter().take(FIELDS_NAMED).map(|field| &**field));
+                tracing::warn!(binding = %key, output = %wanted.name, differs = live.drift(wanted).join(", "), fields, too_wide, "the output is not stored as it was written: defaults of its CustomResourceDefinition or a mutating webhook change it");
+                return Some(if too_wide { Failure::Widened } else { Failure::Altered });
+            }
         }
         match repair? {
             Repair::Often(times) => {
@@ -177,25 +182,23 @@ impl Reconciler {
         self.book.output(&wanted.name).filter(|live| *live.resource_version == *version)
     }
 
-    /// What an answer means while outputs have no definition, as far as is known: a look that finds one contradicts that,
-    /// and a list of all is to come; one that the API server has no answer to, agrees.
+    /// What an answer means while a kind has no definition, as far as is known: a look that finds an output contradicts
+    /// that, and a list of all is to come; one that the API server has no answer to, agrees, unless discovery, too, says that
+    /// the definition is back.
     fn in_spite_of_absence(&self, step: &Step, reply: &Reply) -> Reply {
+        let proved_absent = |kind| self.index.availability(kind) == Availability::ABSENT;
         match (step, reply) {
             (Step::LookAtOutput { .. }, Reply::Done) if self.outputs_are_absent() => {
                 Reply::Failed(Failure::Transient)
             }
-            (Step::LookAtOutput { .. }, Reply::Failed(Failure::Absent)) if self.outputs_are_absent() => {
+            (Step::LookAtOutput { .. }, Reply::Failed(Failure::Absent)) if proved_absent(Kind::Output) => {
                 Reply::ProvedAbsent
             }
-            (Step::LookAtBinding { .. }, Reply::Failed(Failure::Absent)) if self.bindings_are_absent() => {
+            (Step::LookAtBinding { .. }, Reply::Failed(Failure::Absent)) if proved_absent(Kind::Binding) => {
                 Reply::ProvedAbsent
             }
             _ => reply.clone(),
         }
-    }
-
-    fn bindings_are_absent(&self) -> bool {
-        self.index.availability(Kind::Binding) == Availability::ABSENT
     }
 
     fn outputs_are_absent(&self) -> bool {

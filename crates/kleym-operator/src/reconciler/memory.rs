@@ -159,6 +159,11 @@ impl Memory {
         None
     }
 
+    /// Whether this identity was written last.
+    pub(crate) fn has_made(&self, identity: &Arc<Identity>) -> bool {
+        self.made.as_ref() == Some(identity)
+    }
+
     /// Notes that what was written is not to stand any more, so that nobody undid it who takes it away.
     pub(crate) fn unmade(&mut self) {
         self.made = None;

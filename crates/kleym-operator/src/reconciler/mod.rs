@@ -299,8 +299,14 @@ impl Reconciler {
                     |(key, memory): (&BindingKey, &mut Memory)| memory.rejected.take().map(|_| key.clone());
                 self.memory.iter_mut().filter_map(rejected).collect()
             }
-            // What a definition dropped of a status, the next one may keep.
-            News::Redefined(Kind::Binding) => self.book.forget_dropped(),
+            // What a definition dropped of a status, the next one may keep, once the API server judges by it. A definition
+            // that goes on dropping it costs a write each time that it is touched.
+            News::Redefined(Kind::Binding) => {
+                for key in self.book.forget_dropped() {
+                    self.queue.add_after(key, self.now(), rest::REDEFINED_FOR);
+                }
+                Dirty::new()
+            }
             News::Redefined(_) => Dirty::new(),
             News::Anew(asked) => {
                 let over = self.takeover.take_if(|takeover| takeover.asked <= asked);
@@ -310,6 +316,8 @@ impl Reconciler {
                 self.definitions = trouble;
                 Dirty::new()
             }
+            // It is told at every try, and is no news then.
+            News::Trouble(kind, trouble) if self.index.availability(kind).trouble == trouble => Dirty::new(),
             News::Trouble(kind, trouble) => {
                 if let Some(trouble) = trouble {
                     tracing::warn!(%kind, "cannot be read: {}", trouble.as_str());
@@ -317,8 +325,8 @@ impl Reconciler {
                 let mut dirty = self.apply(Change::Trouble(kind, trouble));
                 match kind {
                     Kind::Output => dirty.extend(self.book.keys()),
-                    Kind::Binding => dirty.extend(self.strays()),
-                    Kind::Objective(_) | Kind::Pool(_) => {}
+                    Kind::Binding if trouble.is_none() => dirty.extend(self.strays()),
+                    Kind::Binding | Kind::Objective(_) | Kind::Pool(_) => {}
                 }
                 dirty
             }

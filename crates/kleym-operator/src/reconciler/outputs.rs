@@ -69,9 +69,9 @@ impl Reconciler {
             if let Some(running) = self.running.get_mut(&holder) {
                 running.note_gone(gone.uid.clone());
             }
-            // What could not be replaced may be possible to create; what is altered would be again.
+            // What could not be replaced may be possible to create; what was too wide would be again.
             if let Some(memory) = self.memory.get_mut(&holder) {
-                memory.rejected.take_if(|failure| *failure != Failure::Altered);
+                memory.rejected.take_if(|failure| *failure != Failure::Widened);
             }
             self.note_grant(&holder, name, &mut dirty);
             dirty.insert(holder);

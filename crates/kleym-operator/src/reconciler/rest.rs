@@ -16,7 +16,7 @@ use super::turn::StatusWrite;
 use crate::metrics::TurnEnd;
 
 /// How long the API server may take to judge by a new definition.
-const REDEFINED_FOR: Duration = Duration::from_secs(10);
+pub(super) const REDEFINED_FOR: Duration = Duration::from_secs(10);
 
 /// How soon a binding that waits for other outputs looks again by itself.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -27,8 +27,10 @@ impl Reconciler {
         let Some(running) = self.running.remove(key) else { return };
         self.queue.done(key);
         let now = self.now();
-        let altered = running.turn.failure() == Some(Failure::Altered);
-        let rejected_early = running.turn.failure().is_some() && self.redefined_until().is_some() && !altered;
+        let rejected_early = running
+            .turn
+            .failure()
+            .is_some_and(|failure| failure != Failure::Widened && self.redefined_until().is_some());
         let unreported = matches!(running.status, StatusWrite::Failed(failure) if failure.passes());
         let tried_again = rejected_early || unreported || running.turn.tries_again();
         self.tell(key, standing, tried_again);
@@ -99,7 +101,11 @@ impl Reconciler {
     /// What was rejected may be tried again: something changed.
     pub(super) fn forget_rejections(&mut self, changed: &Dirty) {
         for key in changed {
-            if let Some(memory) = self.memory.get_mut(key) {
+            let Some(memory) = self.memory.get_mut(key) else { continue };
+            // What would be stored too wide is not to be made again before it can be another.
+            let the_same = memory.rejected == Some(Failure::Widened)
+                && matches!(self.index.verdict(key).verdict, Verdict::Wanted(identity) if memory.has_made(&identity));
+            if !the_same {
                 memory.rejected = None;
             }
         }
@@ -125,6 +131,14 @@ impl Reconciler {
         };
         let news = self.memory.entry(key.clone()).or_default().told.settle(&settled);
         self.announcements.extend(news);
+    }
+
+    /// Has a binding that waits looked at once more, to say so in its status: a wait that is over before costs none.
+    fn say_so(&mut self, key: &BindingKey) {
+        let now = self.now();
+        if !self.memory.get(key).is_some_and(|memory| memory.stuck_for(LOOK_AGAIN, now)) {
+            self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+        }
     }
 
     /// Keeps what the next turn needs to know of this one.
@@ -157,12 +171,8 @@ impl Reconciler {
                 self.queue.add_after(key.clone(), now, LOOK_AGAIN);
             }
             Standing::Waiting(Wait::Undone(_)) => {
-                let memory = self.memory.entry(key.clone()).or_default();
-                memory.stuck(now);
-                // Once more before the pause is over, to say so in the status.
-                if !memory.stuck_for(LOOK_AGAIN, now) {
-                    self.queue.add_after(key.clone(), now, LOOK_AGAIN);
-                }
+                self.memory.entry(key.clone()).or_default().stuck(now);
+                self.say_so(key);
                 if let Verdict::Wanted(identity) = self.index.verdict(key).verdict
                     && let Some(left) = self.repairs_in(key, &identity)
                 {
@@ -172,11 +182,9 @@ impl Reconciler {
             Standing::Waiting(Wait::Cooling) => {
                 let memory = self.memory.entry(key.clone()).or_default();
                 memory.stuck(now);
-                // Once more before it is over, to say so in the status.
-                if !memory.stuck_for(LOOK_AGAIN, now) {
-                    self.queue.add_after(key.clone(), now, LOOK_AGAIN);
-                }
-                if let Some(left) = memory.cools_for(now) {
+                let left = memory.cools_for(now);
+                self.say_so(key);
+                if let Some(left) = left {
                     self.queue.add_after(key.clone(), now, left);
                 }
             }
@@ -200,11 +208,19 @@ impl Reconciler {
                 self.queue.back_off(key, key.to_string().as_bytes(), now);
             }
             Standing::Waiting(Wait::Finalizers(_)) => {
+                // After that the watch tells when the finalizers are gone.
+                self.memory.entry(key.clone()).or_default().stuck(now);
+                self.say_so(key);
+            }
+            Standing::Waiting(Wait::List) => {
                 let memory = self.memory.entry(key.clone()).or_default();
                 memory.stuck(now);
-                // Once more, to say so in the status; after that the watch tells when the finalizers are gone.
-                if !memory.stuck_for(LOOK_AGAIN, now) {
-                    self.queue.add_after(key.clone(), now, LOOK_AGAIN);
+                if let Some(left) = memory.patience_left(now) {
+                    self.queue.add_after(key.clone(), now, left);
+                }
+                self.say_so(key);
+                if let Some(takeover) = &mut self.takeover {
+                    takeover.holds(key);
                 }
             }
             Standing::Leaving

@@ -101,14 +101,10 @@ impl Reconciler {
             },
             stripped: self.holds_in(&key).is_some(),
             cooling: memory.is_some_and(|memory| memory.cools_for(self.now()).is_some()),
+            unlisted: self.takeover.is_some(),
             rejected: memory.and_then(|memory| memory.rejected),
         };
-        let mut step = (self.protocol)(&situation, &running.turn);
-        if let Some(takeover) = &mut self.takeover {
-            let trouble = self.index.availability(Kind::Output).trouble;
-            step = takeover.restrain(&key, step, output.as_deref(), trouble);
-        }
-        let action = match step {
+        let action = match (self.protocol)(&situation, &running.turn) {
             Step::Settle(standing) => {
                 // A wait that is over in a moment is not worth a status.
                 let passing = matches!(standing, Standing::Waiting(_))

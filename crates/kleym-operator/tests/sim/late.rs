@@ -148,25 +148,33 @@ fn a_write_that_was_made_and_said_to_be_rejected_is_made_again_when_somebody_und
 }
 
 #[test]
-fn who_takes_over_begins_nothing_before_outputs_were_listed_anew_or_that_has_taken_too_long() {
-    for listed in [true, false] {
-        let mut scene = Scene::new();
-        scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-        scene.watch(Kind::Binding);
-        scene.takes_over(2);
-        assert!(scene.next().is_none());
-        // A list that was begun before tells nothing.
-        scene.list(Kind::Output);
-        scene.tell(Report::Anew(1));
-        assert!(scene.next().is_none());
-        if listed {
-            scene.list(Kind::Output);
-            scene.tell(Report::Anew(2));
-        } else {
-            scene.server.now = Duration::from_secs(10);
-        }
-        assert!(scene.next().is_some(), "listed: {listed}");
-    }
+fn who_takes_over_begins_nothing_before_outputs_were_listed_anew() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    scene.watch(Kind::Binding);
+    scene.takes_over(2);
+    assert!(scene.next().is_none());
+    // A list that was begun before tells nothing.
+    scene.list(Kind::Output);
+    scene.tell(Report::Anew(1));
+    assert!(scene.next().is_none());
+    scene.list(Kind::Output);
+    scene.tell(Report::Anew(2));
+    assert!(scene.next().is_some());
+}
+
+#[test]
+fn who_takes_over_takes_away_what_is_to_go_after_ten_seconds_without_a_list() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    scene.rest();
+    scene.server.put_by_hand(&binding("a"), in_account(per_objective("chat", "vllm"), "not a name"));
+    scene.watch(Kind::Binding);
+    scene.takes_over(1);
+    assert!(scene.next().is_none());
+    scene.server.now = Duration::from_secs(10);
+    scene.deaf();
+    assert!(!scene.output("a"));
 }
 
 #[test]
@@ -280,13 +288,20 @@ fn who_takes_over_grants_nothing_while_outputs_cannot_be_listed() {
     scene.takes_over(1);
     assert!(scene.next().is_none());
     scene.server.now = Duration::from_secs(13);
-    let mut next = scene.next();
-    for _ in 0..20 {
-        let Some(call) = next else { return };
+    let beside = |scene: &Scene| {
         let older = scene.server.get(&output_place("a")).unwrap();
-        let beside = older.value["spec"].to_string().contains("k8s:container-name:vllm");
-        assert!(!beside || !is(Verb::Create, "b")(&Request::of(&call)), "two have one container");
-        let response = scene.arrive(&call);
-        next = scene.answer(call, &response).or_else(|| scene.next());
+        older.value["spec"].to_string().contains("k8s:container-name:vllm") && scene.output("b")
+    };
+    for _ in 0..30 {
+        scene.deaf();
+        assert!(!beside(&scene), "two have one container");
+        scene.server.now += Duration::from_secs(1);
     }
+    let status = |scene: &Scene| scene.server.get(&binding("b")).unwrap().value["status"].to_string();
+    assert!(status(&scene).contains("as soon as this operator, which has taken over"), "{}", status(&scene));
+    scene.list(Kind::Output);
+    scene.tell(Report::Trouble(Kind::Output, None));
+    scene.tell(Report::Anew(1));
+    scene.rest();
+    assert!(!beside(&scene) && status(&scene).contains("IdentityCollision"), "{}", status(&scene));
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use kleym_core::kind::Kind;
+use kleym_core::fact::Trouble;
+use kleym_core::kind::{Kind, PoolGroup};
 use kleym_core::plan::Reply;
 use kleym_operator::perform::Answer;
 use serde_json::{Value, json};
 
 use crate::by_hand::{Scene, binding, is, output_place};
+use crate::feed::Report;
 use crate::objects::per_objective;
 use crate::server::Refused;
 use crate::wire::{Request, Verb};
@@ -20,8 +22,8 @@ fn status(scene: &Scene) -> String {
 /// output. Answers how often outputs were written.
 fn with_default(scene: &mut Scene, field: &str, value: &Value) -> usize {
     let (mut next, mut writes) = (None, 0);
-    for second in 1..60 {
-        scene.server.now = Duration::from_secs(second);
+    for _ in 1..60 {
+        scene.server.now += Duration::from_secs(1);
         for kind in Kind::ALL {
             scene.watch(kind);
         }
@@ -82,6 +84,10 @@ fn what_a_definition_sets_by_itself_is_told_and_not_fought_over() {
     assert_eq!(writes, 2);
     assert!(scene.output("a"), "an identity that is as it is to be is taken away");
     assert!(status(&scene).contains("is not stored as Kleym writes it"), "{}", status(&scene));
+    // It stays so, and who deletes it does not cost the identity.
+    scene.server.delete_by_hand(&output_place("a"));
+    assert_eq!(with_default(&mut scene, "zone", &json!("x")), 1);
+    assert!(scene.output("a"));
 }
 
 #[test]
@@ -91,5 +97,15 @@ fn what_a_definition_makes_too_wide_is_taken_away_and_not_made_again() {
     let writes = with_default(&mut scene, "admin", &json!(true));
     assert_eq!(writes, 1);
     assert!(!scene.output("a"), "it grants more than is wanted");
-    assert!(status(&scene).contains("is not stored as Kleym writes it"), "{}", status(&scene));
+    assert!(status(&scene).contains("does not stay, because it would grant more"), "{}", status(&scene));
+    // That its inputs cannot be read for a while changes nothing of that.
+    let pools = Kind::Pool(PoolGroup::Inference);
+    scene.tell(Report::Trouble(pools, Some(Trouble::Failing)));
+    assert_eq!(with_default(&mut scene, "admin", &json!(true)), 0);
+    scene.tell(Report::Trouble(pools, None));
+    assert_eq!(with_default(&mut scene, "admin", &json!(true)), 0);
+    // Another identity might be stored as it is.
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "other"));
+    assert_eq!(with_default(&mut scene, "admin", &json!(true)), 1);
+    assert!(!scene.output("a"));
 }
