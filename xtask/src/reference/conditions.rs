@@ -113,8 +113,8 @@ const fn words(reason: Reason) -> Words {
         ),
         Reason::ManagedOutputApplyFailed => (
             "The output, or the finalizer on the binding without which none is made, could not be written: rejected by the API server or a webhook, a definition that cannot hold a field or is being deleted, something that changes what is stored, no permission, or no answer. The message says which, and what the output grants meanwhile.",
-            "Rejected: see the operator's log for the answer, then change the binding's spec; or the webhook, and restart the operator, which does not try again before. Unknown field: upgrade the definition to spire-controller-manager 0.6.0 or newer. No permission: give the operator its ClusterRole. No answer: the operator tries again by itself.",
-            "`Reconciling` when it can pass by itself (no answer, no permission), else `Stalled`",
+            "Rejected: see the operator's log for the answer, then change the binding's spec; or the webhook, and restart the operator, which does not try again before. Not stored as it is written, or it would grant more: the log names what differs; end that in the definition or the webhook, and after the latter restart. Unknown field: upgrade the definition to spire-controller-manager 0.6.0 or newer. The definition is being deleted: install it again once it is gone. No permission: give the operator its ClusterRole. No answer: the operator tries again by itself.",
+            "`Reconciling` when it can pass by itself (no answer, no permission, a definition that is being deleted or not served), else `Stalled`",
         ),
     };
     Words { when, fix, beside }
