@@ -138,6 +138,8 @@ pub enum WriteFailure {
     NotServed,
     /// The definition of its kind is being deleted: nothing is created under it any more.
     Terminating,
+    /// Somebody else changes it all the time.
+    Outrun,
     /// The API server or a webhook does not answer, or answers with a server error.
     Unavailable,
 }
@@ -330,6 +332,7 @@ impl Refusal {
                     failure: WriteFailure::Unavailable
                         | WriteFailure::NotServed
                         | WriteFailure::Terminating
+                        | WriteFailure::Outrun
                         | WriteFailure::Forbidden,
                     ..
                 } | Refusal::FinalizerWrite { .. }

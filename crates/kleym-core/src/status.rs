@@ -241,6 +241,7 @@ pub(crate) fn why_not(failure: WriteFailure, done: &str, kind: Kind) -> String {
         WriteFailure::Terminating => {
             format!("the CustomResourceDefinition `{}` is being deleted", kind.crd_name())
         }
+        WriteFailure::Outrun => "somebody else changes it at the same time".to_owned(),
         WriteFailure::Unavailable => "the API server or an admission webhook does not answer".to_owned(),
     }
 }
@@ -256,6 +257,7 @@ pub(crate) fn what_then(failure: WriteFailure) -> String {
             "see the operator's log for the answer, and mend or remove what rejects it"
         }
         WriteFailure::Terminating => "install it again once it is gone",
+        WriteFailure::Outrun => "find out who does that",
         WriteFailure::NotServed | WriteFailure::Unavailable => "mend what does not answer",
     };
     format!("{then}, and the operator tries again by itself")

@@ -322,7 +322,8 @@ pub enum Failure {
 impl Failure {
     fn as_write_failure(self) -> WriteFailure {
         match self {
-            Failure::Transient | Failure::Stale => WriteFailure::Unavailable,
+            Failure::Transient => WriteFailure::Unavailable,
+            Failure::Stale => WriteFailure::Outrun,
             Failure::Absent => WriteFailure::NotServed,
             Failure::Forbidden => WriteFailure::Forbidden,
             Failure::Terminating => WriteFailure::Terminating,

@@ -320,6 +320,11 @@ impl<'a> Plan<'a> {
         let wanted = self.wanted(binding, identity);
         let in_sync = !going && live.drift(&wanted).is_empty();
         if self.turn.failure.is_some() || (self.situation.rejected.is_some() && !in_sync) {
+            // It was to go because of what it waits for, and stands: nothing was said of what is to be written.
+            let unwritten = self.turn.undeleted && !self.turn.refused && self.situation.rejected.is_none();
+            if unwritten && self.wait(identity).is_some() {
+                return self.waiting();
+            }
             // Of what may be an orphan a look at its binding has to tell, however long that fails.
             let may_go = whose == Ownership::Ours || self.is_orphan(live) == Some(true);
             return match may_go && self.must_go_at_once(live, &wanted) {

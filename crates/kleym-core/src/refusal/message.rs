@@ -141,6 +141,9 @@ impl Refusal {
                             Kind::Output.crd_name()
                         );
                     }
+                    WriteFailure::Outrun => {
+                        "cannot be written: somebody else changes or deletes it at the same time"
+                    }
                     WriteFailure::Unavailable => {
                         "cannot be written: the API server or an admission webhook does not answer"
                     }
@@ -219,7 +222,7 @@ impl Refusal {
                 WriteFailure::Terminating => {
                     "wait until it is gone, or remove what the finalizers of its last objects wait for, and install it again; the operator tries again by itself"
                 }
-                WriteFailure::Unavailable => "the operator tries again by itself",
+                WriteFailure::Outrun | WriteFailure::Unavailable => "the operator tries again by itself",
             }
             .to_owned(),
             Refusal::FinalizerWrite { failure } => what_then(*failure),

@@ -71,6 +71,7 @@ fn refusals(text: &str) -> Vec<Refusal> {
         WriteFailure::Forbidden,
         WriteFailure::NotServed,
         WriteFailure::Terminating,
+        WriteFailure::Outrun,
         WriteFailure::Unavailable,
     ] {
         all.push(Refusal::OutputWrite { name: name(&"o".repeat(253)), failure });

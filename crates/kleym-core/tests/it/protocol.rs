@@ -637,6 +637,18 @@ fn whether_a_kept_output_is_still_there_is_looked_at_when_a_list_did_not_hold_it
 }
 
 #[test]
+fn what_waits_for_others_and_cannot_be_deleted_is_not_said_to_be_rejected() {
+    let mut scene = Scene::new().with("b-1", "other");
+    scene.out_of_patience = true;
+    scene.others.blockers = BTreeSet::from([name("blocker")]);
+    assert_eq!(scene.next(), delete());
+    let Remnant::Granting(granting) = granting(WriteFailure::Rejected, &[]) else { panic!("it grants") };
+    let wanted = Step::Settle(Standing::Waiting(Wait::Withdrawal(granting)));
+    assert_eq!(scene.after(&Reply::Failed(Failure::Rejected)), wanted);
+    assert!(scene.turn.tries_again());
+}
+
+#[test]
 fn who_took_over_and_cannot_list_outputs_grants_nothing_and_takes_away_what_is_too_wide_after_the_patience() {
     let waits = Step::Settle(Standing::Waiting(Wait::List));
     assert_eq!(Scene { unlisted: true, ..Scene::new() }.next(), waits);

@@ -113,8 +113,11 @@ pub async fn perform(client: &Client, horizons: &Horizons, call: &Call, term: Te
         Some(Err(error)) => {
             let failure = classify::failure(&error);
             let error = describe(&error);
-            // That somebody else was faster is everyday life; the next step looks again.
-            if failure == Failure::Stale {
+            // That somebody else was faster is everyday life; the next step looks again. So is that what is deleted is gone,
+            // or what is looked at has no definition.
+            let missing =
+                failure == Failure::Absent && matches!(method, http::Method::GET | http::Method::DELETE);
+            if failure == Failure::Stale || missing {
                 tracing::debug!(binding = %call.key, %method, path = uri.path(), error, "a call met a newer state");
             } else if call.warns() {
                 tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, error, before = call.failures, "a call failed");

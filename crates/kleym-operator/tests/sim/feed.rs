@@ -197,6 +197,11 @@ impl Feed {
                 watch.told = Some(trouble);
                 reports.push(Report::Trouble(kind, Some(trouble)));
             }
+            // A definition that is back is asked for its objects, and told absent again when it goes again.
+            if matches!(watch.stage, Stage::Away) && !absent {
+                watch.stage = Stage::Open;
+                watch.era = shelf.ends.len();
+            }
             if matches!(watch.stage, Stage::Listing { .. }) {
                 watch.stage = Stage::Open;
             }
