@@ -204,7 +204,7 @@ async fn stopped_in_the_middle_of(held: Held) {
     let writes = |call: &&Call| !["get", "list", "watch"].contains(&call.verb.as_str());
     let goes_on = world.calls_so_far(mark).iter().find(writes).unwrap().received.duration_since(stopped);
     // The lease is what is waited for, and not much else; how much is for the benchmark to measure, on a quiet machine.
-    assert!(goes_on.as_secs() < 20, "{held:?}: the first write came after {goes_on}");
+    assert!(goes_on.as_secs() < 25, "{held:?}: the first write came after {goes_on}");
     // Its caches are warm; only what the former leader wrote last is asked for.
     let looks_around = |asked: &Asked| {
         asked.verb == "list" && !asked.uri.contains("fieldSelector") && !asked.is("list", "clusterspiffeids")
