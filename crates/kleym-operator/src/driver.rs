@@ -26,6 +26,8 @@ pub const CALLS_AT_ONCE: usize = 16;
 /// For how long news is taken at once, before turns get on again. What a burst brings is seen as a whole before anything is
 /// started, as long as it is not so much that everybody would wait for it.
 const TAKING: Duration = Duration::from_millis(50);
+/// How many answers are taken before news has its turn.
+const ANSWERS_IN_A_ROW: u32 = 64;
 
 /// The driver.
 pub struct Driver {
@@ -92,7 +94,7 @@ impl Driver {
         mut news: mpsc::Receiver<News>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let (mut elected, mut burst) = (true, Burst::default());
+        let (mut elected, mut burst, mut answers) = (true, Burst::default(), 0);
         let braked = loop {
             let leads = self.leads_now();
             while leads && self.calls.len() < CALLS_AT_ONCE {
@@ -118,9 +120,16 @@ impl Driver {
                     _ => std::future::pending().await,
                 }
             };
+            // Answers come first, so that calls are always under way, but news waits for no more than some of them.
+            if answers >= ANSWERS_IN_A_ROW {
+                answers = 0;
+                self.take_ready(&mut burst, &mut news);
+            }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break None,
                 Some(finished) = self.calls.join_next() => {
+                    answers += 1;
                     let (call, answer) = finished?;
                     if let Some(next) = self.reconciler.answered(self.moment(), call, &answer) {
                         self.start(next);
@@ -128,13 +137,9 @@ impl Driver {
                 }
                 first = burst.next(&mut news) => {
                     let Some(first) = first else { anyhow::bail!("the watches ended") };
+                    answers = 0;
                     self.reconciler.take(self.moment(), first);
-                    let began = Instant::now();
-                    while began.elapsed() < TAKING
-                        && let Some(next) = burst.ready(&mut news)
-                    {
-                        self.reconciler.take(self.moment(), next);
-                    }
+                    self.take_ready(&mut burst, &mut news);
                 }
                 // When the election has ended, the process ends with it; until then nothing is written.
                 changed = self.leadership.changed(), if elected => elected = changed.is_ok(),
@@ -145,6 +150,16 @@ impl Driver {
         let finish = async { while self.calls.join_next().await.is_some() {} };
         let _ = timeout(CALL_DEADLINE, finish).await;
         braked.map_or(Ok(()), |braked| Err(braked.into()))
+    }
+
+    /// Takes the news that is there, for a moment at the most.
+    fn take_ready(&mut self, burst: &mut Burst, news: &mut mpsc::Receiver<News>) {
+        let began = Instant::now();
+        while began.elapsed() < TAKING
+            && let Some(next) = burst.ready(news)
+        {
+            self.reconciler.take(self.moment(), next);
+        }
     }
 
     /// Whether this replica may write. One that takes over asks for what the former one wrote last.
