@@ -13,7 +13,7 @@ use crate::by_hand::{Scene, binding, is, output_place};
 use crate::feed::Report;
 use crate::objects::per_objective;
 use crate::server::{Refused, Writer};
-use crate::wire::{Request, Verb};
+use crate::wire::Verb;
 
 #[test]
 fn an_absence_that_is_older_than_what_was_written_since_lets_no_binding_go() {
@@ -39,11 +39,7 @@ fn an_absence_that_is_older_than_what_was_written_since_lets_no_binding_go() {
 #[test]
 fn an_absence_that_is_over_lets_no_binding_go() {
     let mut scene = Scene::new();
-    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-    let create = scene.until(is(Verb::Create, "a")).unwrap();
-    let again = Request::of(&create);
-    let response = scene.arrive(&create);
-    scene.finish(create, &response);
+    let again = scene.grant("a", per_objective("chat", "vllm"));
     scene.rest();
     scene.server.remove_definition(Kind::Output);
     scene.tell(Report::Absent(Kind::Output));
@@ -60,27 +56,14 @@ fn an_absence_that_is_over_lets_no_binding_go() {
 #[test]
 fn an_orphan_that_came_while_bindings_were_coming_back_is_swept() {
     let mut scene = Scene::new();
-    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-    let create = scene.until(is(Verb::Create, "a")).unwrap();
-    let response = scene.arrive(&create);
-    scene.finish(create, &response);
+    scene.grant("a", per_objective("chat", "vllm"));
     scene.rest();
     scene.strip("a");
     scene.server.remove_definition(Kind::Binding);
     assert!(scene.server.get(&binding("a")).is_none());
     scene.tell(Report::Absent(Kind::Binding));
     // Its output is withdrawn; but that call fails.
-    let delete = {
-        let mut next = scene.next();
-        loop {
-            let call = next.take().or_else(|| scene.next()).expect("a delete");
-            if is(Verb::Delete, "a")(&Request::of(&call)) {
-                break call;
-            }
-            let response = scene.arrive(&call);
-            next = scene.answer(call, &response);
-        }
-    };
+    let delete = scene.deaf_until(None, is(Verb::Delete, "a")).expect("a delete");
     scene.server.restore_definition(Kind::Binding);
     scene.tell(Report::Trouble(Kind::Binding, Some(Trouble::Failing)));
     scene.finish(delete, &Err(Refused::Misfortune(503)));
@@ -96,11 +79,7 @@ fn an_orphan_that_came_while_bindings_were_coming_back_is_swept() {
 #[test]
 fn an_orphan_that_landed_while_bindings_were_coming_back_is_swept() {
     let mut scene = Scene::new();
-    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-    let create = scene.until(is(Verb::Create, "a")).unwrap();
-    let again = Request::of(&create);
-    let response = scene.arrive(&create);
-    scene.finish(create, &response);
+    let again = scene.grant("a", per_objective("chat", "vllm"));
     scene.rest();
     scene.strip("a");
     scene.server.remove_definition(Kind::Binding);

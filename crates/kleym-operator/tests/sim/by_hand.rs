@@ -6,6 +6,7 @@ use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
 use kleym_core::output::FINALIZER;
 use kleym_operator::perform::Call;
 use kleym_operator::reconciler::{Moment, Reconciler};
+use serde_json::Value;
 
 use crate::deed::Config;
 use crate::feed::Report;
@@ -172,15 +173,38 @@ impl Scene {
         assert!(self.until(|_| false).is_none());
     }
 
-    /// The same without anything being told by a watch meanwhile.
-    pub(crate) fn deaf(&mut self) {
-        let (mut next, mut calls) = (None, 0);
-        while let Some(call) = next.take().or_else(|| self.next()) {
+    /// Has everything happen at once that the operator wants, until it wants a call like this, or nothing more; no watch
+    /// tells anything meanwhile. `next` is the call that it wants already.
+    pub(crate) fn deaf_until(
+        &mut self,
+        mut next: Option<Call>,
+        wanted: impl Fn(&Request) -> bool,
+    ) -> Option<Call> {
+        for _ in 0..60 {
+            let call = next.take().or_else(|| self.next())?;
+            if wanted(&Request::of(&call)) {
+                return Some(call);
+            }
             let response = self.arrive(&call);
             next = self.answer(call, &response);
-            calls += 1;
-            assert!(calls < 60, "it never rests");
         }
+        panic!("it never rests");
+    }
+
+    /// The same until it wants nothing more.
+    pub(crate) fn deaf(&mut self) {
+        assert!(self.deaf_until(None, |_| false).is_none());
+    }
+
+    /// Has a binding with this spec be granted its identity; answers the request that created its output, which can land
+    /// again.
+    pub(crate) fn grant(&mut self, name: &'static str, spec: Value) -> Request {
+        self.server.put_by_hand(&binding(name), spec);
+        let create = self.until(is(Verb::Create, name)).unwrap();
+        let request = Request::of(&create);
+        let response = self.arrive(&create);
+        self.finish(create, &response);
+        request
     }
 
     pub(crate) fn output(&self, of: &str) -> bool {

@@ -15,11 +15,7 @@ use crate::wire::{Request, Verb};
 #[test]
 fn a_look_that_found_nothing_says_nothing_of_what_was_seen_since() {
     let mut scene = Scene::new();
-    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-    let create = scene.until(is(Verb::Create, "a")).unwrap();
-    let late = Request::of(&create);
-    let response = scene.arrive(&create);
-    scene.finish(create, &response);
+    let late = scene.grant("a", per_objective("chat", "vllm"));
     scene.server.put_by_hand(&binding("a"), in_account(per_objective("chat", "vllm"), "not a name"));
     let look = scene.until(is(Verb::List, "a")).unwrap();
     let response = scene.arrive(&look);
@@ -34,11 +30,7 @@ fn a_look_that_found_nothing_says_nothing_of_what_was_seen_since() {
 #[test]
 fn an_event_that_is_older_than_what_a_look_showed_takes_nothing_away() {
     let mut scene = Scene::new();
-    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-    let create = scene.until(is(Verb::Create, "a")).unwrap();
-    let again = Request::of(&create);
-    let response = scene.arrive(&create);
-    scene.finish(create, &response);
+    let again = scene.grant("a", per_objective("chat", "vllm"));
     scene.server.now = Duration::from_secs(2);
     scene.server.put_by_hand(&binding("b"), per_objective("code", "router"));
     scene.rest();
@@ -53,21 +45,10 @@ fn an_event_that_is_older_than_what_a_look_showed_takes_nothing_away() {
     let gone = scene.server.version();
     scene.server.answer(&again, Writer::Late).unwrap();
     let response = scene.arrive(&replace);
-    let mut next = scene.answer(replace, &response);
-    let replace = loop {
-        let call = next.take().or_else(|| scene.next()).expect("what was put back is replaced");
-        if is(Verb::Replace, "a")(&Request::of(&call)) {
-            break call;
-        }
-        let response = scene.arrive(&call);
-        next = scene.answer(call, &response);
-    };
+    let next = scene.answer(replace, &response);
+    let replace = scene.deaf_until(next, is(Verb::Replace, "a")).expect("what was put back is replaced");
     scene.watch_until(Kind::Output, gone);
-    while let Some(call) = next.take().or_else(|| scene.next()) {
-        assert!(!is(Verb::Replace, "b")(&Request::of(&call)), "two have one container");
-        let response = scene.arrive(&call);
-        next = scene.answer(call, &response);
-    }
+    assert!(scene.deaf_until(None, is(Verb::Replace, "b")).is_none(), "two have one container");
     let response = scene.arrive(&replace);
     scene.finish(replace, &response);
     scene.server.now = Duration::from_secs(4);
