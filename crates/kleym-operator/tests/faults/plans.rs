@@ -99,7 +99,7 @@ impl Plan {
         // Which of several that move at once makes way depends on whose edit is seen first.
         let races = [Scenario::Swap, Scenario::Shift].contains(&self.scenario);
         // What a foreign finalizer keeps can be deleted once more.
-        let kept = self.scenario == Scenario::Orphan;
+        let kept = [Scenario::Orphan, Scenario::StrayKept].contains(&self.scenario);
         let by_hand = matches!(self.wrong, Wrong::Hand(Hand::DeletesOutputs));
         let bindings: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
         bindings.into_iter().all(|binding| {
