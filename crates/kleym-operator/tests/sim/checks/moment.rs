@@ -78,8 +78,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) known: &'a [(String, u64)],
     /// The identities that the namespace's other bindings had had, as far as the operator was told then, by output.
     pub(crate) neighbours: &'a BTreeMap<String, Vec<Arc<Identity>>>,
-    /// Uids of bindings whose finalizer was taken off by hand.
-    pub(crate) stripped: &'a [String],
+    /// The version, by uid, at which a binding last lost the finalizer by a hand, or by who does not lead any more.
+    pub(crate) stripped: &'a BTreeMap<String, u64>,
 }
 
 impl Commit<'_> {
@@ -184,7 +184,8 @@ fn same_class(commit: &Commit<'_>) -> Verified {
     })
 }
 
-/// The finalizer stands before the output is created. What lands late is excused, because nobody could hold it back.
+/// The finalizer stands before the output is created. What lands late is excused, because nobody could hold it back; and
+/// what was sent before it could be seen that somebody else took the finalizer off.
 fn held(server: &Server, commit: &Commit<'_>) -> Verified {
     if commit.writer == Writer::Late {
         return Ok(());
@@ -198,9 +199,10 @@ fn held(server: &Server, commit: &Commit<'_>) -> Verified {
         return Ok(());
     };
     let holds = stored.finalizers().any(|finalizer| finalizer == FINALIZER);
-    must(holds || commit.stripped.contains(&stored.uid), "order", || {
-        format!("{key} gets an output without a finalizer")
-    })
+    let seen: Option<u64> = binding.resource_version.parse().ok();
+    let lost_since =
+        commit.stripped.get(&stored.uid).is_some_and(|lost| seen.is_none_or(|seen| seen < *lost));
+    must(holds || lost_since, "order", || format!("{key} gets an output without a finalizer"))
 }
 
 /// S4: nothing is written beside a live output that it overlaps. Outputs that a hand or a late request wrote count once

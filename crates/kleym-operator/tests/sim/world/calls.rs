@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kleym_core::kind::Kind;
+use kleym_core::output::FINALIZER;
 use kleym_core::plan::{Reply, Step};
 use kleym_core::render::Identity;
 use kleym_operator::perform::{Action, Answer, Call};
@@ -261,7 +262,19 @@ impl World {
             stripped: &self.stripped,
         };
         committed(&self.server, &commit)?;
+        if writer == Writer::Late && request.verb == Verb::PatchFinalizers {
+            self.note_stripped(&place);
+        }
         Ok(response)
+    }
+
+    /// Notes a binding that has lost the finalizer by somebody who does not lead.
+    pub(super) fn note_stripped(&mut self, place: &Place) {
+        if let Some(stored) = self.server.get(place)
+            && !stored.finalizers().any(|finalizer| finalizer == FINALIZER)
+        {
+            self.stripped.insert(stored.uid.clone(), stored.version);
+        }
     }
 
     /// An answer comes back.

@@ -82,7 +82,8 @@ pub(crate) struct World {
     calls: u64,
     sent: BTreeMap<u64, Sent>,
     noted: BTreeMap<Kind, (usize, u64)>,
-    stripped: Vec<String>,
+    /// The version, by uid, at which a binding last lost the finalizer by somebody who does not lead.
+    stripped: BTreeMap<String, u64>,
     hopeless: bool,
     /// Bindings whose output was rejected when it was last written.
     rejected: BTreeSet<BindingKey>,
@@ -113,7 +114,7 @@ impl World {
             calls: 0,
             sent: BTreeMap::new(),
             noted: BTreeMap::new(),
-            stripped: Vec::new(),
+            stripped: BTreeMap::new(),
             hopeless: false,
             rejected: BTreeSet::new(),
         };
@@ -227,12 +228,11 @@ impl World {
 
     fn deed(&mut self, deed: Deed) -> Verified {
         self.note(|| deed::describe(&deed));
-        if let Deed::Strip(place) = &deed
-            && let Some(stored) = self.server.get(place)
-        {
-            self.stripped.push(stored.uid.clone());
+        let changes_the_server = deed::to_server(&mut self.server, &deed);
+        if let Deed::Strip(place) = &deed {
+            self.note_stripped(place);
         }
-        if deed::to_server(&mut self.server, &deed) {
+        if changes_the_server {
             return Ok(());
         }
         match deed {
