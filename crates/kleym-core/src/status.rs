@@ -124,6 +124,7 @@ pub fn report(
                 Remnant::Nothing | Remnant::AsBefore { .. } => None,
                 Remnant::Kept(kept_by) => Some(kept(kept_by)),
                 Remnant::Granting(granting) => Some(still_grants(granting)),
+                Remnant::Unproved { output, failure } => Some(unproved(output, *failure)),
             };
             if let Some(left) = left {
                 conditions.retain(|c| c.kind != STALLED && c.kind != RECONCILING);
@@ -176,9 +177,8 @@ fn waits_for(wait: &Wait) -> String {
         Wait::Finalizers(finalizers) => kept(finalizers),
         Wait::Withdrawal(granting) => still_grants(granting),
         Wait::Proof { output, failure } => format!(
-            "the binding is being deleted and is kept until ClusterSPIFFEID `{output}` is proved gone, which cannot be looked up, because {}; {}",
-            why_not(*failure, "listed", Kind::Output),
-            what_then(*failure)
+            "the binding is being deleted and is kept until that is proved: {}",
+            unproved(output, *failure)
         ),
         Wait::Release(failure) => format!(
             "the binding is being deleted and its ClusterSPIFFEID is gone, but the operator's finalizer `{FINALIZER}` stays on it, because {}; {}",
@@ -206,6 +206,15 @@ fn kept(finalizers: &[Box<str>]) -> String {
     format!(
         "the former ClusterSPIFFEID selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them",
         quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
+    )
+}
+
+/// What was to be deleted, why it is not known to be gone, and what to do.
+fn unproved(output: &ObjectName, failure: WriteFailure) -> String {
+    format!(
+        "whether ClusterSPIFFEID `{output}` is gone cannot be looked up, because {}; {}",
+        why_not(failure, "listed", Kind::Output),
+        what_then(failure)
     )
 }
 
@@ -277,7 +286,7 @@ pub(crate) fn refused_message(refusal: &Refusal, remnant: &Remnant) -> String {
             let refused = cut_to(refusal.message(), MAX_MESSAGE_BYTES - stands.len());
             format!("{refused}{stands}")
         }
-        Remnant::Nothing | Remnant::Kept(_) => refusal.message(),
+        Remnant::Nothing | Remnant::Kept(_) | Remnant::Unproved { .. } => refusal.message(),
     }
 }
 

@@ -4,4 +4,4 @@ mod output;
 mod status;
 
 pub use output::{cluster_spiffe_id, replacement};
-pub use status::{StatusDigest, StatusSeen, status};
+pub use status::{StatusDigest, StatusSeen, contradicts, status};

@@ -31,6 +31,47 @@ impl StatusDigest {
     }
 }
 
+/// Everything that a status can say at its top.
+const FIELDS: [&str; 11] = [
+    "observedGeneration",
+    "conditions",
+    "computedSpiffeIDs",
+    "renderedSelectors",
+    "renderedClusterSPIFFEID",
+    "conflicts",
+    "conflictCount",
+    "trustDomain",
+    "clusterSPIFFEIDClassName",
+    "instance",
+    "pathGrants",
+];
+
+/// Whether what stands in a live status contradicts what was written there. What an older definition dropped does not, nor
+/// what a newer one added; another value does, and so does one that was left out and that a status can have.
+pub fn contradicts(stands: &Value, written: &Value) -> bool {
+    let fields = |value: &Value| value.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+    let added = fields(stands)
+        .into_iter()
+        .flatten()
+        .any(|field| FIELDS.contains(&field.as_str()) && written.get(&field).is_none());
+    added || differs(stands, written)
+}
+
+/// Whether a value differs where both have one, times of transition aside.
+fn differs(stands: &Value, written: &Value) -> bool {
+    match (stands, written) {
+        (Value::Object(stands), Value::Object(written)) => stands
+            .iter()
+            .filter(|(field, _)| *field != "lastTransitionTime")
+            .any(|(field, value)| written.get(field).is_some_and(|written| differs(value, written))),
+        (Value::Array(stands), Value::Array(written)) => {
+            stands.len() != written.len()
+                || stands.iter().zip(written).any(|(stands, written)| differs(stands, written))
+        }
+        _ => stands != written,
+    }
+}
+
 /// Feeds a value with its structure, so that no two values give the same input; `lastTransitionTime`s are left out.
 fn feed(digest: &mut Sha256, value: &Value) {
     match value {
@@ -253,6 +294,58 @@ mod tests {
         };
         assert_eq!(time(&facts(Truth::True), "2026-02-01T00:00:00.5Z"), at("2026-01-01T00:00:00Z"));
         assert_eq!(time(&facts(Truth::False), "2026-02-01T00:00:00.5Z"), at("2026-02-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn every_field_of_a_full_status_is_one_that_a_status_can_have() {
+        let full = json!({
+            "observedGeneration": 1, "conditions": [], "conflictCount": 1, "trustDomain": "example.org",
+            "clusterSPIFFEIDClassName": "a", "instance": "default", "renderedClusterSPIFFEID": {"name": "a"},
+        });
+        let full: InferenceIdentityBindingStatus = serde_json::from_value(full).unwrap();
+        let filled = InferenceIdentityBindingStatus {
+            conditions: vec![status(&facts(Truth::True), None, Timestamp::UNIX_EPOCH).conditions[0].clone()],
+            computed_spiffe_ids: vec![ComputedSpiffeId {
+                mode: Mode::PoolOnly,
+                spiffe_id: "spiffe://example.org/a".to_owned(),
+            }],
+            rendered_selectors: vec![RenderedSelectors {
+                spiffe_id: "spiffe://example.org/a".to_owned(),
+                selectors: vec![],
+            }],
+            conflicts: vec![ConflictingBinding {
+                binding_name: "b".to_owned(),
+                cause: ConflictCause::IdentityCollision,
+                spiffe_id: "spiffe://example.org/a".to_owned(),
+            }],
+            path_grants: vec!["a".to_owned()],
+            ..full
+        };
+        let filled = serde_json::to_value(filled).unwrap();
+        let mut fields: Vec<&String> = filled.as_object().unwrap().keys().collect();
+        let mut known = FIELDS.to_vec();
+        fields.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(fields, known);
+    }
+
+    #[test]
+    fn what_stands_contradicts_what_was_written_when_it_says_something_else_and_not_when_it_lacks_or_adds() {
+        let written =
+            json!({"trustDomain": "a", "conditions": [{"type": "Ready", "lastTransitionTime": "1"}]});
+        for (stands, contradiction) in [
+            (json!({}), false),
+            (json!({"trustDomain": "a"}), false),
+            (json!({"conditions": [{"type": "Ready", "lastTransitionTime": "2", "since": 1}]}), false),
+            (json!({"trustDomain": "a", "ofANewerVersion": 1}), false),
+            (json!({"trustDomain": "evil"}), true),
+            (json!({"trustDomain": ["a"]}), true),
+            (json!({"computedSpiffeIDs": []}), true),
+            (json!({"conditions": []}), true),
+            (json!({"conditions": [{"type": "Stalled"}]}), true),
+        ] {
+            assert_eq!(contradicts(&stands, &written), contradiction, "{stands}");
+        }
     }
 
     #[test]

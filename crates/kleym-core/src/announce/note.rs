@@ -1,7 +1,7 @@
 //! The words of every announcement: what, where, and what to do. At most 1,024 bytes, and the same words for the same
 //! thing, so that an event that is told twice can be recognised.
 
-use crate::name::{ClassName, ObjectName};
+use crate::name::ObjectName;
 use crate::output::OutputStats;
 use crate::plan::{Remnant, Wait};
 use crate::refusal::Refusal;
@@ -48,19 +48,30 @@ pub(super) fn as_it_is_deleted(note: &str) -> String {
     bounded(format!("the binding is being deleted: {note}"))
 }
 
-pub(super) fn withdrawn_by_refusal(output: &ObjectName, spiffe_id: &str, refusal: &Refusal) -> String {
-    bounded(format!("{}: {}", gone(output, spiffe_id), refusal.message()))
+pub(super) fn withdrawn_by_refusal(
+    output: &ObjectName,
+    spiffe_id: &str,
+    refusal: &Refusal,
+    remnant: &Remnant,
+) -> String {
+    let withdrawn = match remnant {
+        Remnant::Kept(finalizers) => kept(output, spiffe_id, finalizers),
+        _ => gone(output, spiffe_id),
+    };
+    bounded(format!("{withdrawn}: {}", refusal.message()))
+}
+
+fn kept(output: &ObjectName, spiffe_id: &str, finalizers: &[Box<str>]) -> String {
+    format!(
+        "ClusterSPIFFEID `{output}`, which granted {}, selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them; {AFTERWARDS}",
+        Quoted(spiffe_id),
+        quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
+    )
 }
 
 pub(super) fn withdrawn_for_a_while(output: &ObjectName, spiffe_id: &str, wait: &Wait) -> String {
     let why = match wait {
-        Wait::Finalizers(finalizers) => {
-            return bounded(format!(
-                "ClusterSPIFFEID `{output}`, which granted {}, selects nothing any more, but is kept by the finalizers {}; whoever set them must remove them; {AFTERWARDS}",
-                Quoted(spiffe_id),
-                quoted_list(finalizers.iter().map(|finalizer| &**finalizer))
-            ));
-        }
+        Wait::Finalizers(finalizers) => return bounded(kept(output, spiffe_id, finalizers)),
         Wait::Outputs(outputs) => format!(
             "the binding is to have it again as soon as {} of other bindings are gone or replaced",
             quoted_list(outputs.iter().map(ObjectName::as_str))
@@ -154,10 +165,11 @@ pub(super) fn stranger(output: &ObjectName) -> String {
     ))
 }
 
-pub(super) fn not_picked_up(output: &ObjectName, spiffe_id: &str, class: Option<&ClassName>) -> String {
+pub(super) fn not_picked_up(output: &ObjectName, spiffe_id: &str, class: Option<&str>) -> String {
     let cause = match class {
         Some(class) => format!(
-            "it may not watch the class `{class}`; compare its setting `className` with the operator's --clusterspiffeid-class-name"
+            "it may not watch the class {}; compare its setting `className` with the operator's --clusterspiffeid-class-name",
+            Quoted(class)
         ),
         None => "it may watch a class only, and this object has none; give the operator its setting `className` with --clusterspiffeid-class-name".to_owned(),
     };

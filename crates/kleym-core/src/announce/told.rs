@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::announce::{Announcement, Mark, Object, Occasion, Weight, mark, note};
 use crate::name::{BindingKey, ObjectName, Uid, output_name};
 use crate::output::{LiveOutput, Ownership};
-use crate::plan::{Remnant, Reply, Standing, Step, Wait};
+use crate::plan::{Failure, Remnant, Reply, Standing, Step, Wait};
 use crate::refusal::{Reason, Refusal};
 use crate::relation::{Conflict, MAX_PEERS};
 use crate::render::Identity;
@@ -152,7 +152,9 @@ impl Told {
         match uid.map(|uid| (uid, live.ownership_at_own_name(key, uid))) {
             Some((uid, Ownership::Ours)) => {
                 self.turn_to(uid);
-                if self.stood.is_none() && !live.selects_nothing() {
+                // Of what the write did not find, nobody knows that it stood.
+                let stood = *reply != Reply::Failed(Failure::Absent) && !live.selects_nothing();
+                if self.stood.is_none() && stood {
                     self.stood = Some(Stood::of_live(live));
                 }
                 None
@@ -194,7 +196,8 @@ impl Told {
                 let known = self.refused.replace(refused) == Some(refused);
                 match lost {
                     Some(lost) => {
-                        let note = note::withdrawn_by_refusal(&teller.output, &lost.spiffe_id, refusal);
+                        let note =
+                            note::withdrawn_by_refusal(&teller.output, &lost.spiffe_id, refusal, remnant);
                         self.withdrawn(&mut teller, &lost, Weight::Warning, note);
                     }
                     None if known || said == Said::Refused(refused.reason) => {}

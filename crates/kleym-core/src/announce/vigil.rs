@@ -244,7 +244,7 @@ fn announcement(settings: &Settings, entry: &Entry, found: &Watched<'_>) -> Opti
     let occasion = entry.status.occasion()?;
     let note = match &live.stats {
         Some(stats) => note::not_issued(&live.name, &live.spec.spiffe_id, stats),
-        None => note::not_picked_up(&live.name, &live.spec.spiffe_id, settings.class_name.as_ref()),
+        None => note::not_picked_up(&live.name, &live.spec.spiffe_id, live.spec.class_name.as_deref()),
     };
     Some(Announcement {
         regarding: Object::Binding(found.binding.clone(), found.uid.clone()),

@@ -239,6 +239,13 @@ pub enum Remnant {
     },
     /// It cannot be taken away and still grants.
     Granting(Granting),
+    /// It was to be deleted, and whether it is gone cannot be looked up.
+    Unproved {
+        /// The output's name.
+        output: ObjectName,
+        /// How looking for it failed.
+        failure: WriteFailure,
+    },
 }
 
 /// An output that grants what is not to be granted any more, because it cannot be taken away.
@@ -410,6 +417,11 @@ impl Turn {
     /// output, which waits until something changes.
     pub fn tries_again(&self) -> bool {
         self.still_selects.is_some() || (self.failure.is_some() && !self.refused)
+    }
+
+    /// Whether the deletion of the output with this uid was acknowledged in this turn.
+    pub fn has_deleted(&self, uid: &Uid) -> bool {
+        self.deleted.as_ref() == Some(uid)
     }
 
     /// The failure that ended the turn, if one did.

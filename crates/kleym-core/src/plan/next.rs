@@ -191,6 +191,7 @@ impl<'a> Plan<'a> {
             }
             Remnant::Kept(finalizers) => Standing::Waiting(Wait::Finalizers(finalizers)),
             Remnant::Granting(granting) => Standing::Waiting(Wait::Withdrawal(granting)),
+            Remnant::Unproved { output, failure } => Standing::Waiting(Wait::Proof { output, failure }),
         })
     }
 
@@ -262,6 +263,14 @@ impl<'a> Plan<'a> {
             return if kept_by.is_empty() { Remnant::Nothing } else { Remnant::Kept(kept_by) };
         }
         let (ended, neutralising) = (self.turn.failure, self.turn.still_selects);
+        // What was deleted, or met by a delete as something else, may be gone: that is what the look was to tell.
+        if self.turn.failed_at == Some(FailedAt::Looking) && neutralising.is_none() {
+            let told = ended.filter(|failure| *failure != Failure::Stale && self.lasts(*failure));
+            return told.map_or(Remnant::Nothing, |failure| Remnant::Unproved {
+                output: self.name.clone(),
+                failure: failure.as_write_failure(),
+            });
+        }
         let failure = if live.deleting { neutralising.or(ended) } else { ended.or(neutralising) };
         // Of what was deleted nobody knows that it stands.
         let deleted = !live.deleting && self.turn.deleted.as_ref() == Some(&live.uid);
@@ -320,9 +329,15 @@ impl<'a> Plan<'a> {
         let wanted = self.wanted(binding, identity);
         let in_sync = !going && live.drift(&wanted).is_empty();
         if self.turn.failure.is_some() || (self.situation.rejected.is_some() && !in_sync) {
-            // It was to go because of what it waits for, and stands: nothing was said of what is to be written.
+            // It was to go because of what it waits for, or of what it is, and stands: nothing was said of what is to be written.
             let unwritten = self.turn.undeleted && !self.turn.refused && self.situation.rejected.is_none();
-            if unwritten && self.wait(identity).is_some() {
+            let to_go = || {
+                self.wait(identity).is_some()
+                    || self.situation.gate.in_the_way()
+                    || self.situation.undone
+                    || live.spec.class_name != wanted.spec.class_name
+            };
+            if unwritten && to_go() {
                 return self.waiting();
             }
             // Of what may be an orphan a look at its binding has to tell, however long that fails.
@@ -443,7 +458,7 @@ impl<'a> Plan<'a> {
         // What could not be replaced and is kept, grants no more than is wanted, or may stand for a moment. What is stored
         // otherwise than it was written is no former identity.
         let remnant = match failure {
-            _ if self.turn.undeleted => self.remnant(),
+            _ if self.turn.undeleted || self.turn.deleted.is_some() => self.remnant(),
             WriteFailure::Altered => Remnant::Nothing,
             _ => as_before,
         };
@@ -470,7 +485,7 @@ impl<'a> Plan<'a> {
     /// What is to be granted again when its former output is gone.
     fn waiting(&self) -> Step {
         Step::Settle(Standing::Waiting(match self.remnant() {
-            Remnant::Nothing | Remnant::AsBefore { .. } => Wait::Absence,
+            Remnant::Nothing | Remnant::AsBefore { .. } | Remnant::Unproved { .. } => Wait::Absence,
             Remnant::Kept(finalizers) => Wait::Finalizers(finalizers),
             Remnant::Granting(granting) => Wait::Withdrawal(granting),
         }))

@@ -263,8 +263,25 @@ fn an_output_that_selects_nothing_and_is_kept_by_a_finalizer_is_withdrawn() {
     output.spec = output.neutralised().spec;
     let kept =
         Standing::Refused { refusal: not_found(), remnant: Remnant::Kept(vec!["example.com/keep".into()]) };
-    assert_eq!(chat.settles(&kept, Some(&output)), ["Warning IdentityWithdrawn chat"]);
+    let told = chat.settles_in_full(&kept, Some(&output));
+    assert_eq!(short(&told), ["Warning IdentityWithdrawn chat"]);
+    let note = &told[0].note;
+    assert!(
+        note.contains("kept by the finalizers `example.com/keep`") && !note.contains("is gone"),
+        "{note}"
+    );
     assert_eq!(chat.settles(&kept, None), NOTHING);
+}
+
+#[test]
+fn what_a_delete_does_not_find_is_not_withdrawn_once_more() {
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    let mut chat = Chat::granted(&identity);
+    assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityWithdrawn chat"]);
+    let delete = Step::DeleteOutput { name: output.name.clone(), uid: output.uid.clone() };
+    chat.writes(&delete, &Reply::Failed(Failure::Absent), &output);
+    assert_eq!(chat.settles(&refused(not_found()), None), NOTHING);
 }
 
 #[test]

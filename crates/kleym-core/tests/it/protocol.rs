@@ -320,9 +320,10 @@ fn remnant(step: Step) -> Remnant {
     match step {
         Step::Settle(Standing::Refused { remnant, .. }) => remnant,
         Step::Settle(Standing::Waiting(Wait::Withdrawal(granting))) => Remnant::Granting(granting),
-        Step::Settle(Standing::Leaving | Standing::Waiting(Wait::Absence | Wait::Proof { .. })) => {
-            Remnant::Nothing
+        Step::Settle(Standing::Waiting(Wait::Proof { output, failure })) => {
+            Remnant::Unproved { output, failure }
         }
+        Step::Settle(Standing::Leaving | Standing::Waiting(Wait::Absence)) => Remnant::Nothing,
         step => panic!("{step:?}"),
     }
 }
@@ -411,11 +412,34 @@ fn a_finalizer_that_cannot_be_put_on_is_told_as_that_and_nothing_is_made_or_take
 
 #[test]
 fn of_an_output_whose_deletion_was_acknowledged_nobody_says_that_it_still_grants() {
-    for mut scene in [Scene::refused().with("b-1", "vllm"), Scene::deleting().with("b-1", "vllm")] {
-        scene.out_of_patience = true;
-        assert_eq!(scene.after(&Reply::Done), look());
-        assert_eq!(remnant(scene.after(&Reply::Failed(Failure::Transient))), Remnant::Nothing);
+    let output = output_of("b-1", "vllm").name;
+    for (failure, told) in
+        [(Failure::Transient, WriteFailure::Unavailable), (Failure::Forbidden, WriteFailure::Forbidden)]
+    {
+        for mut scene in [Scene::refused().with("b-1", "vllm"), Scene::deleting().with("b-1", "vllm")] {
+            let unproved = Remnant::Unproved { output: output.clone(), failure: told };
+            scene.out_of_patience = true;
+            assert_eq!(scene.after(&Reply::Done), look());
+            assert_eq!(remnant(scene.after(&Reply::Failed(failure))), unproved);
+            // The next turn deletes it again, since nothing has told that it is gone.
+            scene.turn = Turn::new();
+            assert_eq!(scene.next(), delete());
+            assert_eq!(scene.after(&Reply::Failed(Failure::Absent)), look());
+            assert_eq!(remnant(scene.after(&Reply::Failed(failure))), unproved);
+        }
     }
+}
+
+#[test]
+fn a_class_change_whose_delete_fails_waits_for_the_withdrawal_and_is_no_rejection() {
+    let mut scene = Scene::new().with("b-1", "vllm");
+    scene.settings.class_name = Some(ClassName::parse("spire").unwrap());
+    assert!(matches!(scene.next(), Step::TryOutput(_)));
+    assert_eq!(scene.after(&Reply::Failed(Failure::Stale)), delete());
+    let step = scene.after(&Reply::Failed(Failure::Rejected));
+    let Remnant::Granting(granting) = granting(WriteFailure::Rejected, &[]) else { panic!("it grants") };
+    assert_eq!(step, Step::Settle(Standing::Waiting(Wait::Withdrawal(granting))));
+    assert!(scene.turn.tries_again());
 }
 
 #[test]

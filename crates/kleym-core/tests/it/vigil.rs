@@ -195,10 +195,11 @@ fn thousands_that_fall_due_together_are_told_in_portions() {
 }
 
 #[test]
-fn the_class_that_nobody_may_watch_is_named() {
+fn the_class_of_the_output_that_nobody_may_watch_is_named() {
     let mut settings = settings();
-    settings.class_name = Some(ClassName::parse("spire-server-spire").unwrap());
-    let output = live(&identity("vllm"), "o-1");
+    settings.class_name = Some(ClassName::parse("configured-since").unwrap());
+    let mut output = live(&identity("vllm"), "o-1");
+    output.spec.class_name = Some("spire-server-spire".into());
     let mut vigil = Vigil::default();
     vigil.saw(&output, 1000, 1000);
     let (key, uid) = (key("llm", "chat"), uid("chat-1"));

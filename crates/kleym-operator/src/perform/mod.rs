@@ -10,6 +10,7 @@ use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, Uid};
 use kleym_core::output::LiveOutput;
 use kleym_core::plan::{Failure, LiveBinding, Reply, Step};
+use kleym_core::text::Quoted;
 use kube::Client;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -48,6 +49,18 @@ impl Call {
     /// bindings would hide every other.
     fn warns(&self) -> bool {
         self.failures == 0 || self.failures.is_power_of_two()
+    }
+
+    /// What a call that fails was to take away from nobody: the binding that the log names by its key does not exist.
+    fn orphan(&self) -> Option<String> {
+        let takes_away =
+            matches!(self.action, Action::Step(Step::DeleteOutput { .. } | Step::NeutraliseOutput { .. }));
+        let live = self.output.as_deref().filter(|live| takes_away && !live.selects_nothing())?;
+        let of_the_living =
+            self.binding.as_ref().is_some_and(|binding| live.binding_uid() == Some(binding.uid.as_str()));
+        let (name, id) = (&live.name, Quoted(&live.spec.spiffe_id));
+        (!of_the_living)
+            .then(|| format!("ClusterSPIFFEID `{name}` of no binding that lives still grants {id}"))
     }
 }
 
@@ -120,7 +133,8 @@ pub async fn perform(client: &Client, horizons: &Horizons, call: &Call, term: Te
             if failure == Failure::Stale || missing {
                 tracing::debug!(binding = %call.key, %method, path = uri.path(), error, "a call met a newer state");
             } else if call.warns() {
-                tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, error, before = call.failures, "a call failed");
+                let orphan = call.orphan();
+                tracing::warn!(binding = %call.key, %method, path = uri.path(), ?failure, error, before = call.failures, orphan, "a call failed");
             } else {
                 tracing::debug!(binding = %call.key, %method, path = uri.path(), ?failure, error, before = call.failures, "a call failed");
             }
@@ -128,7 +142,8 @@ pub async fn perform(client: &Client, horizons: &Horizons, call: &Call, term: Te
         }
         None => {
             if call.warns() {
-                tracing::warn!(binding = %call.key, %method, path = uri.path(), before = call.failures, "a call was not answered in time");
+                let orphan = call.orphan();
+                tracing::warn!(binding = %call.key, %method, path = uri.path(), before = call.failures, orphan, "a call was not answered in time");
             }
             Answer::failed(Failure::Transient)
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kleym_api::decode;
-use kleym_api::encode::{StatusDigest, StatusSeen};
+use kleym_api::encode::{self, StatusDigest, StatusSeen};
 use kleym_core::fact::{Availability, Change, Fact, Known};
 use kleym_core::index::{Dirty, Verdict};
 use kleym_core::kind::Kind;
@@ -74,6 +74,7 @@ impl Reconciler {
                         let verdict = self.index.verdict(&key).verdict;
                         let now = self.now();
                         let memory = self.memory.entry(key.clone()).or_default();
+                        memory.took_away = true;
                         if !matches!(verdict, Verdict::Wanted(_)) {
                             memory.unmade();
                         }
@@ -112,7 +113,7 @@ impl Reconciler {
                 }
             }
             Action::WriteStatus(status) => {
-                let outcome = match answer.reply {
+                let mut outcome = match answer.reply {
                     Reply::Failed(failure) => StatusWrite::Failed(failure),
                     Reply::Done | Reply::Lives(_) | Reply::ProvedAbsent => StatusWrite::Done,
                 };
@@ -126,7 +127,15 @@ impl Reconciler {
                 {
                     let wrote = StatusDigest::of(status);
                     let again = known.wrote_already(wrote);
-                    known.wrote = Some((wrote, StatusSeen::read(object.get("status")).digest));
+                    let stands = object.get("status");
+                    let altered = stands.is_some_and(|stands| encode::contradicts(stands, status));
+                    // What says something else is written again, ever more rarely; what lacks something would always.
+                    let stored = if altered { wrote } else { StatusSeen::read(stands).digest };
+                    known.wrote = Some((wrote, stored));
+                    if altered {
+                        outcome = StatusWrite::Altered;
+                        tracing::warn!(binding = %key, "the status is not stored as it was written: a mutating webhook or policy changes it");
+                    }
                     if again {
                         tracing::info!(binding = %key, "the status was not what was written last: it was written again");
                         let now = self.now();
@@ -153,8 +162,9 @@ impl Reconciler {
     ) -> Option<Failure> {
         let now = self.now();
         let written = self.running.get_mut(key).and_then(|running| running.writes.take());
-        let repair =
-            written.and_then(|identity| self.memory.entry(key.clone()).or_default().made(identity, now));
+        let memory = self.memory.entry(key.clone()).or_default();
+        let took_away = std::mem::take(&mut memory.took_away);
+        let repair = written.and_then(|identity| memory.made(identity, now));
         let stored = self.stored(wanted, answer).filter(|live| !live.drift(wanted).is_empty());
         if let Some(live) = stored {
             let too_wide = live.grants_more_than(wanted);
@@ -167,6 +177,9 @@ impl Reconciler {
         match repair? {
             Repair::Often(times) => {
                 tracing::warn!(binding = %key, output = %wanted.name, times, "somebody changes or deletes the output again and again: it was put right, and the next time only after a pause");
+            }
+            Repair::Once if took_away => {
+                tracing::info!(binding = %key, output = %wanted.name, "what the operator had deleted was created again");
             }
             Repair::Once => {
                 tracing::info!(binding = %key, output = %wanted.name, differed = differed(before, wanted), "somebody had changed or deleted the output: it was put right");

@@ -33,6 +33,8 @@ pub(crate) struct Memory {
     pub(crate) blockers: BTreeSet<ObjectName>,
     /// How the API server rejected its output last, if nothing changed since.
     pub(crate) rejected: Option<Failure>,
+    /// Its output was deleted by the operator since it was written last.
+    pub(crate) took_away: bool,
     /// What was told of it.
     pub(crate) told: Told,
     /// The identity that was last made to stand in its output.

@@ -277,8 +277,11 @@ impl Reconciler {
                 let mut dirty = self.apply(Change::Absent(kind));
                 match kind {
                     Kind::Output => {
-                        // What comes back may take what the former definition did not.
-                        self.memory.values_mut().for_each(|memory| memory.rejected = None);
+                        // What comes back may take what the former definition did not, and nobody undid what went with it.
+                        for memory in self.memory.values_mut() {
+                            memory.rejected = None;
+                            memory.unmade();
+                        }
                         dirty.extend(self.outputs_absent());
                     }
                     Kind::Binding => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kleym_core::announce::Settled;
 use kleym_core::index::{Dirty, Verdict};
 use kleym_core::name::{BindingKey, ObjectName, output_name};
-use kleym_core::plan::{Failure, Remnant, Standing, Wait};
+use kleym_core::plan::{Failure, Remnant, Standing, Turn, Wait};
 use kleym_core::queue::{LONGEST_DELAY, Now};
 use kleym_core::render::Identity;
 
@@ -33,7 +33,7 @@ impl Reconciler {
             .is_some_and(|failure| failure != Failure::Widened && self.redefined_until().is_some());
         let unreported = matches!(running.status, StatusWrite::Failed(failure) if failure.passes());
         let tried_again = rejected_early || unreported || running.turn.tries_again();
-        self.tell(key, standing, tried_again);
+        self.tell(key, standing, &running.turn, tried_again);
         if tried_again {
             let delay = self.queue.back_off(key, key.to_string().as_bytes(), now);
             tracing::debug!(binding = %key, ?delay, "tried again later");
@@ -49,6 +49,10 @@ impl Reconciler {
             && !failure.passes()
         {
             self.report_later(key);
+        }
+        if running.status == StatusWrite::Altered {
+            let left = self.memory.get(key).and_then(|memory| memory.rewrites_in(now));
+            self.queue.add_after(key.clone(), now, left.unwrap_or_default());
         }
         if let Some(left) = self.holds_in(key) {
             self.queue.add_after(key.clone(), now, left);
@@ -112,14 +116,16 @@ impl Reconciler {
     }
 
     /// Tells and counts how a turn ended.
-    fn tell(&mut self, key: &BindingKey, standing: &Standing, tried_again: bool) {
+    fn tell(&mut self, key: &BindingKey, standing: &Standing, turn: &Turn, tried_again: bool) {
         let mode = self.index.binding(key).and_then(|binding| Some(binding.spec.as_ref().ok()?.mode));
         self.metrics.turn_ends(key, self.now(), &TurnEnd { standing, mode, tried_again });
         let peer = |name: &ObjectName| {
             let peer = BindingKey::new(key.namespace.clone(), name.clone());
             Some(self.book.binding(&peer)?.live.uid.clone())
         };
-        let output = self.book.output_of(key);
+        // Of what was deleted nobody says that it grants, although the watch does not know yet.
+        let refused = matches!(standing, Standing::Refused { .. });
+        let output = self.book.output_of(key).filter(|live| !(refused && turn.has_deleted(&live.uid)));
         let settled = Settled {
             settings: self.index.settings(),
             key,
@@ -192,7 +198,7 @@ impl Reconciler {
             Standing::Refused { .. } if failure == Some(Failure::Stale) => {}
             // What cannot be taken away is said to stand until it is gone, however the next try fails.
             Standing::Waiting(Wait::Withdrawal(_) | Wait::Proof { .. } | Wait::Release(_))
-            | Standing::Refused { remnant: Remnant::Granting(_), .. } => {
+            | Standing::Refused { remnant: Remnant::Granting(_) | Remnant::Unproved { .. }, .. } => {
                 self.memory.entry(key.clone()).or_default().stuck(now);
             }
             Standing::Leaving | Standing::Refused { .. } if failure.is_some_and(Failure::passes) => {

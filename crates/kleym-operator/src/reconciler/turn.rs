@@ -40,6 +40,8 @@ pub(super) enum StatusWrite {
     #[default]
     NotTried,
     Done,
+    /// It was written, and something on its way in made another one of it.
+    Altered,
     Failed(Failure),
 }
 

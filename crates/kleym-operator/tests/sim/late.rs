@@ -159,6 +159,35 @@ fn who_takes_over_takes_away_what_is_to_go_after_ten_seconds_without_a_list() {
 }
 
 #[test]
+fn who_takes_over_and_cannot_look_says_of_what_it_deleted_that_this_is_not_proved() {
+    for unsafe_now in [true, false] {
+        let mut scene = Scene::new();
+        scene.grant("a", per_objective("chat", "vllm"));
+        scene.rest();
+        if unsafe_now {
+            let unsafe_spec = in_account(per_objective("chat", "vllm"), "not a name");
+            scene.server.put_by_hand(&binding("a"), unsafe_spec);
+        } else {
+            scene.server.delete_by_hand(&binding("a"));
+        }
+        scene.watch(Kind::Binding);
+        scene.takes_over(1);
+        let mut next = None;
+        for second in 10..40 {
+            scene.server.now = Duration::from_secs(second);
+            while let Some(call) = next.take().or_else(|| scene.next()) {
+                let looks = Request::of(&call).verb == Verb::List;
+                let response = if looks { Err(Refused::Misfortune(500)) } else { scene.arrive(&call) };
+                next = scene.answer(call, &response);
+            }
+        }
+        assert!(!scene.output("a"));
+        let status = scene.server.get(&binding("a")).unwrap().value["status"].to_string();
+        assert!(status.contains("cannot be looked up") && !status.contains("still grants"), "{status}");
+    }
+}
+
+#[test]
 fn who_takes_over_lets_no_binding_go_before_outputs_were_proved_absent_anew() {
     let mut scene = Scene::new();
     scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));

@@ -109,3 +109,34 @@ fn what_a_definition_makes_too_wide_is_taken_away_and_not_made_again() {
     assert_eq!(with_default(&mut scene, "admin", &json!(true)), 1);
     assert!(!scene.output("a"));
 }
+
+#[test]
+fn a_status_that_a_policy_changes_is_written_again_ever_more_rarely_until_it_stands() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    let (mut next, mut writes) = (None, 0);
+    for second in 1..=240 {
+        scene.server.now = Duration::from_secs(second);
+        let policy = second <= 120;
+        for kind in Kind::ALL {
+            scene.watch(kind);
+        }
+        while let Some(call) = next.take().or_else(|| scene.next()) {
+            let request = Request::of(&call);
+            let response = scene.arrive(&call);
+            next = if request.verb == Verb::ReplaceStatus && response.is_ok() && policy {
+                writes += 1;
+                let mut status = request.body["status"].clone();
+                status["trustDomain"] = json!("evil.org");
+                scene.server.report(&binding("a"), status);
+                let stored = Value::clone(&scene.server.get(&binding("a")).unwrap().value);
+                scene.reply(call, &Answer { reply: Reply::Done, objects: vec![(Kind::Binding, stored)] })
+            } else {
+                scene.answer(call, &response)
+            };
+        }
+    }
+    assert!((3..=16).contains(&writes), "{writes} in two minutes");
+    assert!(!status(&scene).contains("evil.org"), "{}", status(&scene));
+    assert!(status(&scene).contains("Reconciled"), "{}", status(&scene));
+}
