@@ -95,6 +95,8 @@ async fn a_definition_that_goes_withdraws_what_stood_on_it_and_one_that_comes_ba
         assert_eq!(count, [1; 3], "{}", operator.log());
     }
 
+    assert!(operator.said("somebody had").is_empty(), "{}", operator.log());
+
     // Removing the definition of bindings deletes them, in order.
     let output = world.output_name("chat");
     remove(&world.client, Kind::Binding).await;

@@ -9,7 +9,7 @@ use kleym_testenv::eventually;
 use kleym_testenv::proxy::{Asked, Fault, Proxy, Reply};
 use serde_json::{Value, json};
 
-use crate::world::{Operator, SOON, World, objective, per_objective, pool, ready, text};
+use crate::world::{Object, Operator, SOON, World, objective, per_objective, pool, ready, text};
 
 const NARROW: [&str; 3] = ["k8s:ns:{{ .Namespace }}", "k8s:sa:model-server", "k8s:node-name:n1"];
 
@@ -179,4 +179,30 @@ async fn a_grant_that_is_not_too_wide_is_kept_while_the_webhook_is_away() {
     let kept = world.output("chat").await;
     assert_eq!(kept["metadata"]["uid"], output["metadata"]["uid"]);
     assert!(!kept.to_string().contains("k8s:node-name:n1"));
+}
+
+#[tokio::test]
+async fn the_log_says_of_an_orphan_that_cannot_be_deleted_that_it_still_grants() {
+    let (world, proxy, operator) = granted("undeletable-orphan", &NARROW[..2]).await;
+    let deletes = |asked: &Asked| asked.is("delete", "clusterspiffeids");
+    proxy.always(deletes, Fault::Answer(Reply::status(403, "Forbidden", "may not")));
+    let name = world.output_name("gone");
+    let proofs = json!({
+        "labels": {"kleym.sonda.red/managed-by": "kleym", "kleym.sonda.red/instance": world.instance},
+        "annotations": {
+            "kleym.sonda.red/binding": format!("{}/gone", world.namespace),
+            "kleym.sonda.red/binding-uid": "long-gone",
+        },
+    });
+    let mut orphan =
+        Object::new(Kind::Output, &name, json!({"spiffeIDTemplate": "spiffe://example.org/gone"}));
+    for field in ["labels", "annotations"] {
+        orphan = orphan.with(&format!("/metadata/{field}"), proofs[field].clone());
+    }
+    world.create(orphan).await;
+    let says =
+        format!("ClusterSPIFFEID `{name}` of no binding that lives still grants `spiffe://example.org/gone`");
+    operator.says(&says).await;
+    proxy.heal();
+    world.gone(Kind::Output, &name).await;
 }
