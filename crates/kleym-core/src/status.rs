@@ -176,10 +176,7 @@ fn waits_for(wait: &Wait) -> String {
         Wait::Absence => "the identity is granted as soon as the former ClusterSPIFFEID is gone".to_owned(),
         Wait::Finalizers(finalizers) => kept(finalizers),
         Wait::Withdrawal(granting) => still_grants(granting),
-        Wait::Proof { output, failure } => format!(
-            "the binding is being deleted and is kept until that is proved: {}",
-            unproved(output, *failure)
-        ),
+        Wait::Proof { output, failure } => unproved(output, *failure),
         Wait::Release(failure) => format!(
             "the binding is being deleted and its ClusterSPIFFEID is gone, but the operator's finalizer `{FINALIZER}` stays on it, because {}; {}",
             why_not(*failure, "taken off", Kind::Binding),

@@ -114,8 +114,10 @@ pub struct Settled<'a> {
     pub deleting: bool,
     /// How it stands.
     pub standing: &'a Standing,
-    /// What stands at its output name.
+    /// What stands at its output name, as far as is known.
     pub output: Option<&'a LiveOutput>,
+    /// Whether that was to be deleted, and could not be looked at since.
+    pub in_doubt: bool,
     /// The uid of a living binding of the same namespace.
     pub peer: &'a dyn Fn(&ObjectName) -> Option<Uid>,
 }
@@ -203,7 +205,7 @@ impl Told {
                     None if known || said == Said::Refused(refused.reason) => {}
                     None if met_foreign && refused.reason == Reason::ManagedOutputConflict => {}
                     None => {
-                        let stands = ours.map(|live| &*live.spec.spiffe_id);
+                        let stands = ours.filter(|_| !now.in_doubt).map(|live| &*live.spec.spiffe_id);
                         let note = note::refused(refusal, remnant, &teller.output, stands);
                         let related = ours.map(|live| &live.uid);
                         teller.tell(Occasion::IdentityRefused, Weight::Warning, note, related);

@@ -419,9 +419,10 @@ impl Turn {
         self.still_selects.is_some() || (self.failure.is_some() && !self.refused)
     }
 
-    /// Whether the deletion of the output with this uid was acknowledged in this turn.
-    pub fn has_deleted(&self, uid: &Uid) -> bool {
-        self.deleted.as_ref() == Some(uid)
+    /// Whether an output that was deleted in this turn, or that a delete did not meet as it was seen, could not be looked
+    /// at since: neither that it stands nor that it is gone can be said then.
+    pub fn leaves_in_doubt(&self) -> bool {
+        self.failed_at == Some(FailedAt::Looking) && (self.deleted.is_some() || self.undeleted)
     }
 
     /// The failure that ended the turn, if one did.

@@ -83,6 +83,16 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Nor does it hold a deletion up that an output was not as it was seen when it was to be made to select nothing, and that
+    /// it cannot be looked at: a delete is bound to its uid alone.
+    fn delete_unseen(&self) -> Option<Step> {
+        let Found::Ours(live, Ownership::Ours) = self.found() else { return None };
+        let unseen = self.turn.surprised && self.turn.failed_at == Some(FailedAt::Looking);
+        let tried = self.turn.undeleted || self.turn.deleted.as_ref() == Some(&live.uid);
+        (unseen && !tried && !live.deleting)
+            .then(|| Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() })
+    }
+
     /// The same for an output at a living binding's name. An orphan's binding is looked at first: what was seen of it
     /// may be older than the output.
     fn remove_at_own_name(&self, live: &LiveOutput, whose: Ownership) -> Option<Step> {
@@ -144,7 +154,7 @@ impl<'a> Plan<'a> {
         let at_rest = Step::Settle(Standing::Leaving);
         let Some(binding) = self.situation.binding else { return at_rest };
         if self.turn.failure.is_some() {
-            return self.left();
+            return self.delete_unseen().unwrap_or_else(|| self.left());
         }
         if self.turn.released.as_ref() == Some(&binding.uid) {
             return Self::released(binding);
@@ -239,7 +249,7 @@ impl<'a> Plan<'a> {
         let settled =
             || Step::Settle(Standing::Refused { refusal: refusal.clone(), remnant: self.remnant() });
         if self.turn.failure.is_some() {
-            return settled();
+            return self.delete_unseen().unwrap_or_else(settled);
         }
         if self.turn.surprised && self.can_look() {
             return self.look();
@@ -263,8 +273,9 @@ impl<'a> Plan<'a> {
             return if kept_by.is_empty() { Remnant::Nothing } else { Remnant::Kept(kept_by) };
         }
         let (ended, neutralising) = (self.turn.failure, self.turn.still_selects);
-        // What was deleted, or met by a delete as something else, may be gone: that is what the look was to tell.
-        if self.turn.failed_at == Some(FailedAt::Looking) && neutralising.is_none() {
+        // What was deleted, or that a delete did not meet, may be gone: that is what the look was to tell.
+        let to_be_seen = self.turn.undeleted || self.turn.deleted.as_ref() == Some(&live.uid);
+        if to_be_seen && self.turn.failed_at == Some(FailedAt::Looking) && neutralising.is_none() {
             let told = ended.filter(|failure| *failure != Failure::Stale && self.lasts(*failure));
             return told.map_or(Remnant::Nothing, |failure| Remnant::Unproved {
                 output: self.name.clone(),
@@ -330,9 +341,11 @@ impl<'a> Plan<'a> {
         let in_sync = !going && live.drift(&wanted).is_empty();
         if self.turn.failure.is_some() || (self.situation.rejected.is_some() && !in_sync) {
             // It was to go because of what it waits for, or of what it is, and stands: nothing was said of what is to be written.
-            let unwritten = self.turn.undeleted && !self.turn.refused && self.situation.rejected.is_none();
+            let removed = self.turn.undeleted || self.turn.leaves_in_doubt();
+            let unwritten = removed && !self.turn.refused && self.situation.rejected.is_none();
             let to_go = || {
-                self.wait(identity).is_some()
+                going
+                    || self.wait(identity).is_some()
                     || self.situation.gate.in_the_way()
                     || self.situation.undone
                     || live.spec.class_name != wanted.spec.class_name
@@ -485,7 +498,8 @@ impl<'a> Plan<'a> {
     /// What is to be granted again when its former output is gone.
     fn waiting(&self) -> Step {
         Step::Settle(Standing::Waiting(match self.remnant() {
-            Remnant::Nothing | Remnant::AsBefore { .. } | Remnant::Unproved { .. } => Wait::Absence,
+            Remnant::Nothing | Remnant::AsBefore { .. } => Wait::Absence,
+            Remnant::Unproved { output, failure } => Wait::Proof { output, failure },
             Remnant::Kept(finalizers) => Wait::Finalizers(finalizers),
             Remnant::Granting(granting) => Wait::Withdrawal(granting),
         }))

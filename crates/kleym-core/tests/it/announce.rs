@@ -87,11 +87,12 @@ pub(crate) fn short(announcements: &[Announcement]) -> Vec<String> {
 struct Chat {
     told: Told,
     said: Option<&'static str>,
+    in_doubt: bool,
 }
 
 impl Chat {
     fn after_a_restart(said: &'static str) -> Self {
-        Self { told: Told::default(), said: Some(said) }
+        Self { said: Some(said), ..Self::default() }
     }
 
     fn settles_in_full(&mut self, standing: &Standing, output: Option<&LiveOutput>) -> Vec<Announcement> {
@@ -112,6 +113,7 @@ impl Chat {
             deleting,
             standing,
             output,
+            in_doubt: self.in_doubt,
             peer: &|peer: &ObjectName| (peer.as_str() != "gone").then(|| uid(peer.as_str())),
         })
     }
@@ -211,6 +213,37 @@ fn what_is_refused_but_still_stands_is_not_called_withdrawn_until_it_is_gone() {
     assert_eq!(short(&told), ["Warning IdentityRefused chat"]);
     assert!(told[0].note.contains("still grants"), "{}", told[0].note);
     assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityWithdrawn chat"]);
+}
+
+#[test]
+fn of_what_was_to_be_deleted_and_cannot_be_looked_at_neither_is_told_that_it_stands_nor_that_it_is_gone() {
+    let identity = identity("vllm");
+    let output = live(&identity, "o-1");
+    let mut chat = Chat::granted(&identity);
+    chat.in_doubt = true;
+    let told = chat.settles_in_full(&refused(not_found()), Some(&output));
+    assert_eq!(short(&told), ["Warning IdentityRefused chat"]);
+    let note = &told[0].note;
+    assert!(!note.contains("still grants") && !note.contains("is gone"), "{note}");
+    chat.in_doubt = false;
+    assert_eq!(chat.settles(&refused(not_found()), None), ["Warning IdentityWithdrawn chat"]);
+}
+
+#[test]
+fn what_was_deleted_and_is_kept_still_selecting_is_not_withdrawn() {
+    let identity = identity("vllm");
+    let mut output = live(&identity, "o-1");
+    output.deleting = true;
+    let granting = Granting {
+        output: output_of_chat(),
+        spiffe_id: output.spec.spiffe_id.clone(),
+        failure: WriteFailure::Rejected,
+        kept_by: vec!["example.com/keep".into()],
+    };
+    let standing = Standing::Refused { refusal: not_found(), remnant: Remnant::Granting(granting) };
+    let told = Chat::granted(&identity).settles_in_full(&standing, Some(&output));
+    assert_eq!(short(&told), ["Warning IdentityRefused chat"]);
+    assert!(told[0].note.contains("still grants"), "{}", told[0].note);
 }
 
 #[test]
@@ -497,6 +530,7 @@ fn another_incarnation_of_a_binding_begins_with_nothing_told() {
         deleting: false,
         standing: &granted(&identity, "o-2"),
         output: Some(&output),
+        in_doubt: false,
         peer: &|_| None,
     });
     assert_eq!(short(&told), ["Normal IdentityGranted chat"]);

@@ -431,6 +431,35 @@ fn of_an_output_whose_deletion_was_acknowledged_nobody_says_that_it_still_grants
 }
 
 #[test]
+fn what_could_not_be_made_to_select_nothing_and_cannot_be_looked_at_is_deleted_all_the_same() {
+    for scene in [Scene::refused(), Scene::deleting()] {
+        for failure in [Failure::Stale, Failure::Absent] {
+            let mut scene = scene.clone().with("b-1", "vllm").kept();
+            assert_eq!(scene.next(), neutralise());
+            assert_eq!(scene.after(&Reply::Failed(failure)), look());
+            assert_eq!(scene.after(&Reply::Failed(Failure::Forbidden)), delete());
+            let told = remnant(scene.after(&Reply::Failed(Failure::Forbidden)));
+            assert_eq!(told, granting(WriteFailure::Forbidden, &[]));
+        }
+    }
+}
+
+#[test]
+fn a_class_change_whose_former_output_cannot_be_proved_gone_waits_for_that_and_says_so() {
+    let mut scene = Scene::new().with("b-1", "vllm");
+    scene.settings.class_name = Some(ClassName::parse("spire").unwrap());
+    for reply in [Reply::Done, Reply::Failed(Failure::Absent)] {
+        scene.turn = Turn::new();
+        assert!(matches!(scene.next(), Step::TryOutput(_)));
+        assert_eq!(scene.after(&Reply::Done), delete());
+        assert_eq!(scene.after(&reply), look());
+        let output = output_of("b-1", "vllm").name;
+        let proof = Wait::Proof { output, failure: WriteFailure::Forbidden };
+        assert_eq!(scene.after(&Reply::Failed(Failure::Forbidden)), Step::Settle(Standing::Waiting(proof)));
+    }
+}
+
+#[test]
 fn a_class_change_whose_delete_fails_waits_for_the_withdrawal_and_is_no_rejection() {
     let mut scene = Scene::new().with("b-1", "vllm");
     scene.settings.class_name = Some(ClassName::parse("spire").unwrap());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::Request;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, ObjectName, Uid};
-use kleym_core::output::LiveOutput;
+use kleym_core::output::{LiveOutput, Ownership};
 use kleym_core::plan::{Failure, LiveBinding, Reply, Step};
 use kleym_core::text::Quoted;
 use kube::Client;
@@ -56,11 +56,13 @@ impl Call {
         let takes_away =
             matches!(self.action, Action::Step(Step::DeleteOutput { .. } | Step::NeutraliseOutput { .. }));
         let live = self.output.as_deref().filter(|live| takes_away && !live.selects_nothing())?;
-        let of_the_living =
-            self.binding.as_ref().is_some_and(|binding| live.binding_uid() == Some(binding.uid.as_str()));
+        let of_the_living = self
+            .binding
+            .as_ref()
+            .is_some_and(|binding| live.ownership_at_own_name(&self.key, &binding.uid) != Ownership::Orphan);
         let (name, id) = (&live.name, Quoted(&live.spec.spiffe_id));
         (!of_the_living)
-            .then(|| format!("ClusterSPIFFEID `{name}` of no binding that lives still grants {id}"))
+            .then(|| format!("ClusterSPIFFEID `{name}` of no binding that lives may still grant {id}"))
     }
 }
 

@@ -70,6 +70,10 @@ impl Reconciler {
                             }
                         }
                     }
+                    (Step::DeleteOutput { .. }, Reply::Failed(Failure::Transient | Failure::Absent)) => {
+                        // It may have happened.
+                        self.memory.entry(key.clone()).or_default().took_away = true;
+                    }
                     (Step::DeleteOutput { .. }, Reply::Done) => {
                         let verdict = self.index.verdict(&key).verdict;
                         let now = self.now();
@@ -117,11 +121,6 @@ impl Reconciler {
                     Reply::Failed(failure) => StatusWrite::Failed(failure),
                     Reply::Done | Reply::Lives(_) | Reply::ProvedAbsent => StatusWrite::Done,
                 };
-                if outcome == StatusWrite::Done
-                    && let Some(memory) = self.memory.get_mut(&key)
-                {
-                    memory.reported();
-                }
                 if let (StatusWrite::Done, Some((_, object))) = (outcome, answer.objects.first())
                     && let Some(known) = self.book.binding_mut(&key)
                 {
@@ -132,15 +131,21 @@ impl Reconciler {
                     // What says something else is written again, ever more rarely; what lacks something would always.
                     let stored = if altered { wrote } else { StatusSeen::read(stands).digest };
                     known.wrote = Some((wrote, stored));
+                    if altered && !again {
+                        tracing::warn!(binding = %key, "the status is not stored as it was written: a mutating webhook or policy changes it; it is written again, ever more rarely");
+                    }
                     if altered {
                         outcome = StatusWrite::Altered;
-                        tracing::warn!(binding = %key, "the status is not stored as it was written: a mutating webhook or policy changes it");
-                    }
-                    if again {
+                    } else if again {
                         tracing::info!(binding = %key, "the status was not what was written last: it was written again");
                         let now = self.now();
                         self.memory.entry(key.clone()).or_default().rewritten(now);
                     }
+                }
+                if outcome == StatusWrite::Done
+                    && let Some(memory) = self.memory.get_mut(&key)
+                {
+                    memory.reported();
                 }
                 if let Some(running) = self.running.get_mut(&key) {
                     running.status = outcome;

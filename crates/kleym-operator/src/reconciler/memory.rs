@@ -33,7 +33,7 @@ pub(crate) struct Memory {
     pub(crate) blockers: BTreeSet<ObjectName>,
     /// How the API server rejected its output last, if nothing changed since.
     pub(crate) rejected: Option<Failure>,
-    /// Its output was deleted by the operator since it was written last.
+    /// Its output was deleted by the operator, or may have been, since it stood last.
     pub(crate) took_away: bool,
     /// What was told of it.
     pub(crate) told: Told,
@@ -79,6 +79,7 @@ impl Memory {
 
     /// Notes the identity that stands in its output.
     pub(crate) fn confirmed(&mut self, identity: &Arc<Identity>) {
+        self.took_away = false;
         if self.made.as_ref() != Some(identity) {
             self.made = Some(Arc::clone(identity));
         }
@@ -168,6 +169,7 @@ impl Memory {
 
     /// Notes that what was written is not to stand any more, so that nobody undid it who takes it away.
     pub(crate) fn unmade(&mut self) {
+        self.took_away = false;
         self.made = None;
     }
 
@@ -206,7 +208,7 @@ impl Memory {
         reports.pause_left_of(LONGEST_WHEN_REJECTED, now)
     }
 
-    /// Notes that a status was written.
+    /// Notes that a status was written, and stands.
     pub(crate) fn reported(&mut self) {
         if let Some(undone) = &mut self.undone {
             undone.reports = Pace::default();

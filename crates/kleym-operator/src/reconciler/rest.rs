@@ -45,14 +45,10 @@ impl Reconciler {
             self.queue.succeeded(key);
         }
         self.remember(key, standing, running.turn.shortfall());
-        if let StatusWrite::Failed(failure) = running.status
-            && !failure.passes()
-        {
-            self.report_later(key);
-        }
-        if running.status == StatusWrite::Altered {
-            let left = self.memory.get(key).and_then(|memory| memory.rewrites_in(now));
-            self.queue.add_after(key.clone(), now, left.unwrap_or_default());
+        match running.status {
+            StatusWrite::Failed(failure) if !failure.passes() => self.report_later(key),
+            StatusWrite::Altered => self.report_later(key),
+            StatusWrite::Failed(_) | StatusWrite::Done | StatusWrite::NotTried => {}
         }
         if let Some(left) = self.holds_in(key) {
             self.queue.add_after(key.clone(), now, left);
@@ -62,7 +58,7 @@ impl Reconciler {
         }
     }
 
-    /// Has a status that was rejected written again, ever more rarely: what stands is not true, and what rejects it, a policy
+    /// Has a status that was rejected, or changed on its way in, written again, ever more rarely: what stands is not true, and what rejects it, a policy
     /// say, may go without a change of anything that is watched.
     fn report_later(&mut self, key: &BindingKey) {
         let now = self.now();
@@ -123,9 +119,7 @@ impl Reconciler {
             let peer = BindingKey::new(key.namespace.clone(), name.clone());
             Some(self.book.binding(&peer)?.live.uid.clone())
         };
-        // Of what was deleted nobody says that it grants, although the watch does not know yet.
-        let refused = matches!(standing, Standing::Refused { .. });
-        let output = self.book.output_of(key).filter(|live| !(refused && turn.has_deleted(&live.uid)));
+        let output = self.book.output_of(key);
         let settled = Settled {
             settings: self.index.settings(),
             key,
@@ -133,6 +127,7 @@ impl Reconciler {
             deleting: self.index.binding(key).is_some_and(|binding| binding.deleting),
             standing,
             output: output.as_deref(),
+            in_doubt: turn.leaves_in_doubt(),
             peer: &peer,
         };
         let news = self.memory.entry(key.clone()).or_default().told.settle(&settled);

@@ -182,7 +182,7 @@ async fn a_grant_that_is_not_too_wide_is_kept_while_the_webhook_is_away() {
 }
 
 #[tokio::test]
-async fn the_log_says_of_an_orphan_that_cannot_be_deleted_that_it_still_grants() {
+async fn the_log_says_of_an_orphan_that_cannot_be_deleted_that_it_may_still_grant() {
     let (world, proxy, operator) = granted("undeletable-orphan", &NARROW[..2]).await;
     let deletes = |asked: &Asked| asked.is("delete", "clusterspiffeids");
     proxy.always(deletes, Fault::Answer(Reply::status(403, "Forbidden", "may not")));
@@ -200,8 +200,9 @@ async fn the_log_says_of_an_orphan_that_cannot_be_deleted_that_it_still_grants()
         orphan = orphan.with(&format!("/metadata/{field}"), proofs[field].clone());
     }
     world.create(orphan).await;
-    let says =
-        format!("ClusterSPIFFEID `{name}` of no binding that lives still grants `spiffe://example.org/gone`");
+    let says = format!(
+        "ClusterSPIFFEID `{name}` of no binding that lives may still grant `spiffe://example.org/gone`"
+    );
     operator.says(&says).await;
     proxy.heal();
     world.gone(Kind::Output, &name).await;
