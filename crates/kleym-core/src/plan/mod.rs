@@ -419,10 +419,12 @@ impl Turn {
         self.still_selects.is_some() || (self.failure.is_some() && !self.refused)
     }
 
-    /// Whether an output that was deleted in this turn, or that a delete did not meet as it was seen, could not be looked
-    /// at since: neither that it stands nor that it is gone can be said then.
+    /// Whether an output that was, or may have been, deleted in this turn was not looked at since: neither that it stands
+    /// nor that it is gone can be said then.
     pub fn leaves_in_doubt(&self) -> bool {
-        self.failed_at == Some(FailedAt::Looking) && (self.deleted.is_some() || self.undeleted)
+        let unanswered =
+            self.failed_at == Some(FailedAt::Looking) || self.failure == Some(Failure::Transient);
+        !self.looked && (self.deleted.is_some() || self.undeleted && unanswered)
     }
 
     /// The failure that ended the turn, if one did.

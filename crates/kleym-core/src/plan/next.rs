@@ -84,13 +84,20 @@ impl<'a> Plan<'a> {
     }
 
     /// Nor does it hold a deletion up that an output was not as it was seen when it was to be made to select nothing, and that
-    /// it cannot be looked at: a delete is bound to its uid alone.
-    fn delete_unseen(&self) -> Option<Step> {
-        let Found::Ours(live, Ownership::Ours) = self.found() else { return None };
+    /// it cannot be looked at, or changes all the time: a delete is bound to its uid alone.
+    fn delete_unseen(&self, live: &LiveOutput) -> Option<Step> {
         let unseen = self.turn.surprised && self.turn.failed_at == Some(FailedAt::Looking);
-        let tried = self.turn.undeleted || self.turn.deleted.as_ref() == Some(&live.uid);
-        (unseen && !tried && !live.deleting)
+        let outrun = self.turn.failure == Some(Failure::Stale);
+        let tried = self.turn.undeleted || self.turn.deleted.is_some();
+        ((unseen || outrun) && !tried && !live.deleting)
             .then(|| Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() })
+    }
+
+    /// The same at a living binding's name.
+    fn delete_unseen_at_own_name(&self) -> Option<Step> {
+        let Found::Ours(live, whose) = self.found() else { return None };
+        let may_go = whose == Ownership::Ours || self.is_orphan(live) == Some(true);
+        self.delete_unseen(live).filter(|_| may_go)
     }
 
     /// The same for an output at a living binding's name. An orphan's binding is looked at first: what was seen of it
@@ -126,12 +133,13 @@ impl<'a> Plan<'a> {
     /// No such binding: what carries complete proof of having been this binding's is an orphan.
     fn sweep(&self) -> Step {
         let at_rest = Step::Settle(Standing::Leaving);
-        if self.turn.failure.is_some() {
-            return at_rest;
-        }
         let ours = self.situation.output.is_some_and(|live| {
             live.proven_binding(self.situation.settings).is_some_and(|(key, _)| key == *self.situation.key)
         });
+        if self.turn.failure.is_some() {
+            let orphan = self.situation.output.filter(|live| ours && self.is_orphan(live) == Some(true));
+            return orphan.and_then(|live| self.delete_unseen(live)).unwrap_or(at_rest);
+        }
         // What is nobody's stays, but what it may be instead is looked at.
         let doubt = self.turn.surprised || (self.turn.in_doubt && !ours);
         if doubt && self.can_look() {
@@ -154,7 +162,7 @@ impl<'a> Plan<'a> {
         let at_rest = Step::Settle(Standing::Leaving);
         let Some(binding) = self.situation.binding else { return at_rest };
         if self.turn.failure.is_some() {
-            return self.delete_unseen().unwrap_or_else(|| self.left());
+            return self.delete_unseen_at_own_name().unwrap_or_else(|| self.left());
         }
         if self.turn.released.as_ref() == Some(&binding.uid) {
             return Self::released(binding);
@@ -249,7 +257,7 @@ impl<'a> Plan<'a> {
         let settled =
             || Step::Settle(Standing::Refused { refusal: refusal.clone(), remnant: self.remnant() });
         if self.turn.failure.is_some() {
-            return self.delete_unseen().unwrap_or_else(settled);
+            return self.delete_unseen_at_own_name().unwrap_or_else(settled);
         }
         if self.turn.surprised && self.can_look() {
             return self.look();
@@ -274,8 +282,12 @@ impl<'a> Plan<'a> {
         }
         let (ended, neutralising) = (self.turn.failure, self.turn.still_selects);
         // What was deleted, or that a delete did not meet, may be gone: that is what the look was to tell.
-        let to_be_seen = self.turn.undeleted || self.turn.deleted.as_ref() == Some(&live.uid);
-        if to_be_seen && self.turn.failed_at == Some(FailedAt::Looking) && neutralising.is_none() {
+        let to_be_seen = if neutralising.is_some() {
+            self.turn.undeleted
+        } else {
+            self.turn.undeleted || live.deleting || self.turn.deleted.as_ref() == Some(&live.uid)
+        };
+        if to_be_seen && self.turn.failed_at == Some(FailedAt::Looking) {
             let told = ended.filter(|failure| *failure != Failure::Stale && self.lasts(*failure));
             return told.map_or(Remnant::Nothing, |failure| Remnant::Unproved {
                 output: self.name.clone(),
@@ -340,17 +352,24 @@ impl<'a> Plan<'a> {
         let wanted = self.wanted(binding, identity);
         let in_sync = !going && live.drift(&wanted).is_empty();
         if self.turn.failure.is_some() || (self.situation.rejected.is_some() && !in_sync) {
-            // It was to go because of what it waits for, or of what it is, and stands: nothing was said of what is to be written.
-            let removed = self.turn.undeleted || self.turn.leaves_in_doubt();
-            let unwritten = removed && !self.turn.refused && self.situation.rejected.is_none();
-            let to_go = || {
-                going
-                    || self.wait(identity).is_some()
-                    || self.situation.gate.in_the_way()
-                    || self.situation.undone
-                    || live.spec.class_name != wanted.spec.class_name
-            };
-            if unwritten && to_go() {
+            // It was to go because of what it is, or of what it waits for, and stands, or may: nothing was said of what is to
+            // be written.
+            let unwritten = !self.turn.refused && self.situation.rejected.is_none();
+            let unproved = self.turn.deleted.is_some() && self.turn.failed_at == Some(FailedAt::Looking);
+            let to_go = going
+                || !in_sync && self.situation.gate.in_the_way()
+                || self.situation.undone && live.grants_more_than(&wanted)
+                || live.spec.class_name != wanted.spec.class_name;
+            if unwritten
+                && to_go
+                && let Some(step) = self.delete_unseen_at_own_name()
+            {
+                return step;
+            }
+            if unwritten
+                && (self.turn.undeleted || unproved)
+                && (to_go || self.situation.undone || self.wait(identity).is_some())
+            {
                 return self.waiting();
             }
             // Of what may be an orphan a look at its binding has to tell, however long that fails.

@@ -445,6 +445,46 @@ fn what_could_not_be_made_to_select_nothing_and_cannot_be_looked_at_is_deleted_a
 }
 
 #[test]
+fn an_orphan_that_could_not_be_made_to_select_nothing_and_cannot_be_looked_at_is_deleted_all_the_same() {
+    let gone = Scene { verdict: Verdict::Gone, binding: None, ..Scene::new() };
+    let living = |scene: &Scene| scene.binding.as_ref().map(|binding| binding.uid.clone());
+    for scene in [Scene::refused(), Scene::deleting(), Scene::new(), gone] {
+        let mut scene = scene.with("b-0", "vllm").kept();
+        assert!(matches!(scene.next(), Step::LookAtBinding { .. }));
+        let lives = living(&scene).map_or(Reply::ProvedAbsent, Reply::Lives);
+        assert_eq!(scene.after(&lives), neutralise());
+        assert_eq!(scene.after(&Reply::Failed(Failure::Stale)), look());
+        assert_eq!(scene.after(&Reply::Failed(Failure::Forbidden)), delete());
+    }
+}
+
+#[test]
+fn what_somebody_changes_all_the_time_before_it_can_be_made_to_select_nothing_is_deleted_all_the_same() {
+    let mut scene = Scene::refused().with("b-1", "vllm").kept();
+    let mut step = scene.next();
+    for _ in 0..20 {
+        step = match step {
+            Step::NeutraliseOutput { .. } => scene.after(&Reply::Failed(Failure::Stale)),
+            Step::LookAtOutput { .. } => scene.after(&Reply::Done),
+            _ => break,
+        };
+    }
+    assert_eq!(step, delete());
+}
+
+#[test]
+fn of_a_terminating_output_that_a_write_does_not_find_nobody_says_that_it_still_grants() {
+    for scene in [Scene::refused(), Scene::deleting()] {
+        let mut scene = scene.with("b-1", "vllm").terminating();
+        assert_eq!(scene.next(), neutralise());
+        assert_eq!(scene.after(&Reply::Failed(Failure::Absent)), look());
+        let output = output_of("b-1", "vllm").name;
+        let unproved = Remnant::Unproved { output, failure: WriteFailure::Forbidden };
+        assert_eq!(remnant(scene.after(&Reply::Failed(Failure::Forbidden))), unproved);
+    }
+}
+
+#[test]
 fn a_class_change_whose_former_output_cannot_be_proved_gone_waits_for_that_and_says_so() {
     let mut scene = Scene::new().with("b-1", "vllm");
     scene.settings.class_name = Some(ClassName::parse("spire").unwrap());

@@ -70,7 +70,7 @@ impl Reconciler {
                             }
                         }
                     }
-                    (Step::DeleteOutput { .. }, Reply::Failed(Failure::Transient | Failure::Absent)) => {
+                    (Step::DeleteOutput { .. }, Reply::Failed(Failure::Transient)) => {
                         // It may have happened.
                         self.memory.entry(key.clone()).or_default().took_away = true;
                     }
@@ -138,6 +138,8 @@ impl Reconciler {
                         outcome = StatusWrite::Altered;
                     } else if again {
                         tracing::info!(binding = %key, "the status was not what was written last: it was written again");
+                    }
+                    if again {
                         let now = self.now();
                         self.memory.entry(key.clone()).or_default().rewritten(now);
                     }
