@@ -87,7 +87,7 @@ impl<'a> Plan<'a> {
     /// it cannot be looked at, or changes all the time: a delete is bound to its uid alone.
     fn delete_unseen(&self, live: &LiveOutput) -> Option<Step> {
         let unseen = self.turn.surprised && self.turn.failed_at == Some(FailedAt::Looking);
-        let outrun = self.turn.failure == Some(Failure::Stale);
+        let outrun = self.turn.failure == Some(Failure::Stale) && self.turn.failed_at.is_none();
         let tried = self.turn.undeleted || self.turn.deleted.is_some();
         ((unseen || outrun) && !tried && !live.deleting)
             .then(|| Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() })
@@ -356,10 +356,11 @@ impl<'a> Plan<'a> {
             // be written.
             let unwritten = !self.turn.refused && self.situation.rejected.is_none();
             let unproved = self.turn.deleted.is_some() && self.turn.failed_at == Some(FailedAt::Looking);
+            let of_another_class = live.spec.class_name != wanted.spec.class_name;
             let to_go = going
                 || !in_sync && self.situation.gate.in_the_way()
                 || self.situation.undone && live.grants_more_than(&wanted)
-                || live.spec.class_name != wanted.spec.class_name;
+                || of_another_class && self.turn.tried;
             if unwritten
                 && to_go
                 && let Some(step) = self.delete_unseen_at_own_name()
@@ -368,7 +369,7 @@ impl<'a> Plan<'a> {
             }
             if unwritten
                 && (self.turn.undeleted || unproved)
-                && (to_go || self.situation.undone || self.wait(identity).is_some())
+                && (to_go || of_another_class || self.situation.undone || self.wait(identity).is_some())
             {
                 return self.waiting();
             }

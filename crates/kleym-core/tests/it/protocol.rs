@@ -485,6 +485,18 @@ fn of_a_terminating_output_that_a_write_does_not_find_nobody_says_that_it_still_
 }
 
 #[test]
+fn a_class_change_deletes_nothing_before_it_has_asked_whatever_fails() {
+    for blocked in [false, true] {
+        let mut scene = Scene::new().with("b-1", "vllm").without_our_finalizer();
+        scene.settings.class_name = Some(ClassName::parse("spire").unwrap());
+        scene.others.blockers.extend(blocked.then(|| name("somebody")));
+        assert_eq!(scene.next(), Step::AddFinalizer);
+        let step = scene.after(&Reply::Failed(Failure::Stale));
+        assert!(matches!(step, Step::Settle(_)), "{step:?}");
+    }
+}
+
+#[test]
 fn a_class_change_whose_former_output_cannot_be_proved_gone_waits_for_that_and_says_so() {
     let mut scene = Scene::new().with("b-1", "vllm");
     scene.settings.class_name = Some(ClassName::parse("spire").unwrap());
