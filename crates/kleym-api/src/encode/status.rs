@@ -298,28 +298,29 @@ mod tests {
 
     #[test]
     fn every_field_of_a_full_status_is_one_that_a_status_can_have() {
-        let full = json!({
-            "observedGeneration": 1, "conditions": [], "conflictCount": 1, "trustDomain": "example.org",
-            "clusterSPIFFEIDClassName": "a", "instance": "default", "renderedClusterSPIFFEID": {"name": "a"},
-        });
-        let full: InferenceIdentityBindingStatus = serde_json::from_value(full).unwrap();
+        let id = || "spiffe://example.org/a".to_owned();
         let filled = InferenceIdentityBindingStatus {
             conditions: vec![status(&facts(Truth::True), None, Timestamp::UNIX_EPOCH).conditions[0].clone()],
-            computed_spiffe_ids: vec![ComputedSpiffeId {
-                mode: Mode::PoolOnly,
-                spiffe_id: "spiffe://example.org/a".to_owned(),
-            }],
-            rendered_selectors: vec![RenderedSelectors {
-                spiffe_id: "spiffe://example.org/a".to_owned(),
-                selectors: vec![],
-            }],
+            computed_spiffe_ids: vec![ComputedSpiffeId { mode: Mode::PoolOnly, spiffe_id: id() }],
+            rendered_selectors: vec![RenderedSelectors { spiffe_id: id(), selectors: vec![] }],
             conflicts: vec![ConflictingBinding {
                 binding_name: "b".to_owned(),
                 cause: ConflictCause::IdentityCollision,
-                spiffe_id: "spiffe://example.org/a".to_owned(),
+                spiffe_id: id(),
             }],
             path_grants: vec!["a".to_owned()],
-            ..full
+            observed_generation: Some(1),
+            rendered_cluster_spiffe_id: Some(RenderedClusterSpiffeId {
+                name: "a".to_owned(),
+                uid: "b".to_owned(),
+                spiffe_id: id(),
+                selector_fingerprint: "c".to_owned(),
+                observed_generation: 1,
+            }),
+            conflict_count: Some(1),
+            trust_domain: Some("example.org".to_owned()),
+            cluster_spiffe_id_class_name: Some("a".to_owned()),
+            instance: Some("default".to_owned()),
         };
         let filled = serde_json::to_value(filled).unwrap();
         let mut fields: Vec<&String> = filled.as_object().unwrap().keys().collect();
