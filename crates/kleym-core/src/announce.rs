@@ -51,7 +51,7 @@ macro_rules! occasions {
 }
 
 occasions! {
-    /// A binding's output grants its identity, and did not before.
+    /// A binding's output grants its identity, and did not before; or it did, could not be written, and can be now.
     IdentityGranted => "Grant",
     /// A binding's output grants something else than before.
     IdentityChanged => "Change",

@@ -6,7 +6,9 @@ use super::table;
 
 const fn when(occasion: Occasion) -> &'static str {
     match occasion {
-        Occasion::IdentityGranted => "the binding's output grants its identity, and did not before",
+        Occasion::IdentityGranted => {
+            "the binding's output grants its identity, and did not before; or it did, could not be written, and can be now"
+        }
         Occasion::IdentityChanged => {
             "the output grants another SPIFFE ID, grants it to other workloads, or was created again by another object"
         }
@@ -27,10 +29,10 @@ const fn when(occasion: Occasion) -> &'static str {
             "an object that is not Kleym's stands at an output's name or wears Kleym's labels; it was left alone"
         }
         Occasion::NotPickedUp => {
-            "spire-controller-manager has reported nothing two minutes after the output's creation or last change. The usual cause is a class that it does not watch"
+            "spire-controller-manager has reported nothing two minutes after the output's creation or last change; an operator that has just started counts from the creation. The usual cause is a class that it does not watch"
         }
         Occasion::NotIssued => {
-            "spire-controller-manager selects pods for the output, but has set no entry, or entries fail, for two minutes. A trust domain that is not SPIRE's looks like this"
+            "spire-controller-manager selects pods for the output, but has set no entry, or entries fail, for two minutes, counted likewise. A trust domain that is not SPIRE's looks like this"
         }
     }
 }
