@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::Reconciler;
 use super::book::{self, News};
-use super::memory::Repair;
+use super::memory::{Memory, Repair};
 use super::turn::StatusWrite;
 use crate::feed::{self, SeenBinding};
 use crate::perform::{Action, Answer, Call};
@@ -131,7 +131,8 @@ impl Reconciler {
                     // What says something else is written again, ever more rarely; what lacks something would always.
                     let stored = if altered { wrote } else { StatusSeen::read(stands).digest };
                     known.wrote = Some((wrote, stored));
-                    if altered && !again {
+                    let known_so = self.memory.get(&key).is_some_and(Memory::fails_to_report);
+                    if altered && !known_so {
                         tracing::warn!(binding = %key, "the status is not stored as it was written: a mutating webhook or policy changes it; it is written again, ever more rarely");
                     }
                     if altered {

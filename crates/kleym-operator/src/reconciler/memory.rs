@@ -208,6 +208,11 @@ impl Memory {
         reports.pause_left_of(LONGEST_WHEN_REJECTED, now)
     }
 
+    /// Whether the status that was written last was rejected, or changed on its way in.
+    pub(crate) fn fails_to_report(&self) -> bool {
+        self.undone.as_ref().is_some_and(|undone| undone.reports.times > 0)
+    }
+
     /// Notes that a status was written, and stands.
     pub(crate) fn reported(&mut self) {
         if let Some(undone) = &mut self.undone {
@@ -305,7 +310,9 @@ mod tests {
         }
         assert_eq!(pauses[..4], [250, 500, 1000, 2000]);
         assert_eq!(pauses[11..], [240_000; 3]);
+        assert!(memory.fails_to_report());
         memory.reported();
+        assert!(!memory.fails_to_report());
         assert_eq!(memory.report_rejected(now), Some(at(250)));
     }
 
