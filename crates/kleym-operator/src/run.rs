@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use kleym_core::name::Namespace;
@@ -9,7 +10,7 @@ use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{Braked, CALLS_AT_ONCE, Driver, Surroundings};
@@ -86,7 +87,7 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         None => None,
         Some(Err(error)) if error.is::<Braked>() => Some(error),
         Some(Err(error)) => return Err(error),
-        Some(Ok(())) => anyhow::bail!("a task ended by itself"),
+        Some(Ok(())) => return Err(cause([&mut watches, &mut tasks, &mut electors]).await),
     };
     tracing::info!("stopping");
     stop.cancel();
@@ -102,6 +103,23 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         failed = failed.or(ended.context("the leader election panicked while stopping")?.err());
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// How long a task that failed may take to say so after another one ended because of that.
+const CAUSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why the process ends after a task ended by itself: mostly because another one failed, which is told a moment later.
+async fn cause(all: [&mut JoinSet<anyhow::Result<()>>; 3]) -> anyhow::Error {
+    let deadline = Instant::now() + CAUSE_WITHIN;
+    for tasks in all {
+        while let Ok(Some(ended)) = timeout_at(deadline, tasks.join_next()).await {
+            match ended.context("a task panicked") {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) | Err(error) => return error,
+            }
+        }
+    }
+    anyhow::anyhow!("a task ended by itself")
 }
 
 /// Starts the leader election, if it is on; otherwise this replica may always write.
@@ -194,5 +212,19 @@ mod tests {
         assert_eq!(of(&["llm", "audio"]), "audio,llm");
         assert_eq!(of(&["a", "b", "c", "d", "e", "f", "g", "h"]), "a,b,c,d,e,f,g,h");
         assert_eq!(of(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]), "a,b,c,d,e,f,g,h and 2 more");
+    }
+    #[tokio::test]
+    async fn what_a_task_ended_for_is_told_although_its_own_end_was_seen_first() {
+        let (mut watches, mut tasks, mut electors) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        watches.spawn(async { Ok(()) });
+        watches.spawn(std::future::pending());
+        tasks.spawn(async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            anyhow::bail!("what it stood on failed")
+        });
+        let told = cause([&mut watches, &mut tasks, &mut electors]).await;
+        assert_eq!(told.to_string(), "what it stood on failed");
+        let told = cause([&mut watches, &mut tasks, &mut electors]).await;
+        assert_eq!(told.to_string(), "a task ended by itself");
     }
 }
