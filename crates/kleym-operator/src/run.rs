@@ -87,7 +87,10 @@ pub async fn run(configuration: Configuration) -> anyhow::Result<()> {
         None => None,
         Some(Err(error)) if error.is::<Braked>() => Some(error),
         Some(Err(error)) => return Err(error),
-        Some(Ok(())) => return Err(cause([&mut watches, &mut tasks, &mut electors]).await),
+        Some(Ok(())) => match cause([&mut watches, &mut tasks, &mut electors]).await {
+            error if error.is::<Braked>() => Some(error),
+            error => return Err(error),
+        },
     };
     tracing::info!("stopping");
     stop.cancel();

@@ -9,7 +9,8 @@ const INTRO: &str = "\
 
 The operator serves these on `/metrics` when `--metrics-bind-address` names an address; off by default. With
 `--metrics-secure` the page is served by TLS, and only to readers that may `get` the path `/metrics` (the operator asks by
-TokenReview and SubjectAccessReview). The content type is OpenMetrics 1.0.
+TokenReview and SubjectAccessReview, and remembers a yes for a minute and a no for 10 seconds at the most). The content type is
+OpenMetrics 1.0.
 
 Label values come from closed vocabularies: `condition` and `reason` are those of [Conditions](conditions.md), `mode` is
 `PerObjective`, `PoolOnly`, or `Unknown` where the spec cannot be read. No namespace, name or SPIFFE ID is ever a label, so the

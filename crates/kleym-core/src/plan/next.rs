@@ -88,8 +88,10 @@ impl<'a> Plan<'a> {
     fn delete_unseen(&self, live: &LiveOutput) -> Option<Step> {
         let unseen = self.turn.surprised && self.turn.failed_at == Some(FailedAt::Looking);
         let outrun = self.turn.failure == Some(Failure::Stale) && self.turn.failed_at.is_none();
+        // What is over in a moment is waited for: it may be another object, or as it should be, by now.
+        let lasts = self.turn.failure.is_some_and(|failure| self.lasts(failure));
         let tried = self.turn.undeleted || self.turn.deleted.is_some();
-        ((unseen || outrun) && !tried && !live.deleting)
+        ((unseen || outrun) && lasts && !tried && !live.deleting)
             .then(|| Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() })
     }
 
@@ -355,12 +357,14 @@ impl<'a> Plan<'a> {
             // It was to go because of what it is, or of what it waits for, and stands, or may: nothing was said of what is to
             // be written.
             let unwritten = !self.turn.refused && self.situation.rejected.is_none();
-            let unproved = self.turn.deleted.is_some() && self.turn.failed_at == Some(FailedAt::Looking);
+            let outrun = self.turn.failure == Some(Failure::Stale) && self.turn.failed_at.is_none();
+            let unproved =
+                self.turn.deleted.is_some() && (outrun || self.turn.failed_at == Some(FailedAt::Looking));
             let of_another_class = live.spec.class_name != wanted.spec.class_name;
             let to_go = going
                 || !in_sync && self.situation.gate.in_the_way()
                 || self.situation.undone && live.grants_more_than(&wanted)
-                || of_another_class && self.turn.tried;
+                || of_another_class && self.turn.tried && self.wait(identity).is_none();
             if unwritten
                 && to_go
                 && let Some(step) = self.delete_unseen_at_own_name()

@@ -460,16 +460,31 @@ fn an_orphan_that_could_not_be_made_to_select_nothing_and_cannot_be_looked_at_is
 
 #[test]
 fn what_somebody_changes_all_the_time_before_it_can_be_made_to_select_nothing_is_deleted_all_the_same() {
-    let mut scene = Scene::refused().with("b-1", "vllm").kept();
-    let mut step = scene.next();
-    for _ in 0..20 {
-        step = match step {
-            Step::NeutraliseOutput { .. } => scene.after(&Reply::Failed(Failure::Stale)),
-            Step::LookAtOutput { .. } => scene.after(&Reply::Done),
-            _ => break,
-        };
+    for patience_is_over in [false, true] {
+        let mut scene = Scene::refused().with("b-1", "vllm").kept();
+        scene.out_of_patience = patience_is_over;
+        let mut step = scene.next();
+        for _ in 0..20 {
+            step = match step {
+                Step::NeutraliseOutput { .. } => scene.after(&Reply::Failed(Failure::Stale)),
+                Step::LookAtOutput { .. } => scene.after(&Reply::Done),
+                _ => break,
+            };
+        }
+        assert_eq!(step == delete(), patience_is_over, "{step:?}");
     }
-    assert_eq!(step, delete());
+}
+
+#[test]
+fn what_conflicts_while_a_look_fails_for_a_moment_is_not_deleted_unseen() {
+    let going = Scene { undone: true, ..Scene::new().with("b-1", "other") };
+    for scene in [Scene::refused().with("b-1", "vllm"), going] {
+        let mut scene = scene.kept();
+        assert_eq!(scene.next(), neutralise());
+        assert_eq!(scene.after(&Reply::Failed(Failure::Stale)), look());
+        let step = scene.after(&Reply::Failed(Failure::Transient));
+        assert!(matches!(step, Step::Settle(_)), "{step:?}");
+    }
 }
 
 #[test]
