@@ -216,6 +216,7 @@ mod tests {
         assert_eq!(of(&["a", "b", "c", "d", "e", "f", "g", "h"]), "a,b,c,d,e,f,g,h");
         assert_eq!(of(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]), "a,b,c,d,e,f,g,h and 2 more");
     }
+
     #[tokio::test]
     async fn what_a_task_ended_for_is_told_although_its_own_end_was_seen_first() {
         let (mut watches, mut tasks, mut electors) = (JoinSet::new(), JoinSet::new(), JoinSet::new());

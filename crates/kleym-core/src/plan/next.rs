@@ -83,25 +83,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Nor does it hold a deletion up that an output was not as it was seen when it was to be made to select nothing, and that
-    /// it cannot be looked at, or changes all the time: a delete is bound to its uid alone.
-    fn delete_unseen(&self, live: &LiveOutput) -> Option<Step> {
-        let unseen = self.turn.surprised && self.turn.failed_at == Some(FailedAt::Looking);
-        let outrun = self.turn.failure == Some(Failure::Stale) && self.turn.failed_at.is_none();
-        // What is over in a moment is waited for: it may be another object, or as it should be, by now.
-        let lasts = self.turn.failure.is_some_and(|failure| self.lasts(failure));
-        let tried = self.turn.undeleted || self.turn.deleted.is_some();
-        ((unseen || outrun) && lasts && !tried && !live.deleting)
-            .then(|| Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() })
-    }
-
-    /// The same at a living binding's name.
-    fn delete_unseen_at_own_name(&self) -> Option<Step> {
-        let Found::Ours(live, whose) = self.found() else { return None };
-        let may_go = whose == Ownership::Ours || self.is_orphan(live) == Some(true);
-        self.delete_unseen(live).filter(|_| may_go)
-    }
-
     /// The same for an output at a living binding's name. An orphan's binding is looked at first: what was seen of it
     /// may be older than the output.
     fn remove_at_own_name(&self, live: &LiveOutput, whose: Ownership) -> Option<Step> {
@@ -122,6 +103,33 @@ impl<'a> Plan<'a> {
         let (suspect, living) = self.turn.looked_at_binding.as_ref()?;
         (*suspect == live.uid)
             .then(|| living.as_ref().is_none_or(|living| live.binding_uid() != Some(living.as_str())))
+    }
+
+    /// Whether an output at a living binding's name may be deleted as far as its owner goes: an orphan only after a live look.
+    fn may_go(&self, live: &LiveOutput, whose: Ownership) -> bool {
+        whose == Ownership::Ours || self.is_orphan(live) == Some(true)
+    }
+
+    /// The deletion of an output that was not as it was seen when it was to be made to select nothing, and that cannot be
+    /// looked at, or changes all the time: that holds no deletion up either, since a delete is bound to its uid alone.
+    fn delete_unseen(&self, live: &LiveOutput) -> Option<Step> {
+        let unseen = self.turn.surprised && self.turn.failed_at == Some(FailedAt::Looking);
+        // What is over in a moment is waited for: it may be another object, or as it should be, by now.
+        let lasts = self.turn.failure.is_some_and(|failure| self.lasts(failure));
+        let tried = self.turn.undeleted || self.turn.deleted.is_some();
+        ((unseen || self.outrun()) && lasts && !tried && !live.deleting)
+            .then(|| Step::DeleteOutput { name: self.name.clone(), uid: live.uid.clone() })
+    }
+
+    /// The same for an output at a living binding's name.
+    fn delete_unseen_at_own_name(&self) -> Option<Step> {
+        let Found::Ours(live, whose) = self.found() else { return None };
+        self.delete_unseen(live).filter(|_| self.may_go(live, whose))
+    }
+
+    /// Whether the turn ended because somebody else changed the output before each of its writes.
+    fn outrun(&self) -> bool {
+        self.turn.failure == Some(Failure::Stale) && self.turn.failed_at.is_none()
     }
 
     /// An output of ours is never without our finalizer, not even one that is on its way out and kept by a foreign one.
@@ -357,9 +365,8 @@ impl<'a> Plan<'a> {
             // It was to go because of what it is, or of what it waits for, and stands, or may: nothing was said of what is to
             // be written.
             let unwritten = !self.turn.refused && self.situation.rejected.is_none();
-            let outrun = self.turn.failure == Some(Failure::Stale) && self.turn.failed_at.is_none();
-            let unproved =
-                self.turn.deleted.is_some() && (outrun || self.turn.failed_at == Some(FailedAt::Looking));
+            let unproved = self.turn.deleted.is_some()
+                && (self.outrun() || self.turn.failed_at == Some(FailedAt::Looking));
             let of_another_class = live.spec.class_name != wanted.spec.class_name;
             let to_go = going
                 || !in_sync && self.situation.gate.in_the_way()
@@ -378,8 +385,7 @@ impl<'a> Plan<'a> {
                 return self.waiting();
             }
             // Of what may be an orphan a look at its binding has to tell, however long that fails.
-            let may_go = whose == Ownership::Ours || self.is_orphan(live) == Some(true);
-            return match may_go && self.must_go_at_once(live, &wanted) {
+            return match self.may_go(live, whose) && self.must_go_at_once(live, &wanted) {
                 true => self.delete_now(live),
                 false if whose == Ownership::Ours => self.failed(self.as_before(live, &wanted)),
                 false => self.failed(Remnant::Nothing),

@@ -58,8 +58,8 @@ impl Reconciler {
         }
     }
 
-    /// Has a status that was rejected, or changed on its way in, written again, ever more rarely: what stands is not true, and what rejects it, a policy
-    /// say, may go without a change of anything that is watched.
+    /// Has a status that was rejected, or changed on its way in, written again, ever more rarely: what stands is not true, and
+    /// what rejects or changes it, a policy say, may go without a change of anything that is watched.
     fn report_later(&mut self, key: &BindingKey) {
         let now = self.now();
         let left = self.memory.entry(key.clone()).or_default().report_rejected(now);
