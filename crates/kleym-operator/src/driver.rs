@@ -85,10 +85,11 @@ impl Driver {
         }
     }
 
-    /// Drives until it is told to stop; calls under way are then waited for, up to their deadline.
+    /// Drives until it is told to stop; calls under way are then waited for, up to their deadline. When the feed ends, it
+    /// ends at once.
     ///
     /// # Errors
-    /// When the feed ends, a call panics, or the configuration fits no issued output and may not change.
+    /// When a call panics, or the configuration fits no issued output and may not change.
     pub async fn run(
         mut self,
         mut news: mpsc::Receiver<News>,
@@ -136,7 +137,8 @@ impl Driver {
                     }
                 }
                 first = burst.next(&mut news) => {
-                    let Some(first) = first else { anyhow::bail!("the watches ended") };
+                    // Why they ended is for the watches to say.
+                    let Some(first) = first else { return Ok(()) };
                     answers = 0;
                     self.reconciler.take(self.moment(), first);
                     self.take_ready(&mut burst, &mut news);
@@ -235,5 +237,38 @@ impl Braked {
     fn by(differences: &[Difference]) -> Self {
         let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
         Self(differences.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::settings::Flags;
+
+    #[tokio::test]
+    async fn why_the_watches_ended_is_left_for_them_to_say() {
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
+        let configuration =
+            Flags::try_parse_from(["kleym-operator"]).unwrap().resolve(&|_: &str| None).unwrap();
+        let (readiness, _seen) = watch::channel(Unready::default());
+        let (_elected, leadership) = watch::channel(Leadership::Unelected);
+        let (anew, _asked) = watch::channel(0);
+        let (metrics, stop, mut tasks) = (Metrics::default(), CancellationToken::new(), JoinSet::new());
+        let recorder = Recorder::start(
+            client.clone(),
+            "pod-1",
+            leadership.clone(),
+            metrics.clone(),
+            &mut tasks,
+            stop.clone(),
+        );
+        let (horizons, origin) = (Horizons::default(), Instant::now());
+        let surroundings = Surroundings { readiness, leadership, recorder, horizons, anew, metrics, origin };
+        let driver = Driver::new(client, configuration, surroundings);
+        let (watches, news) = mpsc::channel(1);
+        drop(watches);
+        driver.run(news, stop).await.unwrap();
     }
 }
