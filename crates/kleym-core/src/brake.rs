@@ -71,7 +71,7 @@ impl fmt::Display for Difference {
             ),
             Difference::PathGrants { found, outputs } => write!(
                 f,
-                "no --path-grant covers any of the {outputs} issued outputs outside `/ns/`, such as {}",
+                "no --path-grant of their namespaces covers any of the {outputs} issued outputs outside `/ns/`, such as {}",
                 list(found)
             ),
             Difference::Instance { configured, found, outputs } => write!(

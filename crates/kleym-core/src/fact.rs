@@ -542,13 +542,15 @@ pub enum Change {
     Gone(FactKey),
     /// The objects of a kind are exactly these: a finished list. The kind is `Listed` from here on.
     Listed(Kind, Vec<Fact>),
-    /// The objects of a kind in one namespace are exactly these: one of several lists that a kind is read by. What is
-    /// known of the kind as a whole stays.
+    /// The objects of a kind in one namespace are exactly these: one of several lists that a kind is read by. It is `Listed`
+    /// there from here on; what is known of it elsewhere stays.
     ListedIn(Kind, Namespace, Vec<Fact>),
     /// A kind is proved not to exist: its objects are gone with it.
     Absent(Kind),
     /// Something is wrong with a kind, or (`None`) no longer; what was proved stays.
     Trouble(Kind, Option<Trouble>),
+    /// The same in one namespace alone.
+    TroubleIn(Kind, Namespace, Option<Trouble>),
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Guarantees: after any history of changes the index equals one built from the final state alone; the dirty set may
 //! be too large, never too small; nothing depends on the order of arrival.
 
+mod availability;
 mod claims;
 mod few;
 mod grants;
@@ -24,6 +25,7 @@ use crate::render::Identity;
 use crate::resolve::{self, Facts, Halt, Resolved, Troubles};
 use crate::settings::{Settings, SettingsByNamespace};
 
+use availability::Availabilities;
 use claims::Looks;
 use room::{Affected, Room};
 
@@ -70,20 +72,21 @@ struct Finding {
 #[derive(Debug)]
 pub struct Index {
     settings: SettingsByNamespace,
-    availability: BTreeMap<Kind, Availability>,
+    availability: Availabilities,
     rooms: BTreeMap<Namespace, Room>,
     looks: usize,
 }
 
 /// What resolution sees of one namespace.
 struct View<'a> {
-    availability: &'a BTreeMap<Kind, Availability>,
+    availability: &'a Availabilities,
+    namespace: &'a Namespace,
     room: &'a Room,
 }
 
 impl Facts for View<'_> {
     fn availability(&self, kind: Kind) -> Availability {
-        self.availability.get(&kind).copied().unwrap_or(Availability::STARTING)
+        self.availability.within(kind, self.namespace)
     }
 
     // An event that was under way when its kind was proved absent brings no object back.
@@ -107,7 +110,7 @@ impl Index {
     pub fn new(settings: impl Into<SettingsByNamespace>) -> Self {
         Self {
             settings: settings.into(),
-            availability: BTreeMap::new(),
+            availability: Availabilities::default(),
             rooms: BTreeMap::new(),
             looks: LOOKS,
         }
@@ -149,9 +152,14 @@ impl Index {
         if used.is_empty() { vec![self.settings.rest()] } else { used }
     }
 
-    /// How well a kind is known.
+    /// How well a kind is known as a whole.
     pub fn availability(&self, kind: Kind) -> Availability {
-        self.availability.get(&kind).copied().unwrap_or(Availability::STARTING)
+        self.availability.of(kind)
+    }
+
+    /// How well a kind is known in a namespace: as a whole, where that is not read by lists of its own.
+    pub fn availability_in(&self, kind: Kind, namespace: &Namespace) -> Availability {
+        self.availability.within(kind, namespace)
     }
 
     /// Takes a change; answers which bindings may have another verdict. Equal facts change nothing.
@@ -162,18 +170,26 @@ impl Index {
             Change::Gone(key) => self.gone(&key, &mut found),
             Change::Listed(kind, facts) => {
                 self.replace_all(kind, None, facts, &mut found);
-                self.set_availability(kind, Availability::LISTED, &mut found);
+                let changed = self.availability.proved(kind, Availability::LISTED);
+                self.available(kind, changed, &mut found);
             }
             Change::ListedIn(kind, namespace, facts) => {
                 self.replace_all(kind, Some(&namespace), facts, &mut found);
+                let changed = self.availability.listed_in(kind, &namespace);
+                self.available_in(kind, &namespace, changed, &mut found);
             }
             Change::Absent(kind) => {
                 self.replace_all(kind, None, Vec::new(), &mut found);
-                self.set_availability(kind, Availability::ABSENT, &mut found);
+                let changed = self.availability.proved(kind, Availability::ABSENT);
+                self.available(kind, changed, &mut found);
             }
             Change::Trouble(kind, trouble) => {
-                let known = self.availability(kind).known;
-                self.set_availability(kind, Availability { known, trouble }, &mut found);
+                let changed = self.availability.trouble(kind, trouble);
+                self.available(kind, changed, &mut found);
+            }
+            Change::TroubleIn(kind, namespace, trouble) => {
+                let changed = self.availability.trouble_in(kind, &namespace, trouble);
+                self.available_in(kind, &namespace, changed, &mut found);
             }
         }
         let Finding { mut dirty, whole, .. } = found;
@@ -223,7 +239,7 @@ impl Index {
     pub fn resolved(&self, key: &BindingKey) -> Option<Result<Resolved, Halt>> {
         let room = self.rooms.get(&key.namespace)?;
         let spec = room.binding(&key.name)?.spec.as_ref().ok()?;
-        let view = View { availability: &self.availability, room };
+        let view = View { availability: &self.availability, namespace: &key.namespace, room };
         Some(resolve::resolve(&view, &key.namespace, &spec.target, &mut Troubles::new()))
     }
 
@@ -350,27 +366,31 @@ impl Index {
         }
     }
 
-    fn set_availability(&mut self, kind: Kind, availability: Availability, found: &mut Finding) {
-        if self.availability(kind) == availability {
-            return;
+    /// How well a kind is known everywhere has changed, or not.
+    fn available(&mut self, kind: Kind, changed: bool, found: &mut Finding) {
+        let namespaces: Vec<Namespace> =
+            if changed { self.rooms.keys().cloned().collect() } else { Vec::new() };
+        for namespace in namespaces {
+            self.available_in(kind, &namespace, changed, found);
         }
-        self.availability.insert(kind, availability);
+    }
+
+    /// How well a kind is known in a namespace has changed, or not.
+    fn available_in(&mut self, kind: Kind, namespace: &Namespace, changed: bool, found: &mut Finding) {
         // Bindings and outputs are gated as a whole by whoever drives the index; only inputs are looked up in here.
-        if !matches!(kind, Kind::Objective(_) | Kind::Pool(_)) {
+        if !changed || !matches!(kind, Kind::Objective(_) | Kind::Pool(_)) {
             return;
         }
-        let everyone: Vec<(Namespace, BTreeSet<ObjectName>)> =
-            self.rooms.iter().map(|(namespace, room)| (namespace.clone(), room.names())).collect();
-        for (namespace, names) in everyone {
-            self.settle(&namespace, Affected::render(names.into_iter()), found);
-        }
+        let Some(room) = self.rooms.get(namespace) else { return };
+        let everyone = Affected::render(room.names().into_iter());
+        self.settle(namespace, everyone, found);
     }
 
     /// Renders bindings again and marks them, and the peers that their old and new claims can affect.
     fn settle(&mut self, namespace: &Namespace, mut affected: Affected, found: &mut Finding) {
         let Some(room) = self.rooms.get_mut(namespace) else { return };
         for name in std::mem::take(&mut affected.render) {
-            let view = View { availability: &self.availability, room };
+            let view = View { availability: &self.availability, namespace, room };
             if let Some(rendered) = room.render(self.settings.of(namespace), &view, &name) {
                 room.settle(&name, rendered, &mut found.looks, &mut affected);
             }
@@ -382,8 +402,8 @@ impl Index {
         }
     }
 
-    /// Whether a complete list of a kind was seen, or its absence proved.
+    /// Whether a complete list of a kind was seen, of one namespace at least, or its absence proved.
     pub fn is_known(&self, kind: Kind) -> bool {
-        self.availability(kind).known != Known::Nothing
+        self.availability.anywhere(kind)
     }
 }

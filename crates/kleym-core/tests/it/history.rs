@@ -44,6 +44,20 @@ fn shuffled<T>(mut values: Vec<T>, mut seed: u64) -> Vec<T> {
     values
 }
 
+/// Says where kinds are known otherwise than as a whole.
+fn set_apart(index: &mut Index, model: &Naive) {
+    for (kind, namespace, availability) in model.apart() {
+        if availability.known == Known::Listed {
+            let of_it = |(key, fact): (&FactKey, &Fact)| {
+                (key.kind == kind && key.namespace == *namespace).then(|| fact.clone())
+            };
+            let facts = model.facts.iter().filter_map(of_it).collect();
+            index.apply(Change::ListedIn(kind, namespace.clone(), facts));
+        }
+        index.apply(Change::TroubleIn(kind, namespace.clone(), availability.trouble));
+    }
+}
+
 /// An index of the final state alone: what is known of the kinds, then the facts, both in some order.
 fn rebuilt(model: &Naive, seed: u64) -> Index {
     let mut index = Index::new(settings());
@@ -58,6 +72,7 @@ fn rebuilt(model: &Naive, seed: u64) -> Index {
     for fact in shuffled(model.facts.values().cloned().collect(), seed ^ 0x9e37_79b9) {
         index.apply(Change::Put(fact));
     }
+    set_apart(&mut index, model);
     index
 }
 
@@ -77,6 +92,7 @@ fn relisted(model: &Naive, seed: u64) -> Index {
         }
         index.apply(Change::Trouble(kind, model.available(kind).trouble));
     }
+    set_apart(&mut index, model);
     index
 }
 

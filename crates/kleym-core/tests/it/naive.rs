@@ -11,7 +11,7 @@ use kleym_core::fact::{
 };
 use kleym_core::index::{Decision, Verdict};
 use kleym_core::kind::{Kind, ObjectiveGroup, PoolGroup};
-use kleym_core::name::{BindingKey, ObjectName};
+use kleym_core::name::{BindingKey, Namespace, ObjectName};
 use kleym_core::refusal::{Reason, Refusal};
 use kleym_core::render::{Identity, Subject};
 
@@ -98,6 +98,8 @@ type Rendered = BTreeMap<BindingKey, (Result<Plain, No>, Consulted)>;
 pub(crate) struct Naive {
     pub(crate) facts: BTreeMap<FactKey, Fact>,
     availability: BTreeMap<Kind, Availability>,
+    /// Where a kind is known otherwise than as a whole.
+    apart: BTreeMap<(Kind, Namespace), Availability>,
     /// What every binding's own declaration leads to, and what was looked at for it; until the next change.
     rendered: OnceCell<Rendered>,
 }
@@ -115,19 +117,28 @@ impl Naive {
             Change::Listed(kind, facts) => {
                 self.facts.retain(|key, _| key.kind != *kind);
                 self.list(facts, |key| key.kind == *kind);
-                self.availability.insert(*kind, Availability::LISTED);
+                self.everywhere(*kind, Availability::LISTED);
             }
             Change::ListedIn(kind, namespace, facts) => {
                 self.facts.retain(|key, _| key.kind != *kind || key.namespace != *namespace);
                 self.list(facts, |key| key.kind == *kind && key.namespace == *namespace);
+                self.apart.insert((*kind, namespace.clone()), Availability::LISTED);
             }
             Change::Absent(kind) => {
                 self.facts.retain(|key, _| key.kind != *kind);
-                self.availability.insert(*kind, Availability::ABSENT);
+                self.everywhere(*kind, Availability::ABSENT);
             }
             Change::Trouble(kind, trouble) => {
                 let known = self.available(*kind).known;
                 self.availability.insert(*kind, Availability { known, trouble: *trouble });
+                self.apart
+                    .iter_mut()
+                    .filter(|((of, _), _)| of == kind)
+                    .for_each(|(_, a)| a.trouble = *trouble);
+            }
+            Change::TroubleIn(kind, namespace, trouble) => {
+                let known = self.available_in(*kind, namespace).known;
+                self.apart.insert((*kind, namespace.clone()), Availability { known, trouble: *trouble });
             }
         }
     }
@@ -135,6 +146,21 @@ impl Naive {
     fn list(&mut self, facts: &[Fact], belongs: impl Fn(&FactKey) -> bool) {
         let listed = facts.iter().map(|fact| (fact.key(), fact.clone()));
         self.facts.extend(listed.filter(|(key, _)| belongs(key)));
+    }
+
+    fn everywhere(&mut self, kind: Kind, availability: Availability) {
+        self.availability.insert(kind, availability);
+        self.apart.retain(|(of, _), _| *of != kind);
+    }
+
+    /// Where a kind is known otherwise than as a whole.
+    pub(crate) fn apart(&self) -> impl Iterator<Item = (Kind, &Namespace, Availability)> {
+        self.apart.iter().map(|((kind, namespace), availability)| (*kind, namespace, *availability))
+    }
+
+    pub(crate) fn available_in(&self, kind: Kind, namespace: &Namespace) -> Availability {
+        let apart = self.apart.get(&(kind, namespace.clone()));
+        apart.copied().unwrap_or_else(|| self.available(kind))
     }
 
     pub(crate) fn available(&self, kind: Kind) -> Availability {
@@ -200,12 +226,15 @@ impl Naive {
             assert!(!kinds.is_empty(), "{key} waits for nothing");
             for kind in kinds.keys() {
                 assert!(
-                    consulted.contains(kind) && self.available(*kind).known == Known::Nothing,
+                    consulted.contains(kind)
+                        && self.available_in(*kind, &key.namespace).known == Known::Nothing,
                     "{key} waits for {kind}"
                 );
             }
         } else if own.is_none_or(|(own, _)| *own != Err(No::Waiting)) {
-            let trouble = |kind: &Kind| self.available(*kind).trouble.map(|trouble| (*kind, trouble));
+            let trouble = |kind: &Kind| {
+                self.available_in(*kind, &key.namespace).trouble.map(|trouble| (*kind, trouble))
+            };
             let troubled: BTreeMap<_, _> = consulted.iter().filter_map(trouble).collect();
             assert_eq!(decision.held, troubled, "{key}");
         }
@@ -247,7 +276,7 @@ impl Naive {
         let groups: Vec<ObjectiveGroup> =
             ObjectiveGroup::ALL.into_iter().filter(|group| pinned.is_none_or(|pin| pin == *group)).collect();
         let kinds: Vec<Kind> = groups.into_iter().map(Kind::Objective).collect();
-        let served = self.served(&kinds, consulted)?;
+        let served = self.served(&binding.key.namespace, &kinds, consulted)?;
         if served.is_empty() {
             return Err(No::Because(Reason::InferenceObjectiveCrdMissing));
         }
@@ -291,7 +320,7 @@ impl Naive {
         // The named group; for an empty one, the first that has it in the order of preference.
         for group in PoolGroup::ALL.into_iter().filter(|group| pool_ref.group.is_none_or(|g| g == *group)) {
             let kind = Kind::Pool(group);
-            if self.served(&[kind], consulted)?.is_empty() {
+            if self.served(&binding.key.namespace, &[kind], consulted)?.is_empty() {
                 continue;
             }
             installed = true;
@@ -312,7 +341,7 @@ impl Naive {
     ) -> Result<PlainPool, No> {
         let groups = PoolGroup::ALL.into_iter().filter(|group| pinned.is_none_or(|pin| pin == *group));
         let kinds: Vec<Kind> = groups.map(Kind::Pool).collect();
-        let served = self.served(&kinds, consulted)?;
+        let served = self.served(&binding.key.namespace, &kinds, consulted)?;
         if served.is_empty() {
             return Err(No::Because(Reason::InferencePoolCrdMissing));
         }
@@ -338,12 +367,18 @@ impl Naive {
     }
 
     /// Those of the kinds that are installed; waits when nothing was proved of one.
-    fn served(&self, kinds: &[Kind], consulted: &mut Consulted) -> Result<Vec<Kind>, No> {
+    fn served(
+        &self,
+        namespace: &Namespace,
+        kinds: &[Kind],
+        consulted: &mut Consulted,
+    ) -> Result<Vec<Kind>, No> {
         consulted.extend(kinds);
-        if kinds.iter().any(|kind| self.available(*kind).known == Known::Nothing) {
+        let known = |kind: &Kind| self.available_in(*kind, namespace).known;
+        if kinds.iter().any(|kind| known(kind) == Known::Nothing) {
             return Err(No::Waiting);
         }
-        Ok(kinds.iter().copied().filter(|kind| self.available(*kind).known == Known::Listed).collect())
+        Ok(kinds.iter().copied().filter(|kind| known(kind) == Known::Listed).collect())
     }
 }
 

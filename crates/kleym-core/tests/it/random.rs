@@ -341,6 +341,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (select(&Kind::ALL), trouble()).prop_map(|(kind, trouble)| {
             Step::Change(Change::Trouble(kind, trouble))
         }),
+        1 => (select(&Kind::ALL), namespace(), trouble()).prop_map(|(kind, namespace, trouble)| {
+            Step::Change(Change::TroubleIn(kind, ns(namespace), trouble))
+        }),
     ]
 }
 

@@ -126,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_moved_over_a_list() {
         let listed = || News::Objects(POOLS, None, Difference::Listed(vec![pool("a", "2")]));
-        let news = || vec![put("a", "1"), listed(), put("a", "3"), News::Trouble(POOLS, None)];
+        let news = || vec![put("a", "1"), listed(), put("a", "3"), News::Trouble(POOLS, None, None)];
         assert_eq!(left(news()).await, texts(&news()));
     }
 }

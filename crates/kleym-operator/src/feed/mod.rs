@@ -44,15 +44,14 @@ pub struct GoneKey {
 /// What the driver is told.
 #[derive(Debug)]
 pub enum News {
-    /// Objects of a kind, or of a kind in one namespace, changed. The first list of a kind that is read by several
-    /// lists comes as one.
+    /// Objects of a kind, or of a kind in one namespace, changed.
     Objects(Kind, Option<Namespace>, Difference<Item, GoneKey>),
     /// A kind is proved not to exist.
     Absent(Kind),
     /// A kind's definition changed; it is still served, or its watch will fail.
     Redefined(Kind),
-    /// Something is wrong with a kind, or no longer.
-    Trouble(Kind, Option<Trouble>),
+    /// Something is wrong with a kind, everywhere or in one namespace, or no longer.
+    Trouble(Kind, Option<Namespace>, Option<Trouble>),
     /// The list of outputs that was told last was begun after this was asked for, or the proof that there are none.
     Anew(u64),
     /// Something is wrong with the watch of definitions, or no longer: meanwhile no kind is seen to come or go.

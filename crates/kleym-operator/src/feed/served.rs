@@ -25,7 +25,7 @@ const NOES: u32 = 12;
 /// asked again, because nothing would tell that it is right again.
 pub(super) async fn wait(client: Client, kind: Kind, news: mpsc::Sender<News>) {
     // A driver that is gone is noticed at the next news.
-    let report = async |trouble| drop(news.send(News::Trouble(kind, Some(trouble))).await);
+    let report = async |trouble| drop(news.send(News::Trouble(kind, None, Some(trouble))).await);
     let mut pause = FIRST_PAUSE;
     let mut noes = 0;
     loop {

@@ -1,12 +1,13 @@
 //! The watch of one kind: waits for its definition, then for discovery, then lists and watches until the definition
-//! is gone. With several namespaces there is one watch for each, and the first lists are told as one.
+//! is gone. With several namespaces there is one watch for each, and none waits for another: a namespace that cannot be read,
+//! or is gone with the rights to it, costs the others nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kleym_core::kind::Kind;
 use kleym_core::name::{Namespace, ObjectName, Uid};
-use kleym_core::relist::{Difference, Relist, Seen};
+use kleym_core::relist::{Relist, Seen};
 use kleym_core::settings::Settings;
 use kube::Client;
 use serde_json::Value;
@@ -140,12 +141,12 @@ impl Watch {
                     let Some((scope, report)) = report else { return Err(End::Process) };
                     match report {
                         Report::Failed(trouble) => {
-                            troubled.insert(scope);
-                            self.news.send(News::Trouble(self.kind, Some(trouble))).await?;
+                            troubled.insert(scope.clone());
+                            self.news.send(News::Trouble(self.kind, scope, Some(trouble))).await?;
                         }
                         Report::Open => {
-                            if troubled.remove(&scope) && troubled.is_empty() && lists.complete() {
-                                self.news.send(News::Trouble(self.kind, None)).await?;
+                            if troubled.remove(&scope) {
+                                self.news.send(News::Trouble(self.kind, scope, None)).await?;
                             }
                         }
                         Report::Anew(asked) => self.news.send(News::Anew(asked)).await?,
@@ -208,19 +209,12 @@ struct Lists {
     kind: Kind,
     settings: Arc<Settings>,
     relists: BTreeMap<Scope, Relist<Item>>,
-    /// First lists, kept until every scope has one; none when that is done.
-    first: Option<BTreeMap<Scope, Vec<Item>>>,
 }
 
 impl Lists {
     fn new(kind: Kind, settings: Arc<Settings>, scopes: BTreeSet<Scope>) -> Self {
         let relists = scopes.into_iter().map(|scope| (scope, Relist::new())).collect();
-        Self { kind, settings, relists, first: Some(BTreeMap::new()) }
-    }
-
-    /// Whether every scope has been listed once.
-    fn complete(&self) -> bool {
-        self.first.is_none()
+        Self { kind, settings, relists }
     }
 
     fn apply(&mut self, scope: &Scope, report: Report) -> Option<News> {
@@ -233,24 +227,7 @@ impl Lists {
             Report::Anew(_) | Report::Open | Report::Failed(_) | Report::WentBack => return None,
         };
         let difference = self.relists.get_mut(scope)?.apply(seen)?;
-        let Some(first) = &mut self.first else {
-            return Some(News::Objects(self.kind, scope.clone(), difference));
-        };
-        match difference {
-            Difference::Listed(items) => {
-                first.insert(scope.clone(), items);
-            }
-            // What changes before the other scopes are listed belongs to the list of its scope.
-            Difference::Put(item) => first.entry(scope.clone()).or_default().push(item),
-            Difference::Gone(key) => {
-                first.entry(scope.clone()).or_default().retain(|item| item.name() != &key.name);
-            }
-        }
-        if first.len() < self.relists.len() {
-            return None;
-        }
-        let items = self.first.take()?.into_values().flatten().collect();
-        Some(News::Objects(self.kind, None, Difference::Listed(items)))
+        Some(News::Objects(self.kind, scope.clone(), difference))
     }
 
     fn decode(&self, object: &Value) -> Option<Item> {
@@ -276,6 +253,7 @@ fn gone(object: &Value) -> Option<GoneKey> {
 #[cfg(test)]
 mod tests {
     use kleym_core::name::Instance;
+    use kleym_core::relist::Difference;
     use kleym_core::spiffe::{PathGrants, TrustDomain};
     use serde_json::json;
 
@@ -285,17 +263,8 @@ mod tests {
         json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"selector": {"matchLabels": {"a": "b"}}}})
     }
 
-    fn names(news: Option<News>) -> Option<Vec<String>> {
-        match news {
-            Some(News::Objects(_, None, Difference::Listed(items))) => {
-                Some(items.iter().map(|item| item.name().to_string()).collect())
-            }
-            _ => None,
-        }
-    }
-
     #[test]
-    fn the_first_lists_of_several_namespaces_are_told_as_one() {
+    fn no_namespace_waits_for_the_first_list_of_another() {
         let scope = |name: &str| Some(Namespace::parse(name).unwrap());
         let (a, b) = (scope("a"), scope("b"));
         let kind = Kind::Pool(kleym_core::kind::PoolGroup::Inference);
@@ -307,13 +276,14 @@ mod tests {
         };
         let mut lists = Lists::new(kind, Arc::new(settings), BTreeSet::from([a.clone(), b.clone()]));
         assert!(lists.apply(&a, Report::ListBegins).is_none());
+        assert!(lists.apply(&b, Report::ListBegins).is_none());
         assert!(lists.apply(&a, Report::ListItem(pool("a", "x"))).is_none());
-        assert!(lists.apply(&a, Report::ListEnds).is_none());
-        assert!(lists.apply(&a, Report::Put(pool("a", "y"))).is_none());
-        assert!(lists.apply(&a, Report::Gone(pool("a", "x"))).is_none());
-        assert!(lists.apply(&b, Report::ListBegins).is_none() && !lists.complete());
-        assert_eq!(names(lists.apply(&b, Report::ListEnds)), Some(vec!["y".to_owned()]));
+        let Some(News::Objects(_, told, Difference::Listed(items))) = lists.apply(&a, Report::ListEnds)
+        else {
+            panic!("a list of one namespace is told when it is complete");
+        };
+        assert_eq!((told, items.len()), (a.clone(), 1));
         let later = lists.apply(&a, Report::Put(pool("a", "z")));
-        assert!(matches!(later, Some(News::Objects(_, Some(_), Difference::Put(_)))));
+        assert!(matches!(later, Some(News::Objects(_, told, Difference::Put(_))) if told == a));
     }
 }

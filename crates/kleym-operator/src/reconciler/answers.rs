@@ -39,7 +39,7 @@ impl Reconciler {
             Action::Step(step) => {
                 // What shows something that cannot be read, shows nothing and proves nothing.
                 let reply = if unreadable { &Reply::Failed(Failure::Transient) } else { &answer.reply };
-                let reply = &self.in_spite_of_absence(step, reply);
+                let reply = &self.in_spite_of_absence(&key, step, reply);
                 let uid = binding.as_ref().map(|binding| &binding.uid);
                 let told = &mut self.memory.entry(key.clone()).or_default().told;
                 let news = told.wrote(self.index.settings(), &key, uid, step, reply, before.as_deref());
@@ -206,8 +206,8 @@ impl Reconciler {
     /// What an answer means while a kind has no definition, as far as is known: a look that finds an output contradicts
     /// that, and a list of all is to come; one that the API server has no answer to, agrees, unless discovery, too, says that
     /// the definition is back.
-    fn in_spite_of_absence(&self, step: &Step, reply: &Reply) -> Reply {
-        let proved_absent = |kind| self.index.availability(kind) == Availability::ABSENT;
+    fn in_spite_of_absence(&self, key: &BindingKey, step: &Step, reply: &Reply) -> Reply {
+        let proved_absent = |kind| self.index.availability_in(kind, &key.namespace) == Availability::ABSENT;
         match (step, reply) {
             (Step::LookAtOutput { .. }, Reply::Done) if self.outputs_are_absent() => {
                 Reply::Failed(Failure::Transient)

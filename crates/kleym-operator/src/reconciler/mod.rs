@@ -18,7 +18,7 @@ mod rest;
 mod takeover;
 mod turn;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::feed::{GoneKey, Item, News};
@@ -36,6 +36,7 @@ use kleym_core::plan::{self, Situation, Step, Turn};
 use kleym_core::queue::{Now, Queue};
 use kleym_core::relist::Difference;
 use kleym_core::settings::Settings;
+use kleym_core::text::quoted_list;
 use memory::Memory;
 use takeover::Takeover;
 use turn::Running;
@@ -166,12 +167,14 @@ impl Reconciler {
     pub fn take(&mut self, moment: Moment, news: News) {
         self.moment = moment;
         let about = match &news {
-            News::Objects(kind, ..) | News::Trouble(kind, _) => Some((*kind, self.index.availability(*kind))),
+            News::Objects(kind, namespace, Difference::Listed(_)) | News::Trouble(kind, namespace, _) => {
+                Some((*kind, namespace.clone(), self.available(*kind, namespace.as_ref())))
+            }
             _ => None,
         };
         let dirty = self.changed_by(news);
-        if let Some((kind, before)) = about {
-            self.log_return(kind, before);
+        if let Some((kind, namespace, before)) = about {
+            self.log_return(kind, namespace.as_ref(), before);
         }
         self.add(dirty);
         self.start_when_ready();
@@ -320,12 +323,25 @@ impl Reconciler {
                 Dirty::new()
             }
             // It is told at every try, and is no news then.
-            News::Trouble(kind, trouble) if self.index.availability(kind).trouble == trouble => Dirty::new(),
-            News::Trouble(kind, trouble) => {
+            News::Trouble(kind, Some(namespace), trouble)
+                if self.index.availability_in(kind, &namespace).trouble == trouble =>
+            {
+                Dirty::new()
+            }
+            News::Trouble(kind, None, trouble)
+                if self.scopes(kind).all(|scope| self.available(kind, scope).trouble == trouble) =>
+            {
+                Dirty::new()
+            }
+            News::Trouble(kind, namespace, trouble) => {
                 if let Some(trouble) = trouble {
-                    tracing::warn!(%kind, "cannot be read: {}", trouble.as_str());
+                    let namespace = namespace.as_ref().map(tracing::field::display);
+                    tracing::warn!(%kind, namespace, "cannot be read: {}", trouble.as_str());
                 }
-                let mut dirty = self.apply(Change::Trouble(kind, trouble));
+                let mut dirty = self.apply(match namespace {
+                    None => Change::Trouble(kind, trouble),
+                    Some(namespace) => Change::TroubleIn(kind, namespace, trouble),
+                });
                 match kind {
                     Kind::Output => dirty.extend(self.book.keys()),
                     Kind::Binding if trouble.is_none() => dirty.extend(self.strays()),
@@ -337,14 +353,30 @@ impl Reconciler {
     }
 
     /// Logs that a kind is there, or can be read, again. What becomes of it otherwise is logged where it is told.
-    fn log_return(&self, kind: Kind, before: Availability) {
-        let now = self.index.availability(kind);
+    fn log_return(&self, kind: Kind, namespace: Option<&Namespace>, before: Availability) {
+        let now = self.available(kind, namespace);
+        let namespace = namespace.map(tracing::field::display);
         if before.known == Known::Absent && now.known == Known::Listed {
-            tracing::info!(%kind, "the CustomResourceDefinition is installed");
+            tracing::info!(%kind, namespace, "the CustomResourceDefinition is installed");
         } else if before.trouble.is_some_and(|trouble| trouble != Trouble::Starting) && now.trouble.is_none()
         {
-            tracing::info!(%kind, "can be read");
+            tracing::info!(%kind, namespace, "can be read");
         }
+    }
+
+    /// How well a kind is known, as a whole or in one namespace.
+    fn available(&self, kind: Kind, namespace: Option<&Namespace>) -> Availability {
+        namespace.map_or_else(
+            || self.index.availability(kind),
+            |namespace| self.index.availability_in(kind, namespace),
+        )
+    }
+
+    /// Where a kind is read: everywhere (`None`) by one list, or by one in each of the namespaces that are served.
+    fn scopes(&self, kind: Kind) -> impl Iterator<Item = Option<&Namespace>> {
+        let whole = self.namespaces.is_empty() || !kind.namespaced();
+        let apart = self.namespaces.iter().filter(move |_| !whole);
+        whole.then_some(None).into_iter().chain(apart.map(Some))
     }
 
     fn objects(
@@ -442,8 +474,9 @@ impl Reconciler {
     }
 
     fn can_start(&self) -> bool {
-        let silent = |kind: &Kind| self.index.availability(*kind) == Availability::STARTING;
-        let heard_of_all = !Kind::ALL.iter().any(silent);
+        let heard = |kind, scope| self.available(kind, scope) != Availability::STARTING;
+        let heard_of_all =
+            Kind::ALL.into_iter().all(|kind| self.scopes(kind).all(|scope| heard(kind, scope)));
         self.index.is_known(Kind::Binding) && (heard_of_all || self.now() >= GRACE)
     }
 
@@ -460,7 +493,7 @@ impl Reconciler {
             self.book.binding(binding).is_some()
         });
         if !others.is_empty() {
-            let named = kleym_core::text::quoted_list(others.iter().map(|(name, _)| name.as_str()));
+            let named = quoted_list(others.iter().map(|(name, _)| name.as_str()));
             let instances: BTreeSet<&str> = others.iter().map(|(_, instance)| instance.as_str()).collect();
             tracing::warn!(
                 outputs = others.len(),
@@ -482,7 +515,7 @@ impl Reconciler {
             .map(|output| output.name.clone())
             .collect();
         if !outside.is_empty() {
-            let named = kleym_core::text::quoted_list(outside.iter().map(ObjectName::as_str));
+            let named = quoted_list(outside.iter().map(ObjectName::as_str));
             tracing::warn!(
                 outputs = outside.len(),
                 "outputs of this instance stand in namespaces that are not served, and are left alone: {named}"
@@ -497,11 +530,26 @@ impl Reconciler {
         self.namespaces.is_empty() || self.namespaces.contains(namespace)
     }
 
+    /// What is wrong with a kind, and with what of it.
+    fn troubles_of(&self, kind: Kind) -> Vec<(String, Trouble)> {
+        let mut troubles: BTreeMap<Trouble, Vec<&str>> = BTreeMap::new();
+        for scope in self.scopes(kind) {
+            if let Some(trouble) = self.available(kind, scope).trouble {
+                troubles.entry(trouble).or_default().extend(scope.map(Namespace::as_str));
+            }
+        }
+        let told = |(trouble, namespaces): (Trouble, Vec<&str>)| {
+            let whole = namespaces.is_empty() || namespaces.len() == self.namespaces.len();
+            let place =
+                if whole { String::new() } else { format!(" in namespace {}", quoted_list(namespaces)) };
+            (format!("{}{place}", kind.crd_name()), trouble)
+        };
+        troubles.into_iter().map(told).collect()
+    }
+
     /// What the operator cannot vouch for.
     pub fn unready(&self) -> Unready {
-        let of_kinds = Kind::ALL
-            .into_iter()
-            .filter_map(|kind| Some((kind.crd_name(), self.index.availability(kind).trouble?)));
+        let of_kinds = Kind::ALL.into_iter().flat_map(|kind| self.troubles_of(kind));
         let of_definitions = self.definitions.map(|trouble| (DEFINITIONS.to_owned(), trouble));
         of_kinds
             .chain(of_definitions)

@@ -92,7 +92,7 @@ impl Reconciler {
             key: &key,
             decision: &decision,
             binding: known.map(|known| &known.live),
-            bindings: self.index.availability(Kind::Binding),
+            bindings: self.index.availability_in(Kind::Binding, &key.namespace),
             outputs: self.index.availability(Kind::Output),
             output: output.as_deref(),
             gate: &gate,

@@ -155,7 +155,8 @@ async fn path_grants_that_cover_no_issued_output_stop_the_start_until_it_is_allo
         let said = braked(&world, flags).await;
         let id = format!("spiffe://kleym.sonda.red/teams/{}/llama", world.namespace);
         assert!(
-            said.contains("no --path-grant covers any of the 1 issued outputs") && said.contains(&id),
+            said.contains("no --path-grant of their namespaces covers any of the 1 issued outputs")
+                && said.contains(&id),
             "{said}"
         );
         assert_eq!(world.output("chat").await, before);

@@ -5,6 +5,7 @@ use futures::{StreamExt, stream};
 use kleym_api::rights::{OPERATOR, Reach};
 use kleym_core::kind::Kind;
 use kleym_testenv::eventually;
+use kleym_testenv::proxy::{Asked, Fault, Reply};
 use serde_json::json;
 
 use crate::world::{
@@ -152,6 +153,58 @@ async fn a_kind_that_may_not_be_read_keeps_nobody_waiting_who_does_not_need_it()
     world.give_all_rights().await;
     world.ready("chat").await;
     operator.ready().await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_may_not_be_read_keeps_no_other_one_waiting() {
+    let world = World::new("readable").await;
+    let shut = world.neighbour("unreadable").await;
+    let proxy = world.proxy().await;
+    let both = format!("--watch-namespace={}", shut.namespace);
+    let operator = world.start_operator_by(&proxy, &[&both]).await;
+    for world in [&world, &shut] {
+        world.with_chat().await;
+    }
+    operator.terminate().await;
+    let before = (shut.output("chat").await, shut.get(Kind::Binding, "chat").await);
+
+    // As when the namespace, or the RoleBinding in it, was deleted meanwhile.
+    let place = shut.namespace.clone();
+    let reads = move |asked: &Asked| asked.namespace == place && matches!(asked.verb, "list" | "watch");
+    let forbidden = || Fault::Answer(Reply::status(403, "Forbidden", "it may not be read"));
+    proxy.always(reads.clone(), forbidden());
+    let operator = world.start_operator_by(&proxy, &[&both]).await;
+    world.create(per_objective("later", "chat", "sidecar")).await;
+    world.ready("later").await;
+    let withdrawn = async |name: &str| {
+        world.delete(OBJECTIVE, "chat").await;
+        let refused = world.refused(name, "TargetObjectiveNotFound").await;
+        world.gone(Kind::Output, &world.output_name(name)).await;
+        // It is not held from what was last known either.
+        assert!(!refused["status"]["conditions"].to_string().contains("APIUnavailable"), "{refused}");
+        world.create(objective("chat", "llama")).await;
+        world.ready(name).await;
+    };
+    withdrawn("chat").await;
+    let (code, body) = operator.probe("/readyz").await;
+    assert_eq!(code, 503);
+    let said = format!("in namespace `{}` is not readable with the operator's permissions", shut.namespace);
+    assert!(body.contains(&said), "{body}");
+    assert_eq!((shut.output("chat").await, shut.get(Kind::Binding, "chat").await), before);
+
+    proxy.heal();
+    operator.ready().await;
+    shut.delete(OBJECTIVE, "chat").await;
+    shut.refused("chat", "TargetObjectiveNotFound").await;
+    shut.gone(Kind::Output, &shut.output_name("chat")).await;
+
+    // The same while it runs.
+    proxy.always(reads.clone(), forbidden());
+    assert!(proxy.expire(reads) > 0);
+    operator.says("cannot be read: not readable").await;
+    withdrawn("chat").await;
+    world.at_rest().await;
+    world.is_settled().await;
 }
 
 const FINALIZER: &str = "kleym.sonda.red/inferenceidentitybinding-finalizer";

@@ -70,8 +70,6 @@ struct Watch {
     /// How often the definition had changed when that was last told.
     changes: u64,
     told: Option<Trouble>,
-    /// The lists of all namespaces come as one.
-    first: bool,
     /// The list that was asked for last, and for which the last one was begun.
     anew: u64,
     begun_for: u64,
@@ -96,7 +94,6 @@ impl Feed {
             era: server.shelf(kind).ends.len(),
             changes: server.shelf(kind).changes,
             told: None,
-            first: true,
             anew: 0,
             begun_for: 0,
             stale: false,
@@ -153,7 +150,6 @@ impl Feed {
 
         if watch.stale && !matches!(watch.stage, Stage::Away) && random.once_in(2) {
             watch.stale = false;
-            watch.first = true;
             watch.told = None;
             watch.stage = Stage::Away;
             reports.push(Report::Absent(kind));
@@ -180,7 +176,6 @@ impl Feed {
                 reports.extend(rest.filter(|event| watched(&event.value)).map(|event| told(kind, event)));
             }
             watch.era = shelf.ends.len();
-            watch.first = true;
             watch.stage = if absent { Stage::Away } else { Stage::Open };
             if absent {
                 watch.told = None;
@@ -228,9 +223,8 @@ impl Feed {
             Stage::Listing { ready, .. } if server.now < *ready => Some(*ready),
             Stage::Listing { items, .. } => {
                 let items = std::mem::take(items);
-                // A list of one namespace says nothing of the others, so that it ends no trouble by itself.
-                let whole = watch.first || namespaces.is_empty() || !kind.namespaced();
-                if watch.told.take().is_some() && (random.once_in(2) || !whole) {
+                let whole = namespaces.is_empty() || !kind.namespaced();
+                if watch.told.take().is_some() && random.once_in(2) {
                     reports.push(Report::Trouble(kind, None));
                 }
                 if whole {
@@ -243,7 +237,6 @@ impl Feed {
                         reports.push(Report::Listed(kind, Some(namespace.clone()), of.cloned().collect()));
                     }
                 }
-                watch.first = false;
                 watch.stage = Stage::Live;
                 if watch.anew > 0 {
                     reports.push(Report::Anew(watch.begun_for));

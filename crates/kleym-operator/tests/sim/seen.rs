@@ -107,7 +107,7 @@ impl Seen {
             Report::Anew(asked) => News::Anew(asked),
             Report::Trouble(kind, trouble) => {
                 self.apply(Change::Trouble(kind, trouble));
-                News::Trouble(kind, trouble)
+                News::Trouble(kind, None, trouble)
             }
             Report::Listed(kind, namespace, values) => {
                 let items: Vec<Item> = values
