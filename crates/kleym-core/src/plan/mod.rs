@@ -379,6 +379,8 @@ pub struct Turn {
     failed_at: Option<FailedAt>,
     /// It was a rejection of what is to be written, which a further try alone does not change.
     refused: bool,
+    /// How the output could not be written, whatever failed after that.
+    unwritten: Option<Failure>,
     calls: u8,
 }
 
@@ -481,6 +483,9 @@ impl Turn {
                 let writes =
                     matches!(step, Step::TryOutput(_) | Step::CreateOutput(_) | Step::ReplaceOutput(_));
                 self.refused = writes && !failure.passes();
+                if writes {
+                    self.unwritten = Some(*failure);
+                }
             }
             (Step::DeleteOutput { uid, .. }, _) => {
                 self.deleted = Some(uid.clone());

@@ -492,7 +492,11 @@ impl<'a> Plan<'a> {
 
     /// What could not be written, and what grants as before because of that.
     fn failed(&self, as_before: Remnant) -> Step {
-        let Some(failure) = self.write_failure() else { return Step::Settle(Standing::Leaving) };
+        // That it could not be deleted either is told of what still grants, and is not why it is to go.
+        let written = self.turn.unwritten.or(self.situation.rejected).filter(|_| self.turn.undeleted);
+        let Some(failure) = written.or_else(|| self.write_failure()) else {
+            return Step::Settle(Standing::Leaving);
+        };
         let failure = failure.as_write_failure();
         let refusal = match self.turn.failed_at {
             Some(FailedAt::Holding) => Refusal::FinalizerWrite { failure },

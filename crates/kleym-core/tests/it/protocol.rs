@@ -500,6 +500,30 @@ fn of_a_terminating_output_that_a_write_does_not_find_nobody_says_that_it_still_
 }
 
 #[test]
+fn what_is_stored_too_wide_and_cannot_be_deleted_is_to_go_because_of_that_and_not_because_of_the_delete() {
+    let refused = || {
+        let refusal =
+            Refusal::OutputWrite { name: output_of("b-1", "vllm").name, failure: WriteFailure::Widened };
+        Step::Settle(Standing::Refused { refusal, remnant: granting(WriteFailure::Rejected, &[]) })
+    };
+    let mut scene = Scene::new();
+    let create = scene.next();
+    assert!(matches!(create, Step::CreateOutput(_)), "{create:?}");
+    scene = scene.with("b-1", "vllm");
+    scene.output().spec.namespace_selector = None;
+    scene.turn.take(&create, &Reply::Failed(Failure::Widened));
+    scene.rejected = Some(Failure::Widened);
+    assert_eq!(scene.next(), delete());
+    assert_eq!(scene.after(&Reply::Failed(Failure::Rejected)), refused());
+    assert!(scene.turn.tries_again());
+    // And so after each further try.
+    scene.turn = Turn::new();
+    assert_eq!(scene.next(), delete());
+    assert_eq!(scene.after(&Reply::Failed(Failure::Rejected)), refused());
+    assert!(scene.turn.tries_again());
+}
+
+#[test]
 fn a_class_change_deletes_nothing_before_it_has_asked_whatever_fails() {
     for blocked in [false, true] {
         let mut scene = Scene::new().with("b-1", "vllm").without_our_finalizer();
