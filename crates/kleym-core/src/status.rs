@@ -269,8 +269,8 @@ pub(crate) fn what_then(failure: WriteFailure) -> String {
     format!("{then}, and the operator tries again by itself")
 }
 
-/// The message of a refusal, with a word on the grant that still stands, if one does: before it where that is to be gone,
-/// since who reads it must know that first.
+/// The message of a refusal, with a word on the grant that still stands, or may: before it where that is to be gone, since
+/// who reads it must know that first.
 pub(crate) fn refused_message(refusal: &Refusal, remnant: &Remnant) -> String {
     match remnant {
         Remnant::Granting(granting) => {
@@ -283,7 +283,11 @@ pub(crate) fn refused_message(refusal: &Refusal, remnant: &Remnant) -> String {
             let refused = cut_to(refusal.message(), MAX_MESSAGE_BYTES - stands.len());
             format!("{refused}{stands}")
         }
-        Remnant::Nothing | Remnant::Kept(_) | Remnant::Unproved { .. } => refusal.message(),
+        Remnant::Unproved { output, failure } => {
+            let unproved = unproved(output, *failure);
+            bounded(format!("{unproved}; it is to be gone, because {}", refusal.message()))
+        }
+        Remnant::Nothing | Remnant::Kept(_) => refusal.message(),
     }
 }
 

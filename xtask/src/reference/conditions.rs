@@ -161,6 +161,10 @@ refused binding is withdrawn; that of an undecided or held one stays as it is. W
 gone. SPIRE's entry goes when spire-controller-manager next runs, an SVID that was issued lives until it expires, and the pods
 get back whatever fallback identity the cluster gives them.
 
+Where the output of a refused binding still grants because it cannot be deleted or made to select nothing, or where it cannot be
+looked up whether it is gone, the message begins with that, and with what to do; the refusal follows after `it is to be gone,
+because`.
+
 ## For GitOps tools
 
 `Reconciling` and `Stalled` are there only when True, as kstatus wants them.

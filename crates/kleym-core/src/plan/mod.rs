@@ -239,7 +239,7 @@ pub enum Remnant {
     },
     /// It cannot be taken away and still grants.
     Granting(Granting),
-    /// It was to be deleted, and whether it is gone cannot be looked up.
+    /// It was to be deleted, or may stand, and whether it is gone cannot be looked up.
     Unproved {
         /// The output's name.
         output: ObjectName,

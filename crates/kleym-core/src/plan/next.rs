@@ -285,7 +285,7 @@ impl<'a> Plan<'a> {
     /// What is left of an output that is to be gone. That it cannot be taken away is told when that does not pass by
     /// itself, or has lasted, so that a status does not change to and fro with every hiccup.
     fn remnant(&self) -> Remnant {
-        let Found::Ours(live, _) = self.found() else { return Remnant::Nothing };
+        let Found::Ours(live, _) = self.found() else { return self.unseen() };
         let kept_by = if live.deleting { live.finalizers.to_vec() } else { Vec::new() };
         if live.selects_nothing() {
             return if kept_by.is_empty() { Remnant::Nothing } else { Remnant::Kept(kept_by) };
@@ -316,6 +316,26 @@ impl<'a> Plan<'a> {
             }),
             _ => Remnant::Nothing,
         }
+    }
+
+    /// What may be left of an output that nothing was heard of, because outputs were never listed. A binding without our
+    /// finalizer never had one. It costs no call: when they are listed every binding has a turn.
+    fn unseen(&self) -> Remnant {
+        let failure = match self.situation.outputs {
+            _ if self.turn.looked || !self.holds_finalizer() => return Remnant::Nothing,
+            Availability { known: Known::Nothing, trouble: Some(Trouble::NotServed) } => {
+                WriteFailure::NotServed
+            }
+            Availability { known: Known::Nothing, trouble: Some(Trouble::Forbidden) } => {
+                WriteFailure::Forbidden
+            }
+            Availability { known: Known::Nothing, trouble: Some(Trouble::Failing) } => {
+                WriteFailure::Unavailable
+            }
+            // In a moment it is known, or what is wrong.
+            _ => return Remnant::Nothing,
+        };
+        Remnant::Unproved { output: self.name.clone(), failure }
     }
 
     /// Whether a failure does not pass by itself as a rule, or has lasted.

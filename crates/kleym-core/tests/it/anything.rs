@@ -85,7 +85,8 @@ fn refusals(text: &str) -> Vec<Refusal> {
     all
 }
 
-/// What the status says of this refusal while an output grants this as before, or still grants it and is kept by this.
+/// What the status says of this refusal while an output grants this as before, or still grants it and is kept by this, or
+/// cannot be looked up.
 fn conditions_with_remnant(refusal: &Refusal, text: &str) -> Vec<ConditionFact> {
     let output = name(&"o".repeat(253));
     let granting = Granting {
@@ -94,13 +95,14 @@ fn conditions_with_remnant(refusal: &Refusal, text: &str) -> Vec<ConditionFact> 
         failure: WriteFailure::Forbidden,
         kept_by: vec![text.into(); 9],
     };
+    let unproved = Remnant::Unproved { output: output.clone(), failure: WriteFailure::NotServed };
     let standing = Remnant::AsBefore { output, spiffe_id: text.into() };
     let of = |remnant| {
         let standing = Standing::Refused { refusal: refusal.clone(), remnant };
         let decision = Decision { verdict: Verdict::Refused(refusal.clone()), held: Troubles::new() };
         report(&settings(), &key("llm", "chat"), Some(1), &decision, &standing).unwrap().conditions
     };
-    [standing, Remnant::Granting(granting)].into_iter().flat_map(of).collect()
+    [standing, Remnant::Granting(granting), unproved].into_iter().flat_map(of).collect()
 }
 
 #[test]

@@ -392,6 +392,29 @@ fn a_deleted_binding_says_what_it_waits_for_while_outputs_were_never_listed() {
 }
 
 #[test]
+fn of_a_refused_binding_it_is_said_that_its_output_cannot_be_looked_up_while_outputs_were_never_listed() {
+    let output = output_of("b-1", "vllm").name;
+    for (trouble, told) in [
+        (Trouble::Forbidden, Some(WriteFailure::Forbidden)),
+        (Trouble::NotServed, Some(WriteFailure::NotServed)),
+        (Trouble::Failing, Some(WriteFailure::Unavailable)),
+        (Trouble::Starting, None),
+    ] {
+        let with = |known| Availability { known, trouble: Some(trouble) };
+        let blind = Scene { outputs: with(Known::Nothing), ..Scene::refused() };
+        let unproved = told.map(|failure| Remnant::Unproved { output: output.clone(), failure });
+        assert_eq!(remnant(blind.next()), unproved.unwrap_or_default(), "{trouble:?}");
+        assert!(!blind.turn.tries_again(), "a list that comes brings the next turn");
+        // The finalizer comes before the first output.
+        assert_eq!(remnant(blind.without_our_finalizer().next()), Remnant::Nothing);
+        for known in [Known::Listed, Known::Absent] {
+            let seen = Scene { outputs: with(known), ..Scene::refused() };
+            assert_eq!(remnant(seen.next()), Remnant::Nothing, "{known:?}");
+        }
+    }
+}
+
+#[test]
 fn a_finalizer_that_cannot_be_put_on_is_told_as_that_and_nothing_is_made_or_taken_away() {
     for (output, remnant) in [(None, Remnant::Nothing), (Some(output_of("b-1", "vllm")), standing())] {
         for (failure, told) in [

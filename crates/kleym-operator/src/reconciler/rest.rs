@@ -193,7 +193,11 @@ impl Reconciler {
             Standing::Refused { .. } if failure == Some(Failure::Stale) => {}
             // What cannot be taken away is said to stand until it is gone, however the next try fails.
             Standing::Waiting(Wait::Withdrawal(_) | Wait::Proof { .. } | Wait::Release(_))
-            | Standing::Refused { remnant: Remnant::Granting(_) | Remnant::Unproved { .. }, .. } => {
+            | Standing::Refused { remnant: Remnant::Granting(_), .. } => {
+                self.memory.entry(key.clone()).or_default().stuck(now);
+            }
+            // Where outputs were never listed nothing was tried.
+            Standing::Refused { remnant: Remnant::Unproved { .. }, .. } if failure.is_some() => {
                 self.memory.entry(key.clone()).or_default().stuck(now);
             }
             Standing::Leaving | Standing::Refused { .. } if failure.is_some_and(Failure::passes) => {

@@ -88,6 +88,47 @@ async fn without_the_right_to_read_definitions_a_replica_is_not_ready_although_e
 }
 
 #[tokio::test]
+async fn after_a_restart_without_the_right_to_list_outputs_a_refused_binding_says_that_its_own_may_stand() {
+    let world = World::new("unlisted").await;
+    let operator = world.operator().await;
+    world.with_chat().await;
+    operator.terminate().await;
+    world.delete(OBJECTIVE, "chat").await;
+
+    let _operator = world.start_operator_without("clusterspiffeids", &["list", "watch"]).await;
+    let plain = "InferenceObjective `chat` does not exist";
+    let unproved = format!(
+        "whether ClusterSPIFFEID `{}` is gone cannot be looked up, because it may not be listed with the operator's \
+         permissions; give the operator the permissions of its ClusterRole, and the operator tries again by itself",
+        world.output_name("chat")
+    );
+    let says = async |name: &'static str, begin: String| {
+        world
+            .reported("it says so", name, |binding| {
+                let (message, reason) =
+                    (text(&status_of(binding)["conditions"][0]["message"]).to_owned(), ready(binding));
+                ensure!(
+                    reason == ("False", "TargetObjectiveNotFound") && message.starts_with(&begin),
+                    "{message}"
+                );
+                Ok(())
+            })
+            .await
+    };
+    let said = says("chat", format!("{unproved}; it is to be gone, because {plain}")).await;
+    let reconciling = json!(["Reconciling", unproved]);
+    let conditions = status_of(&said)["conditions"].as_array().unwrap().clone();
+    assert!(conditions.iter().any(|c| json!([c["type"], c["message"]]) == reconciling), "{said}");
+    // A binding that never had one is not told so.
+    world.create(per_objective("new", "chat", "vllm")).await;
+    says("new", plain.to_owned()).await;
+    world.output("chat").await;
+    world.give_all_rights().await;
+    world.gone(Kind::Output, &world.output_name("chat")).await;
+    says("chat", plain.to_owned()).await;
+}
+
+#[tokio::test]
 async fn without_the_right_to_create_outputs_the_binding_says_so_and_is_granted_when_it_is_given() {
     let world = World::new("mute").await;
     let _operator = world.start_operator_without("clusterspiffeids", &["create"]).await;

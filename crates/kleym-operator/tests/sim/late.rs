@@ -184,6 +184,8 @@ fn who_takes_over_and_cannot_look_says_of_what_it_deleted_that_this_is_not_prove
         assert!(!scene.output("a"));
         let status = scene.server.get(&binding("a")).unwrap().value["status"].to_string();
         assert!(status.contains("cannot be looked up") && !status.contains("still grants"), "{status}");
+        // Who reads only whether it is Ready has to know that, too.
+        assert_eq!(status.matches("; it is to be gone, because ").count(), if unsafe_now { 2 } else { 0 });
     }
 }
 
