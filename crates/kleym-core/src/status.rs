@@ -256,11 +256,11 @@ pub(crate) fn why_not(failure: WriteFailure, done: &str, kind: Kind) -> String {
 pub(crate) fn what_then(failure: WriteFailure) -> String {
     let then = match failure {
         WriteFailure::Forbidden => "give the operator the permissions of its ClusterRole",
-        WriteFailure::Rejected
-        | WriteFailure::FieldUnknown
-        | WriteFailure::Altered
-        | WriteFailure::Widened => {
+        WriteFailure::Rejected | WriteFailure::FieldUnknown => {
             "see the operator's log for the answer, and mend or remove what rejects it"
+        }
+        WriteFailure::Altered | WriteFailure::Widened => {
+            "find the mutating webhook or policy that changes it, and mend or remove it"
         }
         WriteFailure::Terminating => "install it again once it is gone",
         WriteFailure::Outrun => "find out who does that",

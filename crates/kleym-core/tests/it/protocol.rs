@@ -287,7 +287,14 @@ fn nothing_holds_a_withdrawal_up() {
     let mut way = Scene::new().with("b-1", "other").without_our_finalizer();
     way.others.in_the_way = true;
     assert_eq!(way.next(), delete(), "not a missing finalizer of ours");
-    for failure in [Failure::Rejected, Failure::Transient, Failure::Forbidden, Failure::FieldUnknown] {
+    for failure in [
+        Failure::Rejected,
+        Failure::Transient,
+        Failure::Forbidden,
+        Failure::FieldUnknown,
+        // It was taken, and selects as before.
+        Failure::Widened,
+    ] {
         let mut scene = Scene::refused().with("b-1", "vllm").kept();
         assert_eq!(scene.next(), neutralise());
         assert_eq!(scene.after(&Reply::Failed(failure)), delete(), "not that it cannot be neutralised");
@@ -590,6 +597,7 @@ fn what_foreign_finalizers_keep_and_cannot_be_made_to_select_nothing_still_grant
     for scene in [Scene::refused(), Scene::deleting(), Scene::new()] {
         for (failure, told) in [
             (Failure::Forbidden, granting(WriteFailure::Forbidden, &["example.com/keep"])),
+            (Failure::Widened, granting(WriteFailure::Widened, &["example.com/keep"])),
             (Failure::Transient, Remnant::Nothing),
         ] {
             let mut scene = scene.clone().with("b-1", "vllm").terminating();

@@ -47,7 +47,7 @@ pub struct Call {
 impl Call {
     /// Whether its failure is worth a warning: what fails again and again is told ever more rarely, or the same line of many
     /// bindings would hide every other.
-    fn warns(&self) -> bool {
+    pub(crate) fn warns(&self) -> bool {
         self.failures == 0 || self.failures.is_power_of_two()
     }
 

@@ -7,7 +7,7 @@ use kleym_api::encode::{self, StatusDigest, StatusSeen};
 use kleym_core::fact::{Availability, Change, Fact, Known};
 use kleym_core::index::{Dirty, Verdict};
 use kleym_core::kind::Kind;
-use kleym_core::name::BindingKey;
+use kleym_core::name::{BindingKey, ObjectName};
 use kleym_core::output::{KeptOutput, LiveOutput, WantedOutput};
 use kleym_core::plan::{Failure, Reply, Step};
 use kleym_core::text::quoted_list;
@@ -26,6 +26,7 @@ const FIELDS_NAMED: usize = 8;
 impl Reconciler {
     /// Notes what a call answered.
     pub(super) fn note_answer(&mut self, call: Call, answer: &Answer) {
+        let warns = call.warns();
         let Call { key, action, binding, output: before, failures: _ } = call;
         let mut dirty = Dirty::new();
         let mut unreadable = false;
@@ -58,6 +59,9 @@ impl Reconciler {
                     (Step::RemoveFinalizer { .. }, Reply::Done) => self.book.released(&key),
                     (Step::CreateOutput(wanted) | Step::ReplaceOutput(wanted), Reply::Done) => {
                         failed = self.note_written(&key, wanted, before.as_deref(), answer);
+                    }
+                    (Step::NeutraliseOutput { name }, Reply::Done) => {
+                        failed = self.note_neutralised(&key, name, answer, warns);
                     }
                     (Step::AddFinalizer, Reply::Done) if before.is_some() => {
                         let now = self.now();
@@ -173,7 +177,7 @@ impl Reconciler {
         let memory = self.memory.entry(key.clone()).or_default();
         let took_away = std::mem::take(&mut memory.took_away);
         let repair = written.and_then(|identity| memory.made(identity, now));
-        let stored = self.stored(wanted, answer).filter(|live| !live.drift(wanted).is_empty());
+        let stored = self.stored(&wanted.name, answer).filter(|live| !live.drift(wanted).is_empty());
         if let Some(live) = stored {
             let too_wide = live.grants_more_than(wanted);
             if too_wide || repair.is_some() {
@@ -196,11 +200,34 @@ impl Reconciler {
         None
     }
 
+    /// Notes that an output was made to select nothing. Answers that it failed all the same where the API server has stored
+    /// one that still selects: then nothing waits for that, and it is asked again after a pause.
+    fn note_neutralised(
+        &mut self,
+        key: &BindingKey,
+        name: &ObjectName,
+        answer: &Answer,
+        warns: bool,
+    ) -> Option<Failure> {
+        let now = self.now();
+        let done = self.stored(name, answer).is_none_or(|live| live.selects_nothing());
+        let memory = self.memory.entry(key.clone()).or_default();
+        if done {
+            memory.neutralised();
+            return None;
+        }
+        memory.still_selects(now);
+        if warns {
+            tracing::warn!(binding = %key, output = %name, "the output was made to select nothing, and is stored as one that still selects: a mutating webhook or policy changes it");
+        }
+        Some(Failure::Widened)
+    }
+
     /// The output that an answer to a write showed, unless a newer state has been seen since.
-    fn stored(&self, wanted: &WantedOutput, answer: &Answer) -> Option<Arc<LiveOutput>> {
+    fn stored(&self, name: &ObjectName, answer: &Answer) -> Option<Arc<LiveOutput>> {
         let (_, object) = answer.objects.first()?;
         let version = object.pointer("/metadata/resourceVersion")?.as_str()?;
-        self.book.output(&wanted.name).filter(|live| *live.resource_version == *version)
+        self.book.output(name).filter(|live| *live.resource_version == *version)
     }
 
     /// What an answer means while a kind has no definition, as far as is known: a look that finds an output contradicts

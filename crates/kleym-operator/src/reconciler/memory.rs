@@ -52,6 +52,8 @@ struct Undone {
     repairs: Pace<AT_ONCE>,
     holds: Pace<AT_ONCE>,
     reports: Pace,
+    /// How often the output was made to select nothing, and was stored as one that still selects.
+    neutrals: Pace,
     /// When a rejection is over that came of a definition which was just replaced.
     rejected_until: Option<Now>,
 }
@@ -183,6 +185,24 @@ impl Memory {
     ) -> Option<Duration> {
         let left = self.undone.as_ref()?.repairs.pause_left_of(longest, now);
         left.filter(|_| self.made.as_ref() == Some(identity))
+    }
+
+    /// Notes that the output was made to select nothing, and is stored as one that still selects.
+    pub(crate) fn still_selects(&mut self, now: Now) {
+        self.undone.get_or_insert_default().neutrals.one_more(now);
+    }
+
+    /// How much longer making it select nothing has to wait because of that: each try can change it, and that asks for the
+    /// next turn. No longer than a grant that is too wide may stand.
+    pub(crate) fn neutralises_in(&self, now: Now) -> Option<Duration> {
+        self.undone.as_ref()?.neutrals.pause_left_of(PATIENCE, now)
+    }
+
+    /// Notes that the output selects nothing.
+    pub(crate) fn neutralised(&mut self) {
+        if let Some(undone) = &mut self.undone {
+            undone.neutrals = Pace::default();
+        }
     }
 
     /// Notes that our finalizer was put back.

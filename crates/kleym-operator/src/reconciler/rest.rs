@@ -146,7 +146,8 @@ impl Reconciler {
     fn remember(&mut self, key: &BindingKey, standing: &Standing, failure: Option<Failure>) {
         let now = self.now();
         match standing {
-            Standing::Leaving if self.book.binding(key).is_none() => {
+            // How often an orphan was made to select nothing in vain is not forgotten, or that would never end.
+            Standing::Leaving if self.book.binding(key).is_none() && failure != Some(Failure::Widened) => {
                 self.memory.remove(key);
             }
             Standing::Granted { identity, .. } => {

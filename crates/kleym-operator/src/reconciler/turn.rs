@@ -8,7 +8,7 @@ use kleym_core::fact::{Availability, Known};
 use kleym_core::index::Verdict;
 use kleym_core::kind::Kind;
 use kleym_core::name::{BindingKey, Uid};
-use kleym_core::plan::{Failure, Situation, Standing, Step, Turn};
+use kleym_core::plan::{Failure, Reply, Situation, Standing, Step, Turn};
 use kleym_core::render::Identity;
 use kleym_core::status;
 use serde_json::Value;
@@ -106,12 +106,23 @@ impl Reconciler {
             unlisted: self.takeover.is_some(),
             rejected: memory.and_then(|memory| memory.rejected),
         };
-        let action = match (self.protocol)(&situation, &running.turn) {
+        let mut step = (self.protocol)(&situation, &running.turn);
+        let status_tried = running.status != StatusWrite::NotTried;
+        // What was answered a moment ago is not asked again: the same would come of it.
+        if matches!(step, Step::NeutraliseOutput { .. })
+            && memory.is_some_and(|memory| memory.neutralises_in(self.now()).is_some())
+        {
+            let mut turn = running.turn.clone();
+            turn.take(&step, &Reply::Failed(Failure::Widened));
+            step = (self.protocol)(&situation, &turn);
+            self.running.get_mut(&key)?.turn = turn;
+        }
+        let action = match step {
             Step::Settle(standing) => {
                 // A wait that is over in a moment is not worth a status.
                 let passing = matches!(standing, Standing::Waiting(_))
                     && !memory.is_some_and(|memory| memory.stuck_for(LOOK_AGAIN, self.now()));
-                let written = running.status != StatusWrite::NotTried || passing;
+                let written = status_tried || passing;
                 match (written, self.status_to_write(&key, &decision, &standing)) {
                     (false, Some(write)) => match self.pause_before(&key, &write) {
                         None => Action::WriteStatus(write.status),

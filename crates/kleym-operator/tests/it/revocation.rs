@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use kleym_core::kind::{Kind, ObjectiveGroup};
 use kleym_testenv::eventually;
 use kleym_testenv::proxy::{Asked, Fault, Proxy, Reply};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::world::{Object, Operator, SOON, World, objective, per_objective, pool, ready, text};
@@ -148,6 +149,84 @@ async fn a_binding_whose_grant_cannot_be_withdrawn_says_that_it_stands_and_why_a
     proxy.heal();
     world.gone(Kind::Binding, "chat").await;
     assert_eq!(world.find_output("chat").await, None);
+}
+
+#[tokio::test]
+async fn what_a_policy_keeps_from_selecting_nothing_is_deleted_all_the_same_and_said_to_grant() {
+    let world = World::new("unneutral").await;
+    let operator = world.operator().await;
+    world.with_chat().await;
+    let name = world.output_name("chat");
+    world.edit(Kind::Output, &name, json!({"metadata": {"finalizers": ["example.com/keep"]}})).await;
+    let patch = format!(
+        "[JSONPatch{{op: \"add\", path: \"/spec/namespaceSelector\", value: \
+         {{\"matchLabels\": {{\"kubernetes.io/metadata.name\": \"{}\"}}}}}}]",
+        world.namespace
+    );
+    let of_the_instance =
+        json!({"objectSelector": {"matchLabels": {"kleym.sonda.red/instance": world.instance}}});
+    world.change_updates("spire.spiffe.io", "clusterspiffeids", of_the_instance, &patch).await;
+    let outputs = world.api(Kind::Output);
+    let tries = PatchParams { dry_run: true, ..PatchParams::default() };
+    let elsewhere = json!({"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}});
+    let narrowed = json!({"spec": {"namespaceSelector": elsewhere}});
+    let is_applied = async || {
+        let tried = outputs.patch(&name, &tries, &Patch::Merge(&narrowed)).await?;
+        anyhow::Ok(tried.data["spec"]["namespaceSelector"] != elsewhere)
+    };
+    let applied = eventually("the policy is applied", SOON, || async {
+        ensure!(is_applied().await?, "not yet");
+        Ok(())
+    });
+    applied.await.unwrap();
+    let mark = world.at_rest().await;
+    world.delete(Kind::Objective(ObjectiveGroup::LlmD), "chat").await;
+    // Deletes wait for nothing.
+    world
+        .until("it is being deleted", Kind::Output, &name, |output| {
+            let deleted = &output.context("it is gone")?["metadata"]["deletionTimestamp"];
+            ensure!(deleted.is_string(), "not yet");
+            Ok(())
+        })
+        .await;
+    let says = format!(
+        "ClusterSPIFFEID `{name}` still grants `spiffe://kleym.sonda.red/ns/{}/objective/chat`, because the API server \
+         or an admission webhook does not let it be changed; find the mutating webhook or policy that changes it, and \
+         mend or remove it, and the operator tries again by itself; whoever set its finalizers `example.com/keep` must \
+         remove them",
+        world.namespace
+    );
+    world
+        .reported("it is said to grant", "chat", |binding| {
+            for kind in ["Ready", "InvalidRef", "Reconciling"] {
+                let message = message_of(binding, kind);
+                ensure!(message.starts_with(&says), "{kind}: {message}");
+            }
+            Ok(())
+        })
+        .await;
+    operator.says("is stored as one that still selects").await;
+    // Tried for five seconds, and not at the pace at which the policy answers.
+    let calls = || world.calls_so_far(mark);
+    let replaces = || calls().iter().filter(|call| call.verb == "update").count();
+    let began = Instant::now();
+    eventually("it is tried again", SOON, || async {
+        ensure!(began.elapsed() > Duration::from_secs(5) && replaces() >= 3, "{} calls", calls().len());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(replaces() < 14 && calls().len() < 24, "{} calls", calls().len());
+    world.change_updates_no_more().await;
+    world
+        .reported("it selects nothing", "chat", |binding| {
+            let message = message_of(binding, "Reconciling");
+            ensure!(message.contains("selects nothing any more, but is kept"), "{message}");
+            Ok(())
+        })
+        .await;
+    world.edit(Kind::Output, &name, json!({"metadata": {"finalizers": null}})).await;
+    world.gone(Kind::Output, &name).await;
 }
 
 #[tokio::test]

@@ -306,46 +306,17 @@ async fn a_status_that_was_rejected_is_written_when_nothing_rejects_it_any_more(
     world.ready("chat").await;
 }
 
-/// A policy that changes every status of a binding in this namespace, and its binding.
-fn changing_policy(world: &World) -> [(&'static str, Value); 2] {
-    let name = &world.namespace;
-    let version = "admissionregistration.k8s.io/v1";
-    let rule = json!({
-        "apiGroups": ["kleym.sonda.red"], "apiVersions": ["*"], "operations": ["UPDATE"],
-        "resources": ["inferenceidentitybindings/status"],
-    });
-    let patch = json!({
-        "patchType": "JSONPatch",
-        "jsonPatch": {"expression": "[JSONPatch{op: \"add\", path: \"/status/trustDomain\", value: \"evil.org\"}]"},
-    });
-    let of_the_namespace = json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
-    let policy = json!({
-        "apiVersion": version, "kind": "MutatingAdmissionPolicy", "metadata": {"name": name},
-        "spec": {
-            "matchConstraints": {"namespaceSelector": of_the_namespace, "resourceRules": [rule]},
-            "failurePolicy": "Fail", "reinvocationPolicy": "Never", "mutations": [patch],
-        },
-    });
-    let bound = json!({
-        "apiVersion": version, "kind": "MutatingAdmissionPolicyBinding", "metadata": {"name": name},
-        "spec": {"policyName": name},
-    });
-    [("mutatingadmissionpolicies", policy), ("mutatingadmissionpolicybindings", bound)]
-}
-
 #[tokio::test]
 async fn a_status_that_a_policy_changes_on_its_way_in_is_written_again_until_it_stands_as_written() {
     let world = World::new("changed").await;
     let operator = world.operator().await;
     world.with_chat().await;
     let trust_domain = status_of(&world.binding("chat").await)["trustDomain"].clone();
-    let policy = changing_policy(&world);
-    let path = |resource: &str| format!("/apis/admissionregistration.k8s.io/v1/{resource}");
-    for (resource, object) in &policy {
-        let request = http::Request::post(path(resource)).header("content-type", "application/json");
-        let request = request.body(object.to_string().into_bytes()).unwrap();
-        world.client.request::<Value>(request).await.unwrap();
-    }
+    let of_the_namespace =
+        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}});
+    let patch = "[JSONPatch{op: \"add\", path: \"/status/trustDomain\", value: \"evil.org\"}]";
+    let statuses = "inferenceidentitybindings/status";
+    world.change_updates("kleym.sonda.red", statuses, of_the_namespace, patch).await;
     let bindings = world.api(Kind::Binding);
     let tries = PatchParams { dry_run: true, ..PatchParams::default() };
     let forged = json!({"status": {"instance": "forged"}});
@@ -358,10 +329,7 @@ async fn a_status_that_a_policy_changes_on_its_way_in_is_written_again_until_it_
     .unwrap();
     world.edit_status(Kind::Binding, "chat", forged).await;
     operator.says("the status is not stored as it was written").await;
-    for (resource, object) in policy.iter().rev() {
-        let named = format!("{}/{}", path(resource), text(&object["metadata"]["name"]));
-        world.client.request::<Value>(http::Request::delete(named).body(Vec::new()).unwrap()).await.unwrap();
-    }
+    world.change_updates_no_more().await;
     world
         .reported("the status stands as written", "chat", |binding| {
             let status = status_of(binding);

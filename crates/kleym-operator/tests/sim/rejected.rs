@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::by_hand::{Scene, binding, is, output_place};
 use crate::feed::Report;
-use crate::objects::per_objective;
+use crate::objects::{in_account, per_objective};
 use crate::server::Refused;
 use crate::wire::{Request, Verb};
 
@@ -108,6 +108,70 @@ fn what_a_definition_makes_too_wide_is_taken_away_and_not_made_again() {
     scene.server.put_by_hand(&binding("a"), per_objective("chat", "other"));
     assert_eq!(with_default(&mut scene, "admin", &json!(true)), 1);
     assert!(!scene.output("a"));
+}
+
+/// Has everything happen that the operator wants, for half a minute, while a policy sets the namespaceSelector back of every
+/// output that is replaced, and another annotation each time. Answers how often one was.
+fn set_back(scene: &mut Scene, deletes: Option<Refused>) -> usize {
+    let selector = scene.server.get(&output_place("a")).unwrap().value["spec"]["namespaceSelector"].clone();
+    let (mut next, mut writes) = (None, 0);
+    for _ in 0..300 {
+        scene.server.now += Duration::from_millis(100);
+        for kind in Kind::ALL {
+            scene.watch(kind);
+        }
+        for calls in 0.. {
+            assert!(calls < 100, "it goes on without a pause");
+            let Some(call) = next.take().or_else(|| scene.next()) else { break };
+            let request = Request::of(&call);
+            let replaces = request.kind == Kind::Output && request.verb == Verb::Replace;
+            let denied = deletes.filter(|_| is(Verb::Delete, "a")(&request));
+            let response = denied.map_or_else(|| scene.arrive(&call), Err);
+            next = if replaces && response.is_ok() {
+                writes += 1;
+                scene.server.edit_by_hand(&output_place("a"), |object| {
+                    object["spec"]["namespaceSelector"] = selector.clone();
+                    object["metadata"]["annotations"]["example.com/writes"] = json!(writes.to_string());
+                });
+                // The watch is faster than the answer, which is one with it.
+                scene.watch(Kind::Output);
+                let stored = Value::clone(&scene.server.get(&output_place("a")).unwrap().value);
+                scene.reply(call, &Answer { reply: Reply::Done, objects: vec![(Kind::Output, stored)] })
+            } else {
+                scene.answer(call, &response)
+            };
+        }
+    }
+    writes
+}
+
+#[test]
+fn what_a_policy_keeps_from_selecting_nothing_is_deleted_all_the_same_and_said_to_grant() {
+    for deletes in [None, Some(Refused::Misfortune(403))] {
+        let mut scene = Scene::new();
+        scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+        scene.rest();
+        let output = output_place("a");
+        scene.server.edit_by_hand(&output, |object| {
+            object["metadata"]["finalizers"] = json!(["example.com/keep"]);
+        });
+        scene.server.put_by_hand(&binding("a"), in_account(per_objective("chat", "vllm"), "not a name"));
+        let writes = set_back(&mut scene, deletes);
+        assert!((3..=14).contains(&writes), "{writes} in half a minute");
+        let deleting =
+            scene.server.get(&output).unwrap().value["metadata"].get("deletionTimestamp").is_some();
+        assert_eq!(deleting, deletes.is_none(), "nothing holds a deletion up");
+        let says = status(&scene);
+        let why = if deleting { "does not let it be changed" } else { "may not be deleted" };
+        assert!(says.contains("still grants") && says.contains(why), "{says}");
+        assert_eq!(says.contains("whoever set its finalizers `example.com/keep` must remove them"), deleting);
+        // Whoever ends that leaves the rest to the operator.
+        scene.server.now += Duration::from_secs(10);
+        scene.rest();
+        let stored = scene.server.get(&output).unwrap();
+        assert!(!stored.value["spec"]["namespaceSelector"].to_string().contains("\"llm\""));
+        assert!(!status(&scene).contains("still grants"), "{}", status(&scene));
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod history;
 mod objects;
 mod operator;
 mod plane;
+mod policy;
 mod recorder;
 mod report;
 mod snapshot;
