@@ -8,6 +8,7 @@ use kleym_core::index::{Dirty, Verdict};
 use kleym_core::name::{BindingKey, ObjectName, output_name};
 use kleym_core::plan::{Failure, Remnant, Standing, Turn, Wait};
 use kleym_core::queue::{LONGEST_DELAY, Now};
+use kleym_core::refusal::Refusal;
 use kleym_core::render::Identity;
 
 use super::Reconciler;
@@ -190,8 +191,12 @@ impl Reconciler {
                     self.queue.add_after(key.clone(), now, left);
                 }
             }
-            // That somebody else was faster is no failure, and ends none.
-            Standing::Refused { .. } if failure == Some(Failure::Stale) => {}
+            // That somebody else was faster with what is to be written is no failure, and ends none. What is to go has no such
+            // patience.
+            Standing::Refused {
+                refusal: Refusal::OutputWrite { .. } | Refusal::FinalizerWrite { .. },
+                ..
+            } if failure == Some(Failure::Stale) => {}
             // What cannot be taken away is said to stand until it is gone, however the next try fails.
             Standing::Waiting(Wait::Withdrawal(_) | Wait::Proof { .. } | Wait::Release(_))
             | Standing::Refused { remnant: Remnant::Granting(_), .. } => {

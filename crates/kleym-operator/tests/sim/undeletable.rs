@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use kleym_core::kind::{Kind, ObjectiveGroup};
+use serde_json::json;
 
-use crate::by_hand::{NAMESPACE, Scene, binding, is};
+use crate::by_hand::{NAMESPACE, Scene, binding, is, output_place};
 use crate::objects::per_objective;
 use crate::server::{Place, Refused};
-use crate::wire::Verb;
+use crate::wire::{Request, Verb};
 
 const STANDS: &str = "still grants `spiffe://example.org/ns/llm/objective/chat`, because ";
 
@@ -69,4 +70,38 @@ fn a_hiccup_is_not_worth_a_word_and_what_lasts_is() {
         deny(&mut scene, 503, Duration::from_secs(60));
         assert_eq!(scene.server.get(&binding("a")).unwrap().version, version, "it is told once");
     }
+}
+
+#[test]
+fn what_somebody_changes_before_each_write_and_a_finalizer_keeps_is_deleted_all_the_same() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    scene.rest();
+    let output = output_place("a");
+    scene.server.edit_by_hand(&output, |object| {
+        object["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    });
+    scene.rest();
+    scene.server.delete_by_hand(&Place::new(Kind::Objective(ObjectiveGroup::LlmD), NAMESPACE, "chat"));
+    let (mut next, mut edits) = (None, 0);
+    while scene.server.now < Duration::from_secs(20) {
+        for kind in Kind::ALL {
+            scene.watch(kind);
+        }
+        let Some(call) = next.take().or_else(|| scene.next()) else {
+            scene.server.now += Duration::from_millis(100);
+            continue;
+        };
+        if is(Verb::Replace, "a")(&Request::of(&call)) {
+            scene.server.now += Duration::from_millis(20);
+            edits += 1;
+            scene.server.edit_by_hand(&output, |object| {
+                object["metadata"]["annotations"]["example.com/edits"] = json!(edits.to_string());
+            });
+        }
+        let response = scene.arrive(&call);
+        next = scene.answer(call, &response);
+    }
+    let metadata = &scene.server.get(&output).unwrap().value["metadata"];
+    assert!(metadata.get("deletionTimestamp").is_some(), "it still grants what it is not to");
 }
