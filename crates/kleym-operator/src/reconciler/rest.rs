@@ -34,7 +34,9 @@ impl Reconciler {
             .is_some_and(|failure| failure != Failure::Widened && self.redefined_until().is_some());
         let unreported = matches!(running.status, StatusWrite::Failed(failure) if failure.passes());
         let tried_again = rejected_early || unreported || running.turn.tries_again();
-        self.tell(key, standing, &running.turn, tried_again);
+        // Whatever becomes of it, a status that does not stand is an error: what the binding says is not true.
+        let in_vain = matches!(running.status, StatusWrite::Failed(_) | StatusWrite::Altered);
+        self.tell(key, standing, &running.turn, tried_again || in_vain);
         if tried_again {
             let delay = self.queue.back_off(key, key.to_string().as_bytes(), now);
             tracing::debug!(binding = %key, ?delay, "tried again later");

@@ -291,7 +291,7 @@ async fn a_status_that_was_rejected_is_written_when_nothing_rejects_it_any_more(
     let proxy = world.proxy().await;
     let denied = Reply::status(422, "Invalid", "a policy denied the request: no");
     let rejections = proxy.always(|asked| asked.subresource == "status", Fault::Answer(denied));
-    let _operator = world.operator_by(&proxy).await;
+    let operator = world.start_operator_by(&proxy, &["--metrics-bind-address=127.0.0.1:0"]).await;
     world.create_all([pool("llama", &[("app", "vllm")]), objective("chat", "llama")]).await;
     world.create(per_objective("chat", "chat", "vllm")).await;
     // Two may follow what is seen of the inputs.
@@ -301,6 +301,10 @@ async fn a_status_that_was_rejected_is_written_when_nothing_rejects_it_any_more(
     })
     .await
     .unwrap();
+    // What the binding says is not true, and whoever looks at the metrics alone learns of it.
+    let page = operator.metrics().await.unwrap();
+    let errors = page.lines().find(|line| line.starts_with("controller_runtime_reconcile_errors_total{"));
+    assert!(errors.is_some_and(|line| !line.ends_with(" 0")), "{errors:?}");
     // Nothing that is watched changes when a policy goes.
     proxy.heal();
     world.ready("chat").await;
