@@ -398,8 +398,10 @@ impl<'a> Plan<'a> {
             {
                 return step;
             }
+            // Nor was anything said of it by whoever changes what is to go before each try to take it away.
+            let untaken = to_go && self.outrun();
             if unwritten
-                && (self.turn.undeleted || unproved)
+                && (self.turn.undeleted || unproved || untaken)
                 && (to_go || of_another_class || self.situation.undone || self.wait(identity).is_some())
             {
                 return self.waiting();

@@ -92,6 +92,10 @@ pub struct Reconciler {
     braked: Vec<brake::Difference>,
     /// Whether the configuration was compared with the outputs.
     compared: bool,
+    /// The namespaces whose bindings were not known then, or at the start.
+    unread: BTreeSet<Namespace>,
+    /// What cannot be read, and why.
+    troubles: Vec<(String, Trouble)>,
     started: bool,
     /// What this replica waits for since it took over.
     takeover: Option<Takeover>,
@@ -108,7 +112,7 @@ pub struct Reconciler {
 impl Reconciler {
     /// A reconciler that knows nothing yet.
     pub fn new(settings: Settings, namespaces: BTreeSet<Namespace>, moment: Moment) -> Self {
-        Self {
+        let mut new = Self {
             protocol: plan::next,
             book: Book::new(&settings),
             index: Index::new(settings),
@@ -121,6 +125,8 @@ impl Reconciler {
             allow_configuration_change: false,
             braked: Vec::new(),
             compared: false,
+            unread: BTreeSet::new(),
+            troubles: Vec::new(),
             started: false,
             takeover: None,
             moment,
@@ -129,7 +135,9 @@ impl Reconciler {
             vigil: Vigil::default(),
             announcements: Vec::new(),
             metrics: Metrics::default(),
-        }
+        };
+        new.troubles = new.all_troubles();
+        new
     }
 
     /// Lets it count in these metrics.
@@ -172,7 +180,11 @@ impl Reconciler {
             }
             _ => None,
         };
+        let absent = matches!(news, News::Absent(_));
         let dirty = self.changed_by(news);
+        if about.is_some() || absent {
+            self.troubles = self.all_troubles();
+        }
         if let Some((kind, namespace, before)) = about {
             self.log_return(kind, namespace.as_ref(), before);
         }
@@ -238,6 +250,7 @@ impl Reconciler {
             let memory = self.memory.entry(key.clone()).or_default();
             if !memory.told.is_about(&known.live.uid) {
                 memory.unmade();
+                memory.settled();
             }
             memory.told.begins(&known.live.uid, known.said);
         }
@@ -396,7 +409,7 @@ impl Reconciler {
                 let index = &self.index;
                 let (mut dirty, facts) =
                     self.book.bindings_listed(namespace.as_ref(), items, |key| index.binding(key).cloned());
-                dirty.extend(self.apply(match namespace {
+                dirty.extend(self.apply(match namespace.clone() {
                     None => Change::Listed(kind, facts),
                     Some(namespace) => Change::ListedIn(kind, namespace, facts),
                 }));
@@ -404,6 +417,9 @@ impl Reconciler {
                     self.refresh_grant(&key, &mut dirty);
                 }
                 dirty.extend(self.strays());
+                if namespace.is_some_and(|namespace| self.unread.remove(&namespace)) {
+                    self.knows_more_bindings();
+                }
                 dirty
             }
             (_, Difference::Listed(items)) => {
@@ -458,12 +474,14 @@ impl Reconciler {
         }
         if !self.compared && self.index.availability(Kind::Output).known == Known::Listed {
             self.compared = true;
+            self.unread = self.unread_namespaces();
             self.look_for_changes();
         }
         if self.started || !self.braked.is_empty() {
             return;
         }
         self.started = true;
+        self.unread = self.unread_namespaces();
         self.begin_vigil();
         let (bindings, outputs) = (self.book.binding_count(), self.book.output_count());
         tracing::info!(bindings, outputs, "serving");
@@ -480,30 +498,66 @@ impl Reconciler {
         self.index.is_known(Kind::Binding) && (heard_of_all || self.now() >= GRACE)
     }
 
-    /// Compares the configuration with what is live, before any output is written.
-    fn look_for_changes(&mut self) {
-        let found = brake::differences(
+    /// The namespaces whose bindings are not known yet.
+    fn unread_namespaces(&self) -> BTreeSet<Namespace> {
+        let unread =
+            |scope: &Option<&Namespace>| self.available(Kind::Binding, *scope).known == Known::Nothing;
+        self.scopes(Kind::Binding).filter(unread).flatten().cloned().collect()
+    }
+
+    /// The bindings of a namespace are known that were not at the start: whose the outputs there are can only be told now,
+    /// before anything is written for them.
+    fn knows_more_bindings(&mut self) {
+        if self.compared {
+            self.tell_of_other_instances();
+            let mut found = self.differences();
+            // All else was compared already, and what was written since is no sign of a mistake.
+            found.retain(|difference| matches!(difference, brake::Difference::Instance { .. }));
+            self.brake_on(found);
+        }
+        if self.started {
+            self.begin_vigil();
+        }
+    }
+
+    fn differences(&self) -> Vec<brake::Difference> {
+        brake::differences(
             self.index.settings(),
             self.book.outputs(),
             |namespace| self.serves(namespace),
             |binding| self.book.binding(binding).is_some(),
-        );
-        // Issued or not, nobody else says of them that they stay.
-        let others = brake::of_other_instances(self.index.settings(), self.book.outputs(), |binding| {
-            self.book.binding(binding).is_some()
-        });
-        if !others.is_empty() {
-            let named = quoted_list(others.iter().map(|(name, _)| name.as_str()));
-            let instances: BTreeSet<&str> = others.iter().map(|(_, instance)| instance.as_str()).collect();
-            tracing::warn!(
-                outputs = others.len(),
-                instances = %instances.into_iter().collect::<Vec<_>>().join(","),
-                "outputs of another instance name bindings that are served here; they stay granted, and this operator never removes them: {named}"
-            );
-        }
+        )
+    }
+
+    fn brake_on(&mut self, found: Vec<brake::Difference>) {
         for difference in found.iter().filter(|_| self.allow_configuration_change) {
             tracing::warn!("the configuration changes, as allowed: {difference}");
         }
+        if !self.allow_configuration_change {
+            self.braked = found;
+        }
+    }
+
+    /// Warns of the outputs of other instances. Issued or not, nobody else says of them that they stay.
+    fn tell_of_other_instances(&self) {
+        let others = brake::of_other_instances(self.index.settings(), self.book.outputs(), |binding| {
+            self.book.binding(binding).is_some()
+        });
+        if others.is_empty() {
+            return;
+        }
+        let named = quoted_list(others.iter().map(|(name, _)| name.as_str()));
+        let instances: BTreeSet<&str> = others.iter().map(|(_, instance)| instance.as_str()).collect();
+        tracing::warn!(
+            outputs = others.len(),
+            instances = %instances.into_iter().collect::<Vec<_>>().join(","),
+            "outputs of another instance name bindings that are served here; they stay granted, and this operator never removes them: {named}"
+        );
+    }
+
+    /// Compares the configuration with what is live, before any output is written.
+    fn look_for_changes(&mut self) {
+        self.tell_of_other_instances();
         let outside: Vec<ObjectName> = self
             .book
             .outputs()
@@ -521,13 +575,16 @@ impl Reconciler {
                 "outputs of this instance stand in namespaces that are not served, and are left alone: {named}"
             );
         }
-        if !self.allow_configuration_change {
-            self.braked = found;
-        }
+        let found = self.differences();
+        self.brake_on(found);
     }
 
     fn serves(&self, namespace: &Namespace) -> bool {
         self.namespaces.is_empty() || self.namespaces.contains(namespace)
+    }
+
+    fn all_troubles(&self) -> Vec<(String, Trouble)> {
+        Kind::ALL.into_iter().flat_map(|kind| self.troubles_of(kind)).collect()
     }
 
     /// What is wrong with a kind, and with what of it.
@@ -549,9 +606,10 @@ impl Reconciler {
 
     /// What the operator cannot vouch for.
     pub fn unready(&self) -> Unready {
-        let of_kinds = Kind::ALL.into_iter().flat_map(|kind| self.troubles_of(kind));
         let of_definitions = self.definitions.map(|trouble| (DEFINITIONS.to_owned(), trouble));
-        of_kinds
+        self.troubles
+            .iter()
+            .cloned()
             .chain(of_definitions)
             // What exists and is not served in our version is the cluster's state, not this replica's.
             .filter(|(_, trouble)| *trouble != Trouble::NotServed)

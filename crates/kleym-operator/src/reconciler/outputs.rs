@@ -72,6 +72,7 @@ impl Reconciler {
             // What could not be replaced may be possible to create; what was too wide would be again.
             if let Some(memory) = self.memory.get_mut(&holder) {
                 memory.rejected.take_if(|failure| *failure != Failure::Widened);
+                memory.neutralised();
             }
             self.note_grant(&holder, name, &mut dirty);
             dirty.insert(holder);

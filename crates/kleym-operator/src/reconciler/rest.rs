@@ -145,14 +145,26 @@ impl Reconciler {
         }
     }
 
+    /// Keeps what the next turn needs to know of a binding that is gone: since when its orphan cannot be taken away, and how
+    /// often that was made to select nothing in vain.
+    fn remember_gone(&mut self, key: &BindingKey, failure: Option<Failure>) {
+        let now = self.now();
+        if failure.is_none() || self.book.output_of(key).is_none() {
+            self.memory.remove(key);
+            return;
+        }
+        let memory = self.memory.entry(key.clone()).or_default();
+        memory.stuck(now);
+        if let Some(left) = memory.patience_left(now) {
+            self.queue.add_after(key.clone(), now, left);
+        }
+    }
+
     /// Keeps what the next turn needs to know of this one.
     fn remember(&mut self, key: &BindingKey, standing: &Standing, failure: Option<Failure>) {
         let now = self.now();
         match standing {
-            // How often an orphan was made to select nothing in vain is not forgotten, or that would never end.
-            Standing::Leaving if self.book.binding(key).is_none() && failure != Some(Failure::Widened) => {
-                self.memory.remove(key);
-            }
+            Standing::Leaving if self.book.binding(key).is_none() => self.remember_gone(key, failure),
             Standing::Granted { identity, .. } => {
                 let memory = self.memory.entry(key.clone()).or_default();
                 memory.settled();

@@ -208,6 +208,32 @@ async fn another_instance_name_stops_the_start_while_outputs_of_the_old_one_are_
 }
 
 #[tokio::test]
+async fn another_instance_name_stops_the_operator_also_when_the_namespace_can_only_be_read_later() {
+    let mut world = World::new("instances-soon").await;
+    let mut later = world.neighbour("instances-later").await;
+    let proxy = world.proxy().await;
+    let both = format!("--watch-namespace={}", later.namespace);
+    let operator = world.start_operator_by(&proxy, &[&both]).await;
+    later.with_chat().await;
+    operator.terminate().await;
+    let before = issued(&later).await;
+    let place = later.namespace.clone();
+    let forbidden = Fault::Answer(Reply::status(403, "Forbidden", "it may not be read"));
+    proxy.always(move |asked| asked.namespace == place && asked.verb == "list", forbidden);
+    let old = std::mem::replace(&mut world.instance, "renamed-later".to_owned());
+    let operator = world.start_operator_by(&proxy, &[&both]).await;
+    operator.says("serving").await;
+    proxy.heal();
+    assert_eq!(operator.end().await.code(), Some(1), "{}", operator.log());
+    let said = &operator.said("ERROR")[0];
+    assert!(said.contains("--instance is `renamed-later`") && said.contains(&format!("`{old}`")), "{said}");
+    assert_eq!(later.output("chat").await, before);
+    later.instance.clone_from(&world.instance);
+    assert_eq!(later.find_output("chat").await, None, "a second grant");
+    (world.instance, later.instance) = (old.clone(), old);
+}
+
+#[tokio::test]
 async fn outputs_of_an_old_instance_are_named_at_the_start_though_none_was_issued() {
     let (mut world, operator) = settled("successor", &[]).await;
     operator.terminate().await;

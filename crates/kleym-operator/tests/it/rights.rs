@@ -214,7 +214,7 @@ async fn a_namespace_that_may_not_be_read_keeps_no_other_one_waiting() {
     let reads = move |asked: &Asked| asked.namespace == place && matches!(asked.verb, "list" | "watch");
     let forbidden = || Fault::Answer(Reply::status(403, "Forbidden", "it may not be read"));
     proxy.always(reads.clone(), forbidden());
-    let operator = world.start_operator_by(&proxy, &[&both]).await;
+    let operator = world.start_operator_by(&proxy, &[&both, "--metrics-bind-address=127.0.0.1:0"]).await;
     world.create(per_objective("later", "chat", "sidecar")).await;
     world.ready("later").await;
     let withdrawn = async |name: &str| {
@@ -235,6 +235,9 @@ async fn a_namespace_that_may_not_be_read_keeps_no_other_one_waiting() {
 
     proxy.heal();
     operator.ready().await;
+    // All outputs are looked after, those too whose bindings are known only now.
+    let page = operator.metrics().await.unwrap();
+    assert!(page.contains("kleym_cluster_spiffe_ids{spire_status=\"absent\"} 3"), "{page}");
     shut.delete(OBJECTIVE, "chat").await;
     shut.refused("chat", "TargetObjectiveNotFound").await;
     shut.gone(Kind::Output, &shut.output_name("chat")).await;

@@ -175,6 +175,21 @@ fn what_a_policy_keeps_from_selecting_nothing_is_deleted_all_the_same_and_said_t
 }
 
 #[test]
+fn an_orphan_that_a_policy_keeps_from_selecting_nothing_is_not_written_without_a_pause() {
+    let mut scene = Scene::new();
+    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
+    scene.rest();
+    scene.server.edit_by_hand(&output_place("a"), |object| {
+        object["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    });
+    scene.rest();
+    scene.server.edit_by_hand(&binding("a"), |object| object["metadata"]["finalizers"] = json!([]));
+    scene.server.delete_by_hand(&binding("a"));
+    let writes = set_back(&mut scene, Some(Refused::Misfortune(403)));
+    assert!((3..=14).contains(&writes), "{writes} in half a minute");
+}
+
+#[test]
 fn a_status_that_a_policy_changes_is_written_again_ever_more_rarely_until_it_stands() {
     let mut scene = Scene::new();
     scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));

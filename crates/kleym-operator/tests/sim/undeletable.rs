@@ -72,19 +72,27 @@ fn a_hiccup_is_not_worth_a_word_and_what_lasts_is() {
     }
 }
 
-#[test]
-fn what_somebody_changes_before_each_write_and_a_finalizer_keeps_is_deleted_all_the_same() {
+/// Bindings that are granted, the older one first, with outputs that a foreign finalizer keeps.
+fn kept(names: &[&str]) -> Scene {
     let mut scene = Scene::new();
-    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-    scene.rest();
-    let output = output_place("a");
-    scene.server.edit_by_hand(&output, |object| {
-        object["metadata"]["finalizers"] = json!(["example.com/keep"]);
-    });
-    scene.rest();
-    scene.server.delete_by_hand(&Place::new(Kind::Objective(ObjectiveGroup::LlmD), NAMESPACE, "chat"));
+    for (name, (objective, container)) in names.iter().zip([("chat", "vllm"), ("code", "router")]) {
+        scene.server.put_by_hand(&binding(name), per_objective(objective, container));
+        scene.rest();
+        scene.server.edit_by_hand(&output_place(name), |object| {
+            object["metadata"]["finalizers"] = json!(["example.com/keep"]);
+        });
+        scene.rest();
+    }
+    scene
+}
+
+/// Has everything happen that the operator wants, for a while, and each replace of an output come too late, because somebody has
+/// just changed it. Answers whether it was deleted.
+fn outrun(scene: &mut Scene, name: &'static str) -> bool {
+    let output = output_place(name);
     let (mut next, mut edits) = (None, 0);
-    while scene.server.now < Duration::from_secs(20) {
+    let end = scene.server.now + Duration::from_secs(20);
+    while scene.server.now < end {
         for kind in Kind::ALL {
             scene.watch(kind);
         }
@@ -92,7 +100,7 @@ fn what_somebody_changes_before_each_write_and_a_finalizer_keeps_is_deleted_all_
             scene.server.now += Duration::from_millis(100);
             continue;
         };
-        if is(Verb::Replace, "a")(&Request::of(&call)) {
+        if is(Verb::Replace, name)(&Request::of(&call)) {
             scene.server.now += Duration::from_millis(20);
             edits += 1;
             scene.server.edit_by_hand(&output, |object| {
@@ -102,6 +110,23 @@ fn what_somebody_changes_before_each_write_and_a_finalizer_keeps_is_deleted_all_
         let response = scene.arrive(&call);
         next = scene.answer(call, &response);
     }
-    let metadata = &scene.server.get(&output).unwrap().value["metadata"];
-    assert!(metadata.get("deletionTimestamp").is_some(), "it still grants what it is not to");
+    assert!(edits > 0, "nothing was tried");
+    scene.server.get(&output).unwrap().value["metadata"].get("deletionTimestamp").is_some()
+}
+
+#[test]
+fn what_somebody_changes_before_each_write_and_a_finalizer_keeps_is_deleted_all_the_same() {
+    let mut refused = kept(&["a"]);
+    refused.server.delete_by_hand(&Place::new(Kind::Objective(ObjectiveGroup::LlmD), NAMESPACE, "chat"));
+    assert!(outrun(&mut refused, "a"), "the output of a refused binding still grants");
+
+    let mut orphaned = kept(&["a"]);
+    orphaned.server.edit_by_hand(&binding("a"), |object| object["metadata"]["finalizers"] = json!([]));
+    orphaned.server.delete_by_hand(&binding("a"));
+    assert!(outrun(&mut orphaned, "a"), "an orphan still grants");
+
+    let mut wanted = kept(&["a", "b"]);
+    wanted.server.put_by_hand(&binding("b"), per_objective("code", "other"));
+    wanted.server.put_by_hand(&binding("a"), per_objective("chat", "router"));
+    assert!(outrun(&mut wanted, "b"), "what stands against an older one still grants");
 }
