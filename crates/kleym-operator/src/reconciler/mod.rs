@@ -92,7 +92,7 @@ pub struct Reconciler {
     braked: Vec<brake::Difference>,
     /// Whether the configuration was compared with the outputs.
     compared: bool,
-    /// The namespaces whose bindings were not known then, or at the start.
+    /// The namespaces whose bindings were not known at the start, and are not yet.
     unread: BTreeSet<Namespace>,
     /// What cannot be read, and why.
     troubles: Vec<(String, Trouble)>,
@@ -474,7 +474,6 @@ impl Reconciler {
         }
         if !self.compared && self.index.availability(Kind::Output).known == Known::Listed {
             self.compared = true;
-            self.unread = self.unread_namespaces();
             self.look_for_changes();
         }
         if self.started || !self.braked.is_empty() {

@@ -5,17 +5,24 @@ use std::time::Duration;
 use kleym_core::fact::Trouble;
 use kleym_core::kind::{Kind, PoolGroup};
 use kleym_core::plan::Reply;
-use kleym_operator::perform::Answer;
+use kleym_operator::perform::{Answer, Call};
 use serde_json::{Value, json};
 
 use crate::by_hand::{Scene, binding, is, output_place};
 use crate::feed::Report;
 use crate::objects::{in_account, per_objective};
 use crate::server::Refused;
+use crate::undeletable::orphaned;
 use crate::wire::{Request, Verb};
 
 fn status(scene: &Scene) -> String {
     scene.server.get(&binding("a")).unwrap().value["status"].to_string()
+}
+
+/// Gives the output as it stands as the answer to a write of it; answers the next call of its turn.
+fn answer_as_stored(scene: &mut Scene, call: Call) -> Option<Call> {
+    let stored = Value::clone(&scene.server.get(&output_place("a")).unwrap().value);
+    scene.reply(call, &Answer { reply: Reply::Done, objects: vec![(Kind::Output, stored)] })
 }
 
 /// Has everything happen that the operator wants, for a while, under a definition whose defaults set this field of every
@@ -35,8 +42,7 @@ fn with_default(scene: &mut Scene, field: &str, value: &Value) -> usize {
             next = if writes_output && response.is_ok() {
                 writes += 1;
                 scene.server.edit_by_hand(&output_place("a"), |object| object["spec"][field] = value.clone());
-                let stored = Value::clone(&scene.server.get(&output_place("a")).unwrap().value);
-                scene.reply(call, &Answer { reply: Reply::Done, objects: vec![(Kind::Output, stored)] })
+                answer_as_stored(scene, call)
             } else {
                 scene.answer(call, &response)
             };
@@ -135,8 +141,7 @@ fn set_back(scene: &mut Scene, deletes: Option<Refused>) -> usize {
                 });
                 // The watch is faster than the answer, which is one with it.
                 scene.watch(Kind::Output);
-                let stored = Value::clone(&scene.server.get(&output_place("a")).unwrap().value);
-                scene.reply(call, &Answer { reply: Reply::Done, objects: vec![(Kind::Output, stored)] })
+                answer_as_stored(scene, call)
             } else {
                 scene.answer(call, &response)
             };
@@ -176,15 +181,7 @@ fn what_a_policy_keeps_from_selecting_nothing_is_deleted_all_the_same_and_said_t
 
 #[test]
 fn an_orphan_that_a_policy_keeps_from_selecting_nothing_is_not_written_without_a_pause() {
-    let mut scene = Scene::new();
-    scene.server.put_by_hand(&binding("a"), per_objective("chat", "vllm"));
-    scene.rest();
-    scene.server.edit_by_hand(&output_place("a"), |object| {
-        object["metadata"]["finalizers"] = json!(["example.com/keep"]);
-    });
-    scene.rest();
-    scene.server.edit_by_hand(&binding("a"), |object| object["metadata"]["finalizers"] = json!([]));
-    scene.server.delete_by_hand(&binding("a"));
+    let mut scene = orphaned();
     let writes = set_back(&mut scene, Some(Refused::Misfortune(403)));
     assert!((3..=14).contains(&writes), "{writes} in half a minute");
 }

@@ -86,6 +86,14 @@ fn kept(names: &[&str]) -> Scene {
     scene
 }
 
+/// An orphan that a foreign finalizer keeps.
+pub(crate) fn orphaned() -> Scene {
+    let mut scene = kept(&["a"]);
+    scene.server.edit_by_hand(&binding("a"), |object| object["metadata"]["finalizers"] = json!([]));
+    scene.server.delete_by_hand(&binding("a"));
+    scene
+}
+
 /// Has everything happen that the operator wants, for a while, and each replace of an output come too late, because somebody has
 /// just changed it. Answers whether it was deleted.
 fn outrun(scene: &mut Scene, name: &'static str) -> bool {
@@ -120,10 +128,7 @@ fn what_somebody_changes_before_each_write_and_a_finalizer_keeps_is_deleted_all_
     refused.server.delete_by_hand(&Place::new(Kind::Objective(ObjectiveGroup::LlmD), NAMESPACE, "chat"));
     assert!(outrun(&mut refused, "a"), "the output of a refused binding still grants");
 
-    let mut orphaned = kept(&["a"]);
-    orphaned.server.edit_by_hand(&binding("a"), |object| object["metadata"]["finalizers"] = json!([]));
-    orphaned.server.delete_by_hand(&binding("a"));
-    assert!(outrun(&mut orphaned, "a"), "an orphan still grants");
+    assert!(outrun(&mut orphaned(), "a"), "an orphan still grants");
 
     let mut wanted = kept(&["a", "b"]);
     wanted.server.put_by_hand(&binding("b"), per_objective("code", "other"));
